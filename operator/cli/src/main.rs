@@ -1,0 +1,2 @@
+//! The `ampacity` command.
+fn main() {}
