@@ -1,0 +1,15 @@
+//! What goes into the engine and what comes out of it, as plain data.
+
+mod fleet;
+mod job;
+mod plan;
+mod power;
+mod quantity;
+mod selector;
+
+pub use fleet::*;
+pub use job::*;
+pub use plan::*;
+pub use power::*;
+pub use quantity::*;
+pub use selector::*;

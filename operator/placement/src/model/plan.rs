@@ -1,0 +1,363 @@
+//! What the engine decides, and why.
+
+use super::{CapacityType, Level, MicroUsd, Watts};
+
+/// Replicas on one node, in rank order within the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeShare {
+    /// Node name.
+    pub name: String,
+    /// Replicas on it.
+    pub replicas: u32,
+}
+
+/// What a placement holds: devices on nodes, watts on every ancestor and in its queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// Unique key: the job's key, `/`, and the part's number.
+    pub key: String,
+    /// Queue that is charged.
+    pub queue: String,
+    /// Cluster.
+    pub cluster: String,
+    /// Accelerator type.
+    pub accelerator_type: String,
+    /// Devices of one replica.
+    pub devices_per_replica: u32,
+    /// CPU of one replica in millicores.
+    pub cpu_milli: u64,
+    /// Memory of one replica in MiB.
+    pub memory_mib: u64,
+    /// Replicas per node, in rank order.
+    pub nodes: Vec<NodeShare>,
+    /// Watts of the whole reservation (losses not included).
+    pub watts: Watts,
+}
+
+/// One chosen candidate. A training job has exactly one; an inference job has one per cluster and pool used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacementDecision {
+    /// Key of the job.
+    pub job: String,
+    /// What it holds from now on.
+    pub reservation: Reservation,
+    /// Name of the alternative.
+    pub alternative: String,
+    /// How devices are asked for there.
+    pub resource: String,
+    /// How it is paid for.
+    pub capacity_type: CapacityType,
+    /// Cap of each device.
+    pub power_cap_watts: Watts,
+    /// Price per hour of what it holds.
+    pub usd_per_hour: MicroUsd,
+    /// Training: everything until the work is done: hours, egress, expected loss to interruption. Inference: egress.
+    pub usd_total: MicroUsd,
+    /// Of `usd_total`: egress.
+    pub usd_egress: MicroUsd,
+    /// Seconds from now until it starts.
+    pub start_seconds: i64,
+    /// Seconds it runs; `None` for inference.
+    pub duration_seconds: Option<i64>,
+    /// PriceSheet the price came from.
+    pub price_sheet: Option<String>,
+    /// Whether a node without any price is part of it.
+    pub unpriced: bool,
+}
+
+impl PlacementDecision {
+    /// Replicas in all.
+    pub fn replicas(&self) -> u32 {
+        self.reservation
+            .nodes
+            .iter()
+            .fold(0, |sum, n| sum.saturating_add(n.replicas))
+    }
+}
+
+/// Why a candidate was not taken. Every variant carries the numbers that decided.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The job's `clusterSelector` leaves the cluster out.
+    ClusterNotSelected,
+    /// The cluster does not admit the job's namespace.
+    NamespaceNotAllowed,
+    /// The cluster cannot be reached.
+    ClusterUnreachable,
+    /// No node of the cluster has a device that the alternative may use.
+    NoSuchAccelerator {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// The job does not allow the capacity type.
+    CapacityTypeNotAllowed {
+        /// The pool's capacity type.
+        capacity_type: CapacityType,
+    },
+    /// Too few devices exist there, even when everything else is gone.
+    InsufficientCapacity {
+        /// Devices needed.
+        needed: u64,
+        /// Devices there are.
+        total: u64,
+    },
+    /// Too few devices are free.
+    InsufficientDevices {
+        /// Devices needed.
+        needed: u64,
+        /// Devices free on usable nodes.
+        available: u64,
+    },
+    /// Enough devices are free, but not enough on single nodes for whole replicas.
+    Fragmented {
+        /// Replicas needed.
+        needed: u64,
+        /// Replicas that fit.
+        fitting: u64,
+        /// Devices free.
+        available: u64,
+    },
+    /// Nodes have the devices but not the CPU.
+    InsufficientCpu {
+        /// Replicas needed.
+        needed: u64,
+        /// Replicas that fit.
+        fitting: u64,
+        /// Millicores one replica needs.
+        cpu_milli: u64,
+    },
+    /// Nodes have the devices but not the memory.
+    InsufficientMemory {
+        /// Replicas needed.
+        needed: u64,
+        /// Replicas that fit.
+        fitting: u64,
+        /// MiB one replica needs.
+        memory_mib: u64,
+    },
+    /// Nodes have no pod slot left.
+    InsufficientPodSlots {
+        /// Replicas needed.
+        needed: u64,
+        /// Replicas that fit.
+        fitting: u64,
+    },
+    /// A taint is not tolerated.
+    TaintNotTolerated {
+        /// `key=value:Effect`.
+        taint: String,
+        /// Nodes kept out by it.
+        nodes: u64,
+    },
+    /// The node selector or required affinity leaves nodes out.
+    NodeSelectorMismatch {
+        /// Nodes left out.
+        nodes: u64,
+    },
+    /// Nodes are cordoned, not ready or unhealthy.
+    NodesUnavailable {
+        /// Nodes out.
+        nodes: u64,
+        /// The most frequent fault.
+        fault: String,
+    },
+    /// No single domain of the required level holds the gang.
+    TopologyTooSmall {
+        /// Required level.
+        level: Level,
+        /// Replicas needed.
+        needed: u64,
+        /// Most replicas that fit in one domain.
+        fitting: u64,
+    },
+    /// Nodes do not carry the label of the required level.
+    TopologyUnknown {
+        /// Required level.
+        level: Level,
+    },
+    /// A power domain has too little headroom.
+    PowerDomainExceeded {
+        /// The domain.
+        domain: String,
+        /// Watts the gang would add there.
+        needed_watts: Watts,
+        /// Watts left there.
+        headroom_watts: Watts,
+    },
+    /// A power budget has too little headroom.
+    PowerBudgetExceeded {
+        /// The budget.
+        budget: String,
+        /// Watts the gang would add under it.
+        needed_watts: Watts,
+        /// Watts left under it.
+        headroom_watts: Watts,
+    },
+    /// The whole run costs more than `budget.maxUsd`.
+    DollarBudgetExceeded {
+        /// What it would cost.
+        needed_usd: MicroUsd,
+        /// The limit.
+        limit_usd: MicroUsd,
+    },
+    /// An hour costs more than `budget.maxUsdPerHour`.
+    HourlyBudgetExceeded {
+        /// What an hour would cost.
+        needed_usd_per_hour: MicroUsd,
+        /// The limit.
+        limit_usd_per_hour: MicroUsd,
+    },
+    /// The node has no price and the job has a budget.
+    Unpriced,
+    /// The work cannot be done by the deadline there.
+    DeadlineMissed {
+        /// Seconds by which it is missed.
+        late_seconds: i64,
+    },
+    /// The alternative's throughput is missing or zero, so the work would never end.
+    NoThroughput,
+    /// Spread leaves no room.
+    SpreadExceeded {
+        /// The level.
+        level: Level,
+        /// The allowed skew.
+        max_skew: u32,
+    },
+    /// The job asks for nothing or for something that cannot be.
+    Invalid {
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// One reason with where it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// Cluster, where it concerns one.
+    pub cluster: Option<String>,
+    /// Alternative, where it concerns one.
+    pub alternative: Option<String>,
+    /// How many candidates were refused for it.
+    pub count: u64,
+}
+
+/// The smallest change that would place the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fix {
+    /// Add nodes like those of a pool.
+    AddNodes {
+        /// Cluster.
+        cluster: String,
+        /// Instance type or, without one, accelerator type.
+        pool: String,
+        /// How many.
+        nodes: u64,
+    },
+    /// Raise the limit of a power domain.
+    RaisePowerDomain {
+        /// The domain.
+        domain: String,
+        /// By how much.
+        by_watts: Watts,
+    },
+    /// Raise a power budget.
+    RaisePowerBudget {
+        /// The budget.
+        budget: String,
+        /// By how much.
+        by_watts: Watts,
+    },
+    /// Raise `budget.maxUsd` to this.
+    RaiseMaxUsd {
+        /// New limit.
+        to: MicroUsd,
+    },
+    /// Raise `budget.maxUsdPerHour` to this.
+    RaiseMaxUsdPerHour {
+        /// New limit.
+        to: MicroUsd,
+    },
+    /// Require a wider topology level.
+    RelaxTopology {
+        /// The level that works.
+        to: Level,
+    },
+    /// Allow another capacity type.
+    AllowCapacityType {
+        /// Which.
+        capacity_type: CapacityType,
+    },
+    /// Wait until running jobs end.
+    WaitUntil {
+        /// Seconds from now.
+        start_seconds: i64,
+    },
+    /// Move the deadline.
+    ExtendDeadline {
+        /// By how many seconds.
+        by_seconds: i64,
+    },
+    /// Free devices that others hold.
+    FreeDevices {
+        /// Cluster.
+        cluster: String,
+        /// How many.
+        devices: u64,
+    },
+    /// Return nodes to service (uncordon, repair).
+    RestoreNodes {
+        /// Cluster.
+        cluster: String,
+        /// How many.
+        nodes: u64,
+    },
+    /// Correct the job; the reasons say how.
+    ChangeJob,
+}
+
+/// A job, or the rest of an inference job, that could not be placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaced {
+    /// Key of the job.
+    pub job: String,
+    /// Replicas missing (inference; a gang misses all).
+    pub replicas: u32,
+    /// Typed reasons, most telling first, bounded.
+    pub reasons: Vec<Refusal>,
+    /// Smallest change that would place it, where one is known.
+    pub fix: Option<Fix>,
+    /// Earliest start in seconds from now, where known.
+    pub earliest_start_seconds: Option<i64>,
+}
+
+/// How good the plan is known to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// No better plan exists.
+    Optimal,
+    /// No plan is cheaper by more than this.
+    GapAtMost(MicroUsd),
+    /// The improvement step was stopped at its limit; no bound is known.
+    #[default]
+    StoppedAtLimit,
+}
+
+/// Options of one cycle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Now, Unix seconds: deadlines and waiting are counted from here.
+    pub now_seconds: i64,
+}
+
+/// The outcome of one cycle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What starts now. Already reserved in the fleet.
+    pub placements: Vec<PlacementDecision>,
+    /// What does not.
+    pub unplaced: Vec<Unplaced>,
+    /// How good it is.
+    pub proof: Proof,
+}
