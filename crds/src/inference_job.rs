@@ -1,0 +1,274 @@
+//! InferenceJob: replicas that serve until deleted, on several device types and clusters at once.
+
+use k8s_openapi::{
+    api::core::v1::PodTemplateSpec,
+    apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time},
+};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decimal::Decimal,
+    job::{Alternative, CapacityType, Objective, all_capacity_types, default_queue},
+    schema,
+    string_enum::string_enum,
+    verdict::Verdict,
+};
+
+/// Most placements that a status lists.
+pub const MAX_PLACEMENTS: usize = 64;
+
+fn default_replicas() -> i32 {
+    1
+}
+
+/// What an InferenceJob asks for.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "ampacity.dev",
+    version = "v1alpha1",
+    kind = "InferenceJob",
+    namespaced,
+    doc = "Replicas that serve until deleted, on the device types, clusters and capacity types that serve for the least money.",
+    status = "InferenceJobStatus",
+    shortname = "ij",
+    category = "ampacity",
+    derive = "PartialEq",
+    derive = "Default",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    validation = (
+        "self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name must be at most 52 characters of a-z, 0-9 and '-', start with a letter and end with a letter or digit: it becomes part of host names"
+    ),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Starting, Running or Suspended"),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas", description = "Replicas asked for"),
+    printcolumn(name = "Placed", type_ = "integer", json_path = ".status.placedReplicas", description = "Replicas that have a place"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas", description = "Replicas that serve"),
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".status.placements[*].cluster", description = "Member clusters that it is placed in"),
+    printcolumn(name = "Accelerator", type_ = "string", json_path = ".status.placements[*].acceleratorType", description = "Device types that it is placed on"),
+    printcolumn(name = "Watts", type_ = "integer", json_path = ".status.watts", description = "Watts reserved for all replicas"),
+    printcolumn(name = "USD/h", type_ = "string", json_path = ".status.usdPerHour", description = "US dollars per hour of all replicas"),
+    printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", description = "Queue that it waits in", priority = 1),
+    printcolumn(name = "Capacity", type_ = "string", json_path = ".status.placements[*].capacityType", description = "How the nodes are paid for", priority = 1),
+    printcolumn(name = "USD", type_ = "string", json_path = ".status.usdAccrued", description = "US dollars spent so far", priority = 1),
+    printcolumn(name = "Wh", type_ = "integer", json_path = ".status.wattHours", description = "Watt-hours used so far", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps replicas from being placed, the most frequent reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was created")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("(has(self.template.spec) && has(self.template.spec.containers[0].image)) || self.alternatives.all(a, has(a.image))", "there is no image to run: give one to the template's first container or to every alternative"),
+    validation = ("self.alternatives.all(a, a.replicas == 1)", "an InferenceJob has one count of replicas for all alternatives: give spec.replicas instead of alternatives[].replicas"),
+    validation = ("oldSelf.suspend || self.alternatives == oldSelf.alternatives", "alternatives can be changed only while the job is suspended: set suspend to true first"),
+    validation = ("oldSelf.suspend || self.template == oldSelf.template", "template can be changed only while the job is suspended: set suspend to true first"),
+    validation = ("oldSelf.suspend || self.queue == oldSelf.queue", "queue can be changed only while the job is suspended: set suspend to true first")
+)]
+pub struct InferenceJobSpec {
+    /// Replicas that serve, 0 to 100000, over all alternatives together; what `kubectl scale` and autoscalers set. Default: 1.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub replicas: i32,
+    /// Queue that the job waits in, a DNS label. Default: `default`.
+    #[serde(default = "default_queue")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub queue: String,
+    /// PriorityClass of the hub that says how important the job is; higher is placed first. Default: none, priority 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub priority_class_name: Option<String>,
+    /// What the best placement is best in: Cost (fewest dollars for the throughput), Time (fastest devices) or Energy (fewest
+    /// watts for the throughput). Default: Cost.
+    #[serde(default)]
+    pub objective: Objective,
+    /// What the job may cost; replicas that would cost more are not placed. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<InferenceBudget>,
+    /// How nodes may be paid for: OnDemand, Spot, Reserved, Owned. Default: all four.
+    #[serde(default = "all_capacity_types")]
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
+    pub capacity_types: Vec<CapacityType>,
+    /// MemberClusters that the job may be placed in, by their labels. Default: all that allow its namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::label_selector")]
+    pub cluster_selector: Option<LabelSelector>,
+    /// How the replicas are kept apart. Default: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
+    /// Whether the job is kept from running; running replicas are stopped and give back all that they hold. Default: false.
+    #[serde(default)]
+    pub suspend: bool,
+    /// Pod that each replica runs, as in a Deployment; its containers' ports become the Service's. The chosen alternative's
+    /// image, env, args and resources and its accelerators are put into the first container. Default: one container `main`
+    /// with the alternative's image.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::pod_template")]
+    pub template: PodTemplateSpec,
+    /// Ways to run a replica, 1 to 16; replicas of one job may run on different ones. Required.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub alternatives: Vec<Alternative>,
+}
+
+impl Default for InferenceJobSpec {
+    /// What the API server fills in; alternatives are still to be given.
+    fn default() -> Self {
+        Self {
+            replicas: default_replicas(),
+            queue: default_queue(),
+            priority_class_name: None,
+            objective: Objective::default(),
+            budget: None,
+            capacity_types: all_capacity_types(),
+            cluster_selector: None,
+            spread: None,
+            suspend: false,
+            template: PodTemplateSpec::default(),
+            alternatives: Vec::new(),
+        }
+    }
+}
+
+/// What an InferenceJob may cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InferenceBudget {
+    /// Most US dollars per hour of all replicas together. A decimal in quotes. Required.
+    pub max_usd_per_hour: Decimal,
+}
+
+string_enum! {
+    /// What replicas are spread over.
+    pub enum SpreadBy {
+        /// Nodes.
+        Node,
+        /// Zones.
+        Zone,
+        /// Member clusters.
+        Cluster,
+    }
+}
+
+/// How replicas are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Spread {
+    /// What the replicas are spread over: Node, Zone or Cluster. Required.
+    pub by: SpreadBy,
+    /// Most replicas that one of them may have above another one that could take the job, 1 to 1000. Default: 1.
+    #[serde(default = "default_max_skew")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_skew: i32,
+}
+
+fn default_max_skew() -> i32 {
+    1
+}
+
+string_enum! {
+    /// Where an InferenceJob is in its life.
+    #[derive(Default)]
+    pub enum InferenceJobState {
+        /// No replica is placed.
+        #[default]
+        Pending,
+        /// Replicas are placed; fewer serve than are asked for.
+        Starting,
+        /// All replicas serve.
+        Running,
+        /// Kept from running by `suspend`.
+        Suspended,
+    }
+}
+
+/// What became of an InferenceJob.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InferenceJobStatus {
+    /// Where the job is in its life: Pending, Starting, Running or Suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<InferenceJobState>,
+    /// Replicas that exist in member clusters.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub replicas: i32,
+    /// Replicas that serve.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub ready_replicas: i32,
+    /// Replicas that have a place.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub placed_replicas: i32,
+    /// Label selector of the replicas' pods, as a string, for autoscalers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub selector: Option<String>,
+    /// Where the replicas run; at most 64, the largest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub placements: Vec<ReplicaPlacement>,
+    /// US dollars per hour of all replicas; a decimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd_per_hour: Option<Decimal>,
+    /// Watts reserved for all replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub watts: Option<i64>,
+    /// Up to when usdAccrued and wattHours count, RFC 3339. Absent while nothing is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accrued_time: Option<Time>,
+    /// US dollars spent so far; a decimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd_accrued: Option<Decimal>,
+    /// Watt-hours used so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub watt_hours: Option<i64>,
+    /// The metadata.generation that this status was worked out from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
+    /// Answers to Valid, Placed and Running.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// Why replicas are not placed. Absent where all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// Replicas of one alternative in one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaPlacement {
+    /// Name of the Placement, in the job's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Member cluster.
+    #[schemars(length(min = 1, max = 253))]
+    pub cluster: String,
+    /// Device type.
+    #[schemars(length(min = 1, max = 253))]
+    pub accelerator_type: String,
+    /// How the nodes are paid for. Absent where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_type: Option<CapacityType>,
+    /// Alternative of the job that was chosen.
+    #[schemars(length(min = 1, max = 63))]
+    pub alternative: String,
+    /// Replicas placed here.
+    #[schemars(range(min = 0))]
+    pub replicas: i32,
+    /// Replicas that serve here.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub ready_replicas: i32,
+    /// US dollars per hour of the replicas placed here; a decimal.
+    pub usd_per_hour: Decimal,
+    /// Watts reserved for the replicas placed here.
+    #[schemars(range(min = 0))]
+    pub watts: i64,
+}
