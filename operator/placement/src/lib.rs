@@ -10,5 +10,6 @@
 //! ```
 
 pub mod model;
+pub mod packing;
 
 pub use model::*;
