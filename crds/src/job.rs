@@ -84,7 +84,7 @@ fn one() -> i32 {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.acceleratorType) != has(self.selector)", "give exactly one of acceleratorType and selector"))]
 pub struct Alternative {
-    /// Name of the alternative, unique in the job; a DNS label of at most 63 characters.
+    /// Name of the alternative, unique in the job; a DNS label of at most 63 characters. Required.
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
     pub name: String,
     /// Name of the AcceleratorType to run on, such as `nvidia-h100-sxm5-80gb`. No default; exactly one of acceleratorType

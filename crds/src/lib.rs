@@ -51,7 +51,7 @@ pub use job::{
     AcceleratorSelector, Alternative, Budget, CapacityType, DataSource, JobKind, Objective,
     TopologyLevel, TopologyRequest,
 };
-pub use manifests::{GROUP, VERSION, crds, to_yaml};
+pub use manifests::{GROUP, ManifestError, VERSION, crds, to_yaml};
 pub use member_cluster::{MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use placement::{Placement, PlacementPhase, PlacementSpec, PlacementStatus};
 pub use power_budget::{PowerBudget, PowerBudgetSpec, PowerBudgetStatus};

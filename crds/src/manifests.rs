@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use serde_json::Value;
 
 use crate::{
     AcceleratorType, InferenceJob, MemberCluster, Placement, PowerBudget, PowerDomain, PriceSheet,
@@ -48,6 +49,11 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 /// value: an absent field has one form here, not two.
 fn refine(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    schema.title = None;
+    // A doc comment's line breaks are the source file's, not the reader's.
+    if let Some(description) = &mut schema.description {
+        *description = description.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
     if let Some(values) = &mut schema.enum_ {
         values.retain(|JSON(value)| !value.is_null());
     }
@@ -75,11 +81,42 @@ fn refine(schema: &mut JSONSchemaProps) {
 }
 
 /// The definitions as one YAML stream, for `kubectl apply --server-side -f -`.
-pub fn to_yaml(crds: &[CustomResourceDefinition]) -> Result<String, serde_saphyr::SerializeError> {
+pub fn to_yaml(crds: &[CustomResourceDefinition]) -> Result<String, ManifestError> {
     let mut yaml = String::new();
     for crd in crds {
+        let mut value = serde_json::to_value(crd)?;
+        whole_numbers(&mut value);
         yaml.push_str("---\n");
-        yaml.push_str(&serde_saphyr::to_string(crd)?);
+        yaml.push_str(&serde_saphyr::to_string(&value)?);
     }
     Ok(yaml)
+}
+
+/// Why the definitions could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// A definition is no JSON.
+    #[error("failed to write a definition as JSON")]
+    Json(#[from] serde_json::Error),
+    /// A definition is no YAML.
+    #[error("failed to write a definition as YAML")]
+    Yaml(#[from] serde_saphyr::SerializeError),
+}
+
+/// Bounds are floating-point in the Kubernetes API: writes `80` instead of `80.0`.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            // Whole numbers up to 2^53 are exact in an f64.
+            let whole = number
+                .as_f64()
+                .filter(|float| number.is_f64() && float.fract() == 0.0);
+            if let Some(float) = whole.filter(|float| float.abs() <= 9_007_199_254_740_992.0) {
+                *number = (float as i64).into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }

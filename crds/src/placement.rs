@@ -113,7 +113,10 @@ pub const MAX_NODES: usize = 16_384;
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self == oldSelf || oldSelf.jobRef.kind == 'InferenceJob'", "a Placement is a decision that was made and cannot be changed: delete it to take it back"), validation = ("self.jobRef == oldSelf.jobRef && self.cluster == oldSelf.cluster && self.alternative == oldSelf.alternative && self.acceleratorType == oldSelf.acceleratorType && self.attempt == oldSelf.attempt", "only the replicas of a Placement of an InferenceJob can change: delete it to take it back"))]
+#[x_kube(
+    validation = ("self == oldSelf || oldSelf.jobRef.kind == 'InferenceJob'", "a Placement is a decision that was made and cannot be changed: delete it to take it back"),
+    validation = ("self.jobRef == oldSelf.jobRef && self.cluster == oldSelf.cluster && self.alternative == oldSelf.alternative && self.acceleratorType == oldSelf.acceleratorType && self.capacityType == oldSelf.capacityType && self.devicesPerReplica == oldSelf.devicesPerReplica && self.resource == oldSelf.resource && self.attempt == oldSelf.attempt", "only epoch, replicas, nodes, watts, price and power cap of an InferenceJob's Placement can change: delete it to take it back")
+)]
 pub struct PlacementSpec {
     /// Job that is placed, in the same namespace.
     pub job_ref: JobRef,

@@ -226,7 +226,6 @@ pub fn resources(generator: &mut SchemaGenerator) -> Schema {
     let claim = generator.subschema_for::<ResourceClaim>();
     let quantity = serde_json::json!({
         "x-kubernetes-int-or-string": true,
-        "anyOf": [{ "type": "integer" }, { "type": "string" }],
         "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
         "maxLength": 32,
     });
