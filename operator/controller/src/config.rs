@@ -1,0 +1,37 @@
+//! How the operator is run.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Settings of the operator process; the command line fills them in.
+#[derive(Clone, Debug)]
+pub struct OperatorConfig {
+    /// Namespace of the operator: its Lease lives there, and kubeconfig Secrets by default.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub lease_name: String,
+    /// Who this process is; unique per process.
+    pub identity: String,
+    /// How long a silent leader is waited for. `None`: no election, the Lease is taken at once (single replica).
+    pub lease_duration: Option<Duration>,
+    /// Where health and metrics are served; `None` serves nothing.
+    pub listen: Option<SocketAddr>,
+    /// How long a node may be gone or not ready before what ran on it is placed again.
+    pub node_grace: Duration,
+    /// API calls in flight at once, per API server.
+    pub concurrency: usize,
+}
+
+impl Default for OperatorConfig {
+    fn default() -> Self {
+        Self {
+            namespace: "ampacity-system".to_owned(),
+            lease_name: "ampacity-operator".to_owned(),
+            identity: "ampacity-operator".to_owned(),
+            lease_duration: Some(Duration::from_secs(15)),
+            listen: None,
+            node_grace: Duration::from_secs(60),
+            concurrency: 32,
+        }
+    }
+}

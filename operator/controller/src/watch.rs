@@ -1,0 +1,105 @@
+//! One watch: an endless list-and-watch of one kind, delivered to the operator's inbox.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::Sender;
+
+/// What a watch delivers.
+#[derive(Debug)]
+pub enum Change<K> {
+    /// Everything there is: replaces what was known.
+    All(Vec<K>),
+    /// New or changed.
+    Applied(K),
+    /// Gone.
+    Deleted(K),
+}
+
+/// Watches until the receiver is gone. Errors are retried for ever, after 0.2 s to 5 s, and reported through `failed`.
+pub async fn watch<K, T>(
+    api: Api<K>,
+    config: watcher::Config,
+    inbox: Sender<T>,
+    wrap: impl Fn(Change<K>) -> T + Send,
+    failed: impl Fn(String) -> Option<T> + Send,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    T: Send,
+{
+    let mut stream = watcher::watcher(api, config).backoff(Patience::default()).boxed();
+    let mut listing: Option<Vec<K>> = None;
+    while let Some(event) = stream.next().await {
+        let message = match event {
+            Ok(Event::Init) => {
+                listing = Some(Vec::new());
+                continue;
+            }
+            Ok(Event::InitApply(object)) => {
+                listing.get_or_insert_default().push(object);
+                continue;
+            }
+            Ok(Event::InitDone) => wrap(Change::All(listing.take().unwrap_or_default())),
+            Ok(Event::Apply(object)) => wrap(Change::Applied(object)),
+            Ok(Event::Delete(object)) => wrap(Change::Deleted(object)),
+            Err(error) => match failed(describe(&error)) {
+                Some(message) => message,
+                None => continue,
+            },
+        };
+        if inbox.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// An API error with everything that helps, without the noise of nested causes.
+fn describe(error: &watcher::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Doubling pauses, short enough that an API server which comes back is noticed within seconds.
+struct Patience(Duration);
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LAST: Duration = Duration::from_secs(5);
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Self::LAST);
+        Some(pause)
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0 = Self::FIRST;
+    }
+}
