@@ -121,7 +121,7 @@ pub struct Alternative {
     #[schemars(length(max = 256), inner(length(max = 8192)))]
     pub args: Vec<String>,
     /// Resources of the first container, added to the template's by name; accelerators are filled in. Default: the template's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
     /// RuntimeClass of the pods. Default: the template's.

@@ -102,7 +102,7 @@ pub struct TrainingJobSpec {
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
     pub capacity_types: Vec<CapacityType>,
     /// MemberClusters that the job may be placed in, by their labels. Default: all that allow its namespace.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub cluster_selector: Option<LabelSelector>,
     /// How close together the replicas must be. Default: within one cluster.
