@@ -1,0 +1,42 @@
+//! What is wrong with a price.
+
+use ampacity_placement::MicroUsd;
+
+/// Something wrong with a PriceSheet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PriceIssue {
+    /// The value cannot be a price: zero for something that is never free, or a sentinel such as 99999. The row is ignored.
+    #[error(
+        "price sheet {sheet:?}: {row}: {value} cannot be right and is ignored; correct it or remove the row"
+    )]
+    Absurd {
+        /// The sheet.
+        sheet: String,
+        /// The row, in words.
+        row: String,
+        /// The value, in words.
+        value: String,
+    },
+    /// Spot costs more than on-demand. The row is used.
+    #[error(
+        "price sheet {sheet:?}: {row}: Spot at {spot} an hour costs more than OnDemand at {on_demand}; it is used as it is, check both"
+    )]
+    SpotAboveOnDemand {
+        /// The sheet of the spot row.
+        sheet: String,
+        /// The row, in words.
+        row: String,
+        /// Spot price.
+        spot: MicroUsd,
+        /// On-demand price of the same place.
+        on_demand: MicroUsd,
+    },
+    /// One sheet prices the same thing twice. The last row is used.
+    #[error("price sheet {sheet:?}: {row} stands twice; the last row is used, remove the other")]
+    Duplicate {
+        /// The sheet.
+        sheet: String,
+        /// The row, in words.
+        row: String,
+    },
+}
