@@ -65,7 +65,7 @@ binaries: ## Build the control-plane programs (etcd, kube-apiserver, kwok, helm 
 
 .PHONY: crds
 crds: ## Write the CRD manifests from the Rust types, and the chart's copy of them
-	cargo run --quiet --package ampacity-api --example write-manifests
+	UPDATE_CRDS=1 cargo test --quiet --package ampacity-api --test manifests
 	@$(MAKE) --no-print-directory chart
 
 .PHONY: chart
