@@ -48,12 +48,11 @@ fn default_replicas() -> i32 {
     printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas", description = "Replicas asked for"),
     printcolumn(name = "Placed", type_ = "integer", json_path = ".status.placedReplicas", description = "Replicas that have a place"),
     printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas", description = "Replicas that serve"),
-    printcolumn(name = "Cluster", type_ = "string", json_path = ".status.placements[*].cluster", description = "Member clusters that it is placed in"),
-    printcolumn(name = "Accelerator", type_ = "string", json_path = ".status.placements[*].acceleratorType", description = "Device types that it is placed on"),
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".status.clusters", description = "Member clusters that it is placed in"),
+    printcolumn(name = "Accelerator", type_ = "string", json_path = ".status.acceleratorTypes", description = "Device types that it is placed on"),
     printcolumn(name = "Watts", type_ = "integer", json_path = ".status.watts", description = "Watts reserved for all replicas"),
     printcolumn(name = "USD/h", type_ = "string", json_path = ".status.usdPerHour", description = "US dollars per hour of all replicas"),
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", description = "Queue that it waits in", priority = 1),
-    printcolumn(name = "Capacity", type_ = "string", json_path = ".status.placements[*].capacityType", description = "How the nodes are paid for", priority = 1),
     printcolumn(name = "USD", type_ = "string", json_path = ".status.usdAccrued", description = "US dollars spent so far", priority = 1),
     printcolumn(name = "Wh", type_ = "integer", json_path = ".status.wattHours", description = "Watt-hours used so far", priority = 1),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps replicas from being placed, the most frequent reason", priority = 1),
@@ -63,9 +62,9 @@ fn default_replicas() -> i32 {
 #[x_kube(
     validation = ("(has(self.template.spec) && has(self.template.spec.containers[0].image)) || self.alternatives.all(a, has(a.image))", "there is no image to run: give one to the template's first container or to every alternative"),
     validation = ("self.alternatives.all(a, a.replicas == 1)", "an InferenceJob has one count of replicas for all alternatives: give spec.replicas instead of alternatives[].replicas"),
-    validation = ("oldSelf.suspend || self.alternatives == oldSelf.alternatives", "alternatives can be changed only while the job is suspended: set suspend to true first"),
-    validation = ("oldSelf.suspend || self.template == oldSelf.template", "template can be changed only while the job is suspended: set suspend to true first"),
-    validation = ("oldSelf.suspend || self.queue == oldSelf.queue", "queue can be changed only while the job is suspended: set suspend to true first")
+    validation = Rule::new("oldSelf.suspend || self.alternatives == oldSelf.alternatives").message("alternatives can be changed only while the job is suspended: set suspend to true first").field_path(".alternatives").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("oldSelf.suspend || self.template == oldSelf.template").message("template can be changed only while the job is suspended: set suspend to true first").field_path(".template").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("oldSelf.suspend || self.queue == oldSelf.queue").message("queue can be changed only while the job is suspended: set suspend to true first").field_path(".queue").reason(Reason::FieldValueForbidden)
 )]
 pub struct InferenceJobSpec {
     /// Replicas that serve, 0 to 100000, over all alternatives together; what `kubectl scale` and autoscalers set. Default: 1.
@@ -210,6 +209,14 @@ pub struct InferenceJobStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub placements: Vec<ReplicaPlacement>,
+    /// Member clusters of the placements, the largest first, such as `aws-east,oslo`; at most 1024 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub clusters: Option<String>,
+    /// Device types of the placements, the largest first, such as `nvidia-l40s,amd-mi300x`; at most 1024 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub accelerator_types: Option<String>,
     /// US dollars per hour of all replicas; a decimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd_per_hour: Option<Decimal>,
@@ -238,6 +245,50 @@ pub struct InferenceJobStatus {
     /// Why replicas are not placed. Absent where all are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+}
+
+impl InferenceJobStatus {
+    /// Lists `placements`, the largest first and at most [`MAX_PLACEMENTS`], and puts their clusters and device types into
+    /// words: a printer column shows only the first element of a list.
+    pub fn set_placements(&mut self, mut placements: Vec<ReplicaPlacement>) {
+        placements.sort_by(|a, b| {
+            b.replicas
+                .cmp(&a.replicas)
+                .then_with(|| a.name.cmp(&b.name))
+        });
+        self.clusters = in_words(
+            placements
+                .iter()
+                .map(|placement| placement.cluster.as_str()),
+        );
+        self.accelerator_types = in_words(
+            placements
+                .iter()
+                .map(|placement| placement.accelerator_type.as_str()),
+        );
+        placements.truncate(MAX_PLACEMENTS);
+        self.placements = placements;
+    }
+}
+
+/// Most characters of `clusters` and `acceleratorTypes`.
+const MAX_WORDS: usize = 1024;
+
+/// Each name once, with commas; none where there are none. Cut after the last name that leaves room for `,…`.
+fn in_words<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut words = String::new();
+    for name in names.filter(|name| seen.insert(*name)) {
+        if words.len() + name.len() + 3 > MAX_WORDS {
+            words.push_str(",…");
+            break;
+        }
+        if !words.is_empty() {
+            words.push(',');
+        }
+        words.push_str(name);
+    }
+    (!words.is_empty()).then_some(words)
 }
 
 /// Replicas of one alternative in one cluster.
@@ -271,4 +322,67 @@ pub struct ReplicaPlacement {
     /// Watts reserved for the replicas placed here.
     #[schemars(range(min = 0))]
     pub watts: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(
+        name: &str,
+        cluster: &str,
+        accelerator_type: &str,
+        replicas: i32,
+    ) -> ReplicaPlacement {
+        ReplicaPlacement {
+            name: name.to_owned(),
+            cluster: cluster.to_owned(),
+            accelerator_type: accelerator_type.to_owned(),
+            replicas,
+            ..ReplicaPlacement::default()
+        }
+    }
+
+    #[test]
+    fn placements_are_listed_by_size_and_put_into_words() {
+        let mut status = InferenceJobStatus::default();
+        status.set_placements(vec![
+            placed("a", "oslo", "nvidia-l4", 1),
+            placed("b", "east", "nvidia-l40s", 4),
+            placed("c", "oslo", "nvidia-l40s", 2),
+        ]);
+        assert_eq!(status.clusters.as_deref(), Some("east,oslo"));
+        assert_eq!(
+            status.accelerator_types.as_deref(),
+            Some("nvidia-l40s,nvidia-l4")
+        );
+        assert_eq!(
+            status
+                .placements
+                .iter()
+                .map(|p| p.name.as_str())
+                .collect::<Vec<_>>(),
+            ["b", "c", "a"]
+        );
+
+        status.set_placements(Vec::new());
+        assert_eq!(status, InferenceJobStatus::default());
+    }
+
+    #[test]
+    fn many_placements_stay_within_bounds() {
+        let mut status = InferenceJobStatus::default();
+        let name = |index: i32| format!("cluster-with-a-long-name-{index:03}");
+        status.set_placements(
+            (0..100)
+                .map(|index| placed(&name(index), &name(index), "t", 1))
+                .collect(),
+        );
+        assert_eq!(status.placements.len(), MAX_PLACEMENTS);
+        let clusters = status.clusters.unwrap();
+        assert!(
+            clusters.chars().count() <= MAX_WORDS && clusters.ends_with(",…"),
+            "{clusters}"
+        );
+    }
 }

@@ -26,13 +26,13 @@ fn default_continuous_percent() -> i32 {
     category = "ampacity",
     derive = "PartialEq",
     derive = "Default",
-    validation = ("!has(self.spec.parents) || self.spec.parents.all(p, p.name != self.metadata.name)", "a domain cannot be its own parent"),
+    validation = Rule::new("!has(self.spec.parents) || self.spec.parents.all(p, p.name != self.metadata.name)").message("a domain cannot be its own parent").field_path(".spec.parents"),
     printcolumn(name = "Rated", type_ = "integer", json_path = ".spec.ratedWatts", description = "Rating in watts"),
     printcolumn(name = "Usable", type_ = "integer", json_path = ".status.usableWatts", description = "Watts that may be reserved"),
     printcolumn(name = "Reserved", type_ = "integer", json_path = ".status.reservedWatts", description = "Watts reserved now"),
     printcolumn(name = "Headroom", type_ = "integer", json_path = ".status.headroomWatts", description = "Watts that can still be reserved here"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the domain can be used"),
-    printcolumn(name = "Parents", type_ = "string", json_path = ".spec.parents[*].name", description = "Domains that feed it", priority = 1),
+    printcolumn(name = "Parents", type_ = "string", json_path = ".spec.parents", description = "Domains that feed it", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was created")
 )]
 #[serde(rename_all = "camelCase")]

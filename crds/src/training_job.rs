@@ -63,11 +63,11 @@ fn default_max_restarts() -> i32 {
     validation = ("has(self.work) != has(self.estimatedDurationSeconds)", "give exactly one of work and estimatedDurationSeconds"),
     validation = ("!has(self.work) || self.alternatives.all(a, has(a.throughput))", "with work.units, every alternative needs a throughput in units per second; or give estimatedDurationSeconds instead"),
     validation = ("(has(self.template.spec) && has(self.template.spec.containers[0].image)) || self.alternatives.all(a, has(a.image))", "there is no image to run: give one to the template's first container or to every alternative"),
-    validation = ("oldSelf.suspend || self.alternatives == oldSelf.alternatives", "alternatives can be changed only while the job is suspended: set suspend to true first"),
-    validation = ("oldSelf.suspend || self.template == oldSelf.template", "template can be changed only while the job is suspended: set suspend to true first"),
-    validation = ("oldSelf.suspend || (has(self.work) == has(oldSelf.work) && (!has(self.work) || self.work == oldSelf.work))", "work can be changed only while the job is suspended: set suspend to true first"),
-    validation = ("oldSelf.suspend || (has(self.topology) == has(oldSelf.topology) && (!has(self.topology) || self.topology == oldSelf.topology))", "topology can be changed only while the job is suspended: set suspend to true first"),
-    validation = ("oldSelf.suspend || self.queue == oldSelf.queue", "queue can be changed only while the job is suspended: set suspend to true first")
+    validation = Rule::new("oldSelf.suspend || self.alternatives == oldSelf.alternatives").message("alternatives can be changed only while the job is suspended: set suspend to true first").field_path(".alternatives").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("oldSelf.suspend || self.template == oldSelf.template").message("template can be changed only while the job is suspended: set suspend to true first").field_path(".template").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("oldSelf.suspend || (has(self.work) == has(oldSelf.work) && (!has(self.work) || self.work == oldSelf.work))").message("work can be changed only while the job is suspended: set suspend to true first").field_path(".work").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("oldSelf.suspend || (has(self.topology) == has(oldSelf.topology) && (!has(self.topology) || self.topology == oldSelf.topology))").message("topology can be changed only while the job is suspended: set suspend to true first").field_path(".topology").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("oldSelf.suspend || self.queue == oldSelf.queue").message("queue can be changed only while the job is suspended: set suspend to true first").field_path(".queue").reason(Reason::FieldValueForbidden)
 )]
 pub struct TrainingJobSpec {
     /// Queue that the job waits in, a DNS label. Default: `default`.
