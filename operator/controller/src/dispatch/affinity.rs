@@ -1,0 +1,151 @@
+//! Required node affinity: what was placed, and whatever the template requires itself.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
+};
+
+use super::{DispatchError, Target};
+
+/// Most host names in one requirement. A pod carries its affinity, so that a gang's size counts twice.
+pub const MAX_HOSTNAMES: usize = 64;
+/// Most host names of a pool without labels of its own.
+const MAX_POOL_HOSTNAMES: usize = 16 * MAX_HOSTNAMES;
+
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// Terms of which one must hold; none: nothing is required.
+pub(crate) type Terms = Vec<NodeSelectorTerm>;
+
+/// Exactly this node. By its name, which is unique and which kube-scheduler looks up without going through all nodes.
+pub(crate) fn one_node(name: &str) -> Terms {
+    vec![NodeSelectorTerm {
+        match_fields: Some(vec![requirement("metadata.name", vec![name.to_owned()])]),
+        match_expressions: None,
+    }]
+}
+
+/// The nodes of a gang. By host name while they are few; else, or where a node has no host name label, by the pool's labels; else
+/// not at all, as each pod is pinned to its node before its gate is lifted.
+pub(crate) fn node_set(nodes: &[&str], target: &Target) -> Terms {
+    match hostnames(nodes, target) {
+        Some(hosts) if hosts.len() <= MAX_HOSTNAMES => vec![expression(HOSTNAME, hosts)],
+        _ => pool_labels(target),
+    }
+}
+
+/// The pool that replicas may move within. By its labels, else by host name.
+pub(crate) fn pool(target: &Target) -> Result<Terms, DispatchError> {
+    let labels = pool_labels(target);
+    if !labels.is_empty() {
+        return Ok(labels);
+    }
+    let nodes: Vec<&str> = target.pool_nodes.iter().map(String::as_str).collect();
+    let too_large = DispatchError::PoolTooLarge {
+        nodes: nodes.len(),
+        limit: MAX_POOL_HOSTNAMES,
+    };
+    let hosts = hostnames(&nodes, target).ok_or(too_large.clone())?;
+    if hosts.is_empty() || hosts.len() > MAX_POOL_HOSTNAMES {
+        return Err(too_large);
+    }
+    Ok(hosts
+        .chunks(MAX_HOSTNAMES)
+        .map(|chunk| expression(HOSTNAME, chunk.to_vec()))
+        .collect())
+}
+
+/// Makes `pod` require one of `terms` beside what it requires already.
+pub(crate) fn require(pod: &mut PodSpec, terms: &[NodeSelectorTerm]) -> Result<(), DispatchError> {
+    if terms.is_empty() {
+        return Ok(());
+    }
+    let node_affinity = pod
+        .affinity
+        .get_or_insert_default()
+        .node_affinity
+        .get_or_insert_default();
+    let own = node_affinity
+        .required_during_scheduling_ignored_during_execution
+        .take();
+    let all = match own {
+        None => terms.to_vec(),
+        Some(selector) => {
+            // A term without requirements matches no node; with ours added it would match, so it goes.
+            let mut own = selector.node_selector_terms;
+            own.retain(|term| !is_empty(term));
+            if own.is_empty() {
+                return Err(DispatchError::EmptyAffinity);
+            }
+            own.iter()
+                .flat_map(|theirs| terms.iter().map(|ours| both(theirs, ours)))
+                .collect()
+        }
+    };
+    node_affinity.required_during_scheduling_ignored_during_execution = Some(NodeSelector {
+        node_selector_terms: all,
+    });
+    Ok(())
+}
+
+/// A term that holds where both hold.
+pub(crate) fn both(theirs: &NodeSelectorTerm, ours: &NodeSelectorTerm) -> NodeSelectorTerm {
+    // Theirs first: the API server lets a gated pod's requirements only be added to, at the end.
+    let join = |a: &Option<Vec<NodeSelectorRequirement>>,
+                b: &Option<Vec<NodeSelectorRequirement>>| {
+        let joined: Vec<_> = a.iter().chain(b).flatten().cloned().collect();
+        (!joined.is_empty()).then_some(joined)
+    };
+    NodeSelectorTerm {
+        match_expressions: join(&theirs.match_expressions, &ours.match_expressions),
+        match_fields: join(&theirs.match_fields, &ours.match_fields),
+    }
+}
+
+fn is_empty(term: &NodeSelectorTerm) -> bool {
+    let none =
+        |list: &Option<Vec<NodeSelectorRequirement>>| list.as_ref().is_none_or(Vec::is_empty);
+    none(&term.match_expressions) && none(&term.match_fields)
+}
+
+/// Host name labels of `nodes`, sorted; `None` when one of them has none.
+fn hostnames(nodes: &[&str], target: &Target) -> Option<Vec<String>> {
+    let mut hosts: Vec<String> = nodes
+        .iter()
+        .map(|node| target.hostnames.get(*node).cloned())
+        .collect::<Option<_>>()?;
+    hosts.sort();
+    hosts.dedup();
+    Some(hosts)
+}
+
+fn pool_labels(target: &Target) -> Terms {
+    let labels: &BTreeMap<String, String> = &target.pool_labels;
+    if labels.is_empty() {
+        return Terms::new();
+    }
+    let all = labels
+        .iter()
+        .map(|(key, value)| requirement(key, vec![value.clone()]))
+        .collect();
+    vec![NodeSelectorTerm {
+        match_expressions: Some(all),
+        match_fields: None,
+    }]
+}
+
+fn expression(key: &str, values: Vec<String>) -> NodeSelectorTerm {
+    NodeSelectorTerm {
+        match_expressions: Some(vec![requirement(key, values)]),
+        match_fields: None,
+    }
+}
+
+fn requirement(key: &str, values: Vec<String>) -> NodeSelectorRequirement {
+    NodeSelectorRequirement {
+        key: key.to_owned(),
+        operator: "In".to_owned(),
+        values: Some(values),
+    }
+}

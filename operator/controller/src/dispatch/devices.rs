@@ -1,0 +1,212 @@
+//! The request for accelerators: an extended resource or a DRA claim, on the first container, and no other accelerator anywhere.
+
+use std::collections::BTreeMap;
+
+use ampacity_api::Placement;
+use k8s_openapi::api::core::v1::{
+    Container, PodResourceClaim, PodSpec, ResourceClaim, ResourceRequirements,
+};
+use k8s_openapi::api::resource::v1::{
+    DeviceClaim, DeviceRequest, ExactDeviceRequest, ResourceClaimSpec, ResourceClaimTemplate,
+    ResourceClaimTemplateSpec,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use super::DispatchError;
+
+/// Name of the pod's claim and of the request in it.
+const CLAIM: &str = "ampacity-devices";
+
+/// A request for accelerators that the template made itself and that the placement's takes the place of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RemovedRequest {
+    /// Container that made it; `pod` for the resources of the whole pod.
+    pub container: String,
+    /// Resource that was asked for.
+    pub resource: String,
+    /// How much.
+    pub quantity: String,
+}
+
+/// How the devices of one replica are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceRequestKind<'a> {
+    /// By the name of an extended resource.
+    Extended(&'a str),
+    /// By a DRA device class.
+    Class(&'a str),
+}
+
+impl<'a> DeviceRequestKind<'a> {
+    pub(crate) fn of(placement: &'a Placement) -> Result<Self, DispatchError> {
+        let resource = &placement.spec.resource;
+        match (&resource.resource_name, &resource.device_class_name) {
+            (Some(name), None) => Ok(Self::Extended(name)),
+            (None, Some(class)) => Ok(Self::Class(class)),
+            _ => Err(DispatchError::NoDeviceResource {
+                placement: placement.name_any(),
+            }),
+        }
+    }
+
+    /// The claim template for it, for DRA.
+    pub(crate) fn claim_template(
+        self,
+        metadata: ObjectMeta,
+        count: i32,
+    ) -> Option<ResourceClaimTemplate> {
+        let Self::Class(class) = self else {
+            return None;
+        };
+        // The claims that are made from it carry the same labels: an inventory of claims can leave out ours.
+        let labels = metadata.labels.clone();
+        Some(ResourceClaimTemplate {
+            metadata,
+            spec: Some(ResourceClaimTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels,
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(ResourceClaimSpec {
+                    devices: Some(DeviceClaim {
+                        requests: Some(vec![DeviceRequest {
+                            name: CLAIM.to_owned(),
+                            exactly: Some(ExactDeviceRequest {
+                                device_class_name: class.to_owned(),
+                                allocation_mode: Some("ExactCount".to_owned()),
+                                count: Some(i64::from(count)),
+                                ..ExactDeviceRequest::default()
+                            }),
+                            ..DeviceRequest::default()
+                        }]),
+                        ..DeviceClaim::default()
+                    }),
+                }),
+            }),
+        })
+    }
+
+    /// Puts the request for `count` devices on the first container and takes every other request for accelerators out of the pod.
+    /// Returns what was taken out.
+    pub(crate) fn put_into(
+        self,
+        pod: &mut PodSpec,
+        count: i32,
+        claim_template: &str,
+    ) -> Vec<RemovedRequest> {
+        let mut removed = Vec::new();
+        if let Some(resources) = &mut pod.resources {
+            strip(resources, "pod", &mut removed);
+        }
+        for container in pod
+            .containers
+            .iter_mut()
+            .chain(pod.init_containers.iter_mut().flatten())
+        {
+            let name = container.name.clone();
+            if let Some(resources) = &mut container.resources {
+                strip(resources, &name, &mut removed);
+            }
+        }
+        removed.sort();
+        removed.dedup();
+        if let Some(first) = pod.containers.first_mut() {
+            let wanted = Quantity(count.to_string());
+            if let Self::Extended(resource) = self {
+                // What the template asked for in the same place in the same amount was not changed.
+                removed.retain(|r| {
+                    (
+                        r.container.as_str(),
+                        r.resource.as_str(),
+                        r.quantity.as_str(),
+                    ) != (first.name.as_str(), resource, wanted.0.as_str())
+                });
+            }
+            self.ask(first, wanted);
+        }
+        if matches!(self, Self::Class(_)) {
+            let claims = pod.resource_claims.get_or_insert_default();
+            claims.retain(|claim| claim.name != CLAIM);
+            claims.push(PodResourceClaim {
+                name: CLAIM.to_owned(),
+                resource_claim_template_name: Some(claim_template.to_owned()),
+                ..PodResourceClaim::default()
+            });
+        }
+        removed
+    }
+
+    fn ask(self, container: &mut Container, count: Quantity) {
+        let resources = container.resources.get_or_insert_default();
+        match self {
+            Self::Extended(name) => {
+                // Extended resources cannot be overcommitted: request and limit must be equal.
+                for amounts in [&mut resources.requests, &mut resources.limits] {
+                    amounts
+                        .get_or_insert_default()
+                        .insert(name.to_owned(), count.clone());
+                }
+            }
+            Self::Class(_) => {
+                let claims = resources.claims.get_or_insert_default();
+                claims.retain(|claim| claim.name != CLAIM);
+                claims.push(ResourceClaim {
+                    name: CLAIM.to_owned(),
+                    request: None,
+                });
+            }
+        }
+    }
+}
+
+fn strip(resources: &mut ResourceRequirements, container: &str, removed: &mut Vec<RemovedRequest>) {
+    for amounts in [&mut resources.requests, &mut resources.limits] {
+        let Some(map) = amounts else { continue };
+        map.retain(|resource, quantity| {
+            let stays = !is_accelerator_resource(resource);
+            if !stays {
+                removed.push(RemovedRequest {
+                    container: container.to_owned(),
+                    resource: resource.clone(),
+                    quantity: quantity.0.clone(),
+                });
+            }
+            stays
+        });
+        // An empty map is what nothing asked for looks like when it is read back.
+        if map.is_empty() {
+            *amounts = None::<BTreeMap<String, Quantity>>;
+        }
+    }
+}
+
+/// Whether an extended resource stands for an accelerator or a share of one, by the names that device plugins give it.
+/// Network devices (`vpc.amazonaws.com/efa`, `rdma/…`, `nvidia.com/mlnxnics`) and Intel's `…_monitoring` are none.
+///
+/// Sources of the names: the device plugins of NVIDIA, AMD, Intel, Habana, AWS Neuron and Cloud TPU; Karpenter's AWS
+/// provider (Qualcomm); HAMi's charts (Ascend, Cambricon, Hygon, Iluvatar, MetaX); Volcano's vGPU plugin.
+pub fn is_accelerator_resource(name: &str) -> bool {
+    let Some((domain, device)) = name.split_once('/') else {
+        return false;
+    };
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| device.starts_with(prefix));
+    match domain {
+        "nvidia.com" => device == "gpu" || starts(&["gpu.", "mig-", "gpumem", "gpucores", "vgpu"]),
+        "amd.com" => device == "gpu" || starts(&["spx_", "dpx_", "qpx_", "cpx_", "tpx_"]),
+        "gpu.intel.com" => !device.ends_with("_monitoring"),
+        "aws.amazon.com" => starts(&["neuron"]),
+        "habana.ai" => device == "gaudi",
+        "google.com" => device == "tpu",
+        "qualcomm.com" => starts(&["qaic"]),
+        "huawei.com" => starts(&["Ascend"]),
+        "cambricon.com" => starts(&["mlu", "vmlu"]),
+        "hygon.com" => starts(&["dcu"]),
+        "iluvatar.ai" | "metax-tech.com" => starts(&["gpu", "vgpu", "sgpu"]),
+        "volcano.sh" => starts(&["vgpu-"]),
+        // Kubernetes' own names for "a device of this class", KEP-5004.
+        "deviceclass.resource.kubernetes.io" => true,
+        _ => false,
+    }
+}

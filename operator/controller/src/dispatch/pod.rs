@@ -1,0 +1,128 @@
+//! The user's pod template with the chosen alternative put into it.
+
+use std::collections::BTreeMap;
+
+use ampacity_api::{Alternative, Placement};
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements, Toleration,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::DispatchError;
+
+/// Name of the container of a job whose template has none.
+const DEFAULT_CONTAINER: &str = "main";
+
+/// The alternative that the placement chose.
+pub(crate) fn chosen<'a>(
+    alternatives: &'a [Alternative],
+    placement: &Placement,
+) -> Result<&'a Alternative, DispatchError> {
+    alternatives
+        .iter()
+        .find(|alternative| alternative.name == placement.spec.alternative)
+        .ok_or_else(|| DispatchError::NoSuchAlternative {
+            alternative: placement.spec.alternative.clone(),
+        })
+}
+
+/// The template's pod with the alternative's image, environment, arguments, resources and runtime class.
+pub(crate) fn patched(
+    template: &PodTemplateSpec,
+    alternative: &Alternative,
+) -> Result<PodSpec, DispatchError> {
+    let mut pod = template.spec.clone().unwrap_or_default();
+    if pod
+        .node_name
+        .as_deref()
+        .is_some_and(|name| !name.is_empty())
+    {
+        return Err(DispatchError::NodeNameSet);
+    }
+    if pod.containers.is_empty() {
+        pod.containers.push(Container {
+            name: DEFAULT_CONTAINER.to_owned(),
+            ..Container::default()
+        });
+    }
+    if let Some(class) = &alternative.runtime_class_name {
+        pod.runtime_class_name = Some(class.clone());
+    }
+    if let Some(first) = pod.containers.first_mut() {
+        if let Some(image) = &alternative.image {
+            first.image = Some(image.clone());
+        }
+        if !alternative.args.is_empty() {
+            first.args = Some(alternative.args.clone());
+        }
+        if !alternative.env.is_empty() {
+            merge_env(first.env.get_or_insert_default(), &alternative.env);
+        }
+        if let Some(patch) = &alternative.resources {
+            merge_resources(first.resources.get_or_insert_default(), patch);
+        }
+    }
+    Ok(pod)
+}
+
+/// Puts `ours` before what the container has, leaving out what it sets itself. Before, so that the user's own values and
+/// arguments may refer to them as `$(NAME)`: Kubernetes expands only what was defined earlier.
+pub(crate) fn provide_env(container: &mut Container, mut ours: Vec<EnvVar>) {
+    let theirs = container.env.take().unwrap_or_default();
+    ours.retain(|variable| theirs.iter().all(|own| own.name != variable.name));
+    ours.extend(theirs);
+    container.env = (!ours.is_empty()).then_some(ours);
+}
+
+/// Tolerates every taint with one of `keys`, unless the template does already.
+pub(crate) fn tolerate(pod: &mut PodSpec, keys: &[String]) {
+    let tolerations = pod.tolerations.get_or_insert_default();
+    let mut keys = keys.to_vec();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let known = tolerations.iter().any(|own| {
+            own.operator.as_deref() == Some("Exists")
+                && own.effect.as_deref().is_none_or(str::is_empty)
+                && own.toleration_seconds.is_none()
+                && own.key.as_deref().is_none_or(|k| k.is_empty() || k == key)
+        });
+        if !known {
+            tolerations.push(Toleration {
+                key: Some(key),
+                operator: Some("Exists".to_owned()),
+                ..Toleration::default()
+            });
+        }
+    }
+    if tolerations.is_empty() {
+        pod.tolerations = None;
+    }
+}
+
+/// By name: a variable of the same name is replaced where it stands, another is added at the end.
+fn merge_env(base: &mut Vec<EnvVar>, patch: &[EnvVar]) {
+    for variable in patch {
+        match base.iter_mut().find(|own| own.name == variable.name) {
+            Some(own) => *own = variable.clone(),
+            None => base.push(variable.clone()),
+        }
+    }
+}
+
+fn merge_resources(base: &mut ResourceRequirements, patch: &ResourceRequirements) {
+    type Amounts = Option<BTreeMap<String, Quantity>>;
+    let merge = |base: &mut Amounts, patch: &Amounts| {
+        if let Some(patch) = patch {
+            base.get_or_insert_default().extend(patch.clone());
+        }
+    };
+    merge(&mut base.requests, &patch.requests);
+    merge(&mut base.limits, &patch.limits);
+    for claim in patch.claims.iter().flatten() {
+        let claims = base.claims.get_or_insert_default();
+        if !claims.contains(claim) {
+            claims.push(claim.clone());
+        }
+    }
+}
