@@ -78,7 +78,8 @@ reported_version() {
     helm) text=$("$2" version --short 2>/dev/null) || true ;;
     *) text=$("$2" --version 2>/dev/null) || true ;;
   esac
-  sed -nE 's/.*[^0-9.]?v?([0-9]+\.[0-9]+\.[0-9]+).*/v\1/p' <<<"$text" | head -n 1
+  # The first version it names: some go on to name the Go version they were built with.
+  grep -oE '[0-9]+\.[0-9]+\.[0-9]+' <<<"$text" | sed -n '1s/^/v/p'
 }
 
 # Prints the path of a program that is already on the machine and new enough; fails when there is none.

@@ -1,5 +1,6 @@
 //! What can go wrong around a control plane.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use std::time::Duration;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a control plane could not be started, asked or changed.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its debug form is the message with its causes: tests unwrap, and `unwrap` prints that form.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// The programs are not built; names the folder that was searched and the first missing program.
     #[error(
@@ -152,6 +155,18 @@ pub enum Error {
     },
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl Error {
     pub(crate) fn file(
         action: &'static str,
@@ -171,5 +186,21 @@ impl Error {
             action,
             source: Box::new(source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unwrapped_error_says_what_was_tried_and_why_it_failed() {
+        let missing =
+            std::fs::read("/nonexistent/file").map_err(Error::file("read", "/nonexistent/file"));
+        let text = format!("{:?}", missing.unwrap_err());
+        assert!(
+            text.starts_with("failed to read /nonexistent/file: No such file"),
+            "{text}"
+        );
     }
 }

@@ -50,10 +50,14 @@ struct Up {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        // The client calls every answer of a server that is still starting an error.
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,kube_client=off"));
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+
     let Command::Up(arguments) = Cli::parse().command;
     match up(arguments).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -230,7 +230,9 @@ impl ControlPlane {
     /// # Errors
     /// When it ends or is not ready in time.
     pub async fn start(&self, component: Component) -> Result<()> {
-        if self.processes().contains_key(&component) {
+        if let Some(process) = self.processes().get_mut(&component)
+            && process.exit_status()?.is_none()
+        {
             return Ok(());
         }
         self.spawn(component)?;

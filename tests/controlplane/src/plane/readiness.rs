@@ -9,8 +9,8 @@ use super::ControlPlane;
 use super::component::Component;
 use crate::error::{Error, Result};
 
-/// Between two looks. Short: the programs answer from memory.
-const POLL: Duration = Duration::from_millis(20);
+/// Between two looks: the programs answer from memory, but there may be many planes starting on few cores.
+const POLL: Duration = Duration::from_millis(50);
 
 /// For one look, which must not hang on a program that accepts and does not answer.
 const LOOK: Duration = Duration::from_secs(5);
