@@ -1,0 +1,148 @@
+//! Names, numbers and sentences of the engine's fixes.
+
+use ampacity_placement::Fix;
+
+use super::reason::{names, plural};
+use super::{Fact, Facts};
+
+names! {
+    /// What would place a job. Programs may rely on these words; they are never renamed.
+    pub enum FixAction {
+        /// Add nodes.
+        AddNodes,
+        /// Raise the limit of a power domain.
+        RaisePowerDomain,
+        /// Raise a power budget.
+        RaisePowerBudget,
+        /// Raise `budget.maxUsd`.
+        RaiseMaxUsd,
+        /// Raise `budget.maxUsdPerHour`.
+        RaiseMaxUsdPerHour,
+        /// Require a wider topology level.
+        RelaxTopology,
+        /// Allow another capacity type.
+        AllowCapacityType,
+        /// Wait.
+        Wait,
+        /// Move the deadline.
+        ExtendDeadline,
+        /// Free devices that others hold.
+        FreeDevices,
+        /// Return nodes to service.
+        RestoreNodes,
+        /// Correct the job.
+        ChangeJob,
+    }
+}
+
+/// A fix as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixText {
+    /// What to do.
+    pub action: FixAction,
+    /// How much and where.
+    pub details: Facts,
+    /// The same as an imperative sentence with a full stop.
+    pub sentence: String,
+}
+
+/// Name, numbers and words of a fix.
+pub fn fix_text(fix: &Fix) -> FixText {
+    use FixAction as Action;
+    let (action, details, sentence): (FixAction, Facts, String) = match fix {
+        Fix::AddNodes {
+            cluster,
+            pool,
+            nodes,
+        } => (
+            Action::AddNodes,
+            vec![
+                ("cluster", Fact::text(cluster)),
+                ("pool", Fact::text(pool)),
+                ("nodes", Fact::count(*nodes)),
+            ],
+            format!(
+                "Add {} like {pool} to cluster {cluster}.",
+                plural(*nodes, "node", "nodes")
+            ),
+        ),
+        Fix::RaisePowerDomain { domain, by_watts } => (
+            Action::RaisePowerDomain,
+            vec![
+                ("domain", Fact::text(domain)),
+                ("byWatts", Fact::Watts(*by_watts)),
+            ],
+            format!("Raise what power domain {domain} can carry by {by_watts}, or free as much."),
+        ),
+        Fix::RaisePowerBudget { budget, by_watts } => (
+            Action::RaisePowerBudget,
+            vec![
+                ("budget", Fact::text(budget)),
+                ("byWatts", Fact::Watts(*by_watts)),
+            ],
+            format!("Raise limitWatts of power budget {budget} by {by_watts}, or free as much."),
+        ),
+        Fix::RaiseMaxUsd { to } => (
+            Action::RaiseMaxUsd,
+            vec![("toUsd", Fact::Usd(*to))],
+            format!("Raise spec.budget.maxUsd so that {to} are left."),
+        ),
+        Fix::RaiseMaxUsdPerHour { to } => (
+            Action::RaiseMaxUsdPerHour,
+            vec![("toUsdPerHour", Fact::Usd(*to))],
+            format!("Raise spec.budget.maxUsdPerHour to {to}."),
+        ),
+        Fix::RelaxTopology { to } => (
+            Action::RelaxTopology,
+            vec![("to", Fact::text(to.as_str()))],
+            format!("Set spec.topology.required to {}.", to.as_str()),
+        ),
+        Fix::AllowCapacityType { capacity_type } => (
+            Action::AllowCapacityType,
+            vec![("capacityType", Fact::text(capacity_type.as_str()))],
+            format!("Add {} to spec.capacityTypes.", capacity_type.as_str()),
+        ),
+        Fix::WaitUntil { start_seconds } => (
+            Action::Wait,
+            vec![("startSeconds", Fact::Count(*start_seconds))],
+            format!("Wait {start_seconds} s until running jobs end."),
+        ),
+        Fix::ExtendDeadline { by_seconds } => (
+            Action::ExtendDeadline,
+            vec![("bySeconds", Fact::Count(*by_seconds))],
+            format!("Move spec.deadline by {by_seconds} s."),
+        ),
+        Fix::FreeDevices { cluster, devices } => (
+            Action::FreeDevices,
+            vec![
+                ("cluster", Fact::text(cluster)),
+                ("devices", Fact::count(*devices)),
+            ],
+            format!(
+                "Free {} that other pods hold in cluster {cluster}.",
+                plural(*devices, "device", "devices")
+            ),
+        ),
+        Fix::RestoreNodes { cluster, nodes } => (
+            Action::RestoreNodes,
+            vec![
+                ("cluster", Fact::text(cluster)),
+                ("nodes", Fact::count(*nodes)),
+            ],
+            format!(
+                "Return {} of cluster {cluster} to service.",
+                plural(*nodes, "node", "nodes")
+            ),
+        ),
+        Fix::ChangeJob => (
+            Action::ChangeJob,
+            vec![],
+            "Correct the job as the reasons say.".to_owned(),
+        ),
+    };
+    FixText {
+        action,
+        details,
+        sentence,
+    }
+}
