@@ -60,8 +60,9 @@ fn default_replicas() -> i32 {
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = ("(has(self.template.spec) && has(self.template.spec.containers[0].image)) || self.alternatives.all(a, has(a.image))", "there is no image to run: give one to the template's first container or to every alternative"),
+    validation = ("(has(self.template.spec) && (self.template.spec.containers.size() == 0 || has(self.template.spec.containers[0].image))) || self.alternatives.all(a, has(a.image))", "there is no image to run: give one to the template's first container or to every alternative"),
     validation = ("self.alternatives.all(a, a.replicas == 1)", "an InferenceJob has one count of replicas for all alternatives: give spec.replicas instead of alternatives[].replicas"),
+    validation = Rule::new("!has(self.template.spec) || !has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Always'").message("restartPolicy must be Always: a replica runs until the job is deleted").field_path(".template.spec.restartPolicy"),
     validation = Rule::new("oldSelf.suspend || self.alternatives == oldSelf.alternatives").message("alternatives can be changed only while the job is suspended: set suspend to true first").field_path(".alternatives").reason(Reason::FieldValueForbidden),
     validation = Rule::new("oldSelf.suspend || self.template == oldSelf.template").message("template can be changed only while the job is suspended: set suspend to true first").field_path(".template").reason(Reason::FieldValueForbidden),
     validation = Rule::new("oldSelf.suspend || self.queue == oldSelf.queue").message("queue can be changed only while the job is suspended: set suspend to true first").field_path(".queue").reason(Reason::FieldValueForbidden)

@@ -25,6 +25,8 @@
 
 // `KubeSchema` repeats each struct, as `pub`, inside a function.
 #![allow(unreachable_pub)]
+// Two printer columns may well be of one type.
+#![allow(clippy::duplicated_attributes)]
 
 pub mod accelerator_type;
 pub mod conditions;

@@ -15,6 +15,8 @@ pub const DNS_SUBDOMAIN: &str =
 /// A label's or an extended resource's key: an optional DNS prefix, a slash and a name.
 pub const QUALIFIED_NAME: &str =
     r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+/// A label's value; empty is one.
+pub const LABEL_VALUE: &str = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
 /// A provider and a region, `aws/us-east-1`.
 pub const LOCATION: &str =
     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
@@ -78,7 +80,7 @@ pub fn label_selector(generator: &mut SchemaGenerator) -> Schema {
         values.insert("maxItems".into(), 64.into());
         values.insert(
             "items".into(),
-            serde_json::json!({ "type": "string", "maxLength": 63 }),
+            serde_json::json!({ "type": "string", "maxLength": 63, "pattern": LABEL_VALUE }),
         );
         values.insert("x-kubernetes-list-type".into(), "atomic".into());
     }
@@ -98,6 +100,15 @@ pub fn label_selector(generator: &mut SchemaGenerator) -> Schema {
         key.insert("maxLength".into(), 317.into());
         key.insert("pattern".into(), QUALIFIED_NAME.into());
     }
+    if let Some(expression) = expression.as_object_mut() {
+        let rule =
+            "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)";
+        let message = "operators In and NotIn need values, Exists and DoesNotExist take none";
+        expression.insert(
+            "x-kubernetes-validations".into(),
+            serde_json::json!([{ "rule": rule, "message": message }]),
+        );
+    }
     json_schema!({
         "type": "object",
         "x-kubernetes-map-type": "atomic",
@@ -106,7 +117,7 @@ pub fn label_selector(generator: &mut SchemaGenerator) -> Schema {
                 "description": "Labels that must all have these values; at most 32. Default: none.",
                 "type": "object",
                 "maxProperties": 32,
-                "additionalProperties": { "type": "string", "maxLength": 63 },
+                "additionalProperties": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
             },
             "matchExpressions": {
                 "description": "Requirements that must all hold; at most 32. Default: none.",
@@ -151,7 +162,11 @@ pub fn pod_template(_: &mut SchemaGenerator) -> Schema {
                         "description": "Labels of the pods; at most 64, none under ampacity.dev/. Default: none.",
                         "type": "object",
                         "maxProperties": 64,
-                        "additionalProperties": { "type": "string", "maxLength": 63 },
+                        "additionalProperties": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
+                        "x-kubernetes-validations": [{
+                            "rule": "self.all(key, !key.startsWith('ampacity.dev/'))",
+                            "message": "keys under ampacity.dev/ are Ampacity's own",
+                        }],
                     },
                     "annotations": {
                         "description": "Annotations of the pods; at most 64. Default: none.",
@@ -168,6 +183,12 @@ pub fn pod_template(_: &mut SchemaGenerator) -> Schema {
                 "x-kubernetes-preserve-unknown-fields": true,
                 "required": ["containers"],
                 "properties": {
+                    "restartPolicy": {
+                        "description": "Never for a TrainingJob, whose gang is placed again when a replica fails; Always for an \
+                            InferenceJob. Default: that.",
+                        "type": "string",
+                        "enum": ["Always", "OnFailure", "Never"],
+                    },
                     "containers": {
                         "description": "Containers of each pod, 1 to 16.",
                         "type": "array",

@@ -62,7 +62,8 @@ fn default_max_restarts() -> i32 {
 #[x_kube(
     validation = ("has(self.work) != has(self.estimatedDurationSeconds)", "give exactly one of work and estimatedDurationSeconds"),
     validation = ("!has(self.work) || self.alternatives.all(a, has(a.throughput))", "with work.units, every alternative needs a throughput in units per second; or give estimatedDurationSeconds instead"),
-    validation = ("(has(self.template.spec) && has(self.template.spec.containers[0].image)) || self.alternatives.all(a, has(a.image))", "there is no image to run: give one to the template's first container or to every alternative"),
+    validation = ("(has(self.template.spec) && (self.template.spec.containers.size() == 0 || has(self.template.spec.containers[0].image))) || self.alternatives.all(a, has(a.image))", "there is no image to run: give one to the template's first container or to every alternative"),
+    validation = Rule::new("!has(self.template.spec) || !has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Never'").message("restartPolicy must be Never: when a replica fails, the whole gang is placed again").field_path(".template.spec.restartPolicy"),
     validation = Rule::new("oldSelf.suspend || self.alternatives == oldSelf.alternatives").message("alternatives can be changed only while the job is suspended: set suspend to true first").field_path(".alternatives").reason(Reason::FieldValueForbidden),
     validation = Rule::new("oldSelf.suspend || self.template == oldSelf.template").message("template can be changed only while the job is suspended: set suspend to true first").field_path(".template").reason(Reason::FieldValueForbidden),
     validation = Rule::new("oldSelf.suspend || (has(self.work) == has(oldSelf.work) && (!has(self.work) || self.work == oldSelf.work))").message("work can be changed only while the job is suspended: set suspend to true first").field_path(".work").reason(Reason::FieldValueForbidden),

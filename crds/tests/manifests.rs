@@ -71,8 +71,11 @@ fn walk(path: &str, schema: &Value, visit: &mut dyn FnMut(&str, &Value)) {
 
 fn each_field(mut visit: impl FnMut(&str, &Value)) {
     for crd in crds() {
-        let crd = serde_json::to_value(crd).unwrap();
-        let kind = crd["spec"]["names"]["kind"].as_str().unwrap().to_owned();
+        let crd = serde_json::to_value(crd).unwrap_or_default();
+        let kind = crd["spec"]["names"]["kind"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         for part in ["spec", "status"] {
             if schema["properties"][part].is_object() {
