@@ -76,6 +76,7 @@ fn each_field(mut visit: impl FnMut(&str, &Value)) {
             .as_str()
             .unwrap_or_default()
             .to_owned();
+        assert!(!kind.is_empty(), "a definition without a kind");
         let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         for part in ["spec", "status"] {
             if schema["properties"][part].is_object() {

@@ -516,39 +516,3 @@ async fn good_manifests_are_kept_whole_and_shown() -> Result<()> {
     assert_eq!(scale["spec"]["replicas"], 9);
     Ok(())
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_examples_are_accepted() -> Result<()> {
-    let (_server, client) = server().await?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples");
-    let mut count = 0;
-    for entry in fs::read_dir(&folder)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        let what = path.display().to_string();
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(&path)?)
-            .with_context(|| what.clone())?;
-        for mut document in documents {
-            let is_ours = document["apiVersion"]
-                .as_str()
-                .is_some_and(|version| version.starts_with("ampacity.dev/"));
-            if !is_ours {
-                continue;
-            }
-            // Examples leave the namespace to the user's context; only `research` is made here.
-            if matches!(
-                document["kind"].as_str(),
-                Some("TrainingJob" | "InferenceJob")
-            ) {
-                document["metadata"]["namespace"] = json!("research");
-            }
-            let answer = create(&client, &document, "&dryRun=All").await?;
-            check_type(&answer.accepted(&what)?)?;
-            count += 1;
-        }
-    }
-    ensure!(count > 0, "there are no examples in {}", folder.display());
-    Ok(())
-}
