@@ -41,17 +41,20 @@ fn main() -> Result<(), Failure> {
     for policy in policies.split(',') {
         for list in lists.split(',') {
             let pods = pods(&data.join(format!("openb_pod_list_{list}.csv")))?;
-            let mix = typical_mix(&nodes, &pods);
+            let mix = typical_mix(&nodes, &pods, 0.95);
+            let full = typical_mix(&nodes, &pods, std::env::var("COVER").ok().and_then(|v| v.parse().ok()).unwrap_or(1.0));
             let mut finals = Vec::new();
             let mut series = vec![0.0; 131];
             let started = std::time::Instant::now();
             // Where the unallocated is: shares on used devices, whole devices without CPU, others.
             let mut left = [0.0; 3];
+            let mut holes = std::collections::BTreeMap::<u16, (f64, f64)>::new();
             for seed in 42..42 + seeds {
                 let arrivals = Arrivals::new(&nodes, &pods, 1.3, seed);
                 let capacity = arrivals.cluster.capacity_milli() as f64;
                 let mut chosen: Box<dyn Policy> = match policy {
                     "fgd" => Box::new(Scored::new(Fgd::new(mix.clone()))),
+                    "ampacity" => Box::new(Ampacity::new(&full, arrivals.cluster.capacity_milli() as f64 / 1000.0)),
                     "best-fit" => Box::new(Scored::new(BestFit)),
                     "random" => Box::new(Random::new(seed)),
                     other => return Err(format!("no policy {other}").into()),
@@ -71,6 +74,11 @@ fn main() -> Result<(), Failure> {
                 for node in end.nodes() {
                     for share in node.shares() {
                         let kind = if share < 1000 { 0 } else if node.cpu_free_milli < 3152 { 1 } else { 2 };
+                        if share > 0 {
+                            let hole = holes.entry(share).or_default();
+                            hole.0 += 0.1 * f64::from(share) / capacity * 1000.0 / seeds as f64;
+                            if node.cpu_free_milli < 4000 { hole.1 += 0.1 * f64::from(share) / capacity * 1000.0 / seeds as f64; }
+                        }
                         left[kind] += 100.0 * f64::from(share) / capacity / seeds as f64;
                     }
                 }
@@ -81,6 +89,12 @@ fn main() -> Result<(), Failure> {
                 100.0 - mean, left[0], left[1], left[2], series[80], series[90], series[95], series[100], series[110],
                 started.elapsed().as_secs_f64() / seeds as f64
             );
+            if std::env::var("HOLES").is_ok() {
+                let mut sorted: Vec<_> = holes.into_iter().collect();
+                sorted.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
+                let shown: Vec<String> = sorted.iter().take(16).map(|(share, (all, starved))| format!("{share}: {all:.2} ({starved:.2})")).collect();
+                println!("    holes, % (of which < 4 CPU left): {}", shown.join(", "));
+            }
         }
     }
     Ok(())

@@ -9,7 +9,11 @@
 //!   JobSpec… ───────────────────────────────────────► Fleet::plan ──► Plan { placements, unplaced, totals }
 //! ```
 
+mod arena;
+mod fleet;
 pub mod model;
 pub mod packing;
+mod plan;
 
+pub use fleet::{DeviceCount, Fleet};
 pub use model::*;

@@ -11,19 +11,23 @@
 //!
 //! Everything is a pure function of its arguments; random order comes from a seed.
 
+mod ampacity;
 mod baseline;
 mod cluster;
 mod fgd;
 mod mix;
+mod prices;
 mod protocol;
 mod random;
 mod rows;
 mod scored;
 
+pub use ampacity::*;
 pub use baseline::*;
 pub use cluster::*;
 pub use fgd::*;
 pub use mix::*;
+pub use prices::*;
 pub use protocol::*;
 pub use random::*;
 pub use rows::*;

@@ -61,9 +61,9 @@ fn tasks(pods: &[PodRow], models: &Models) -> Vec<Task> {
 }
 
 /// The mix that the published experiment gives the policies: the shapes that cover 95 % of the list.
-pub fn typical_mix(nodes: &[NodeRow], pods: &[PodRow]) -> JobMix {
+pub fn typical_mix(nodes: &[NodeRow], pods: &[PodRow], coverage: f64) -> JobMix {
     let models = Models::of(nodes);
-    JobMix::typical(tasks(pods, &models).iter().map(|task| task.shape), 0.95)
+    JobMix::typical(tasks(pods, &models).iter().map(|task| task.shape), coverage)
 }
 
 /// State after an arrival.

@@ -1,0 +1,363 @@
+//! The capacity index: per group a tree of topology domains, each with counters of nodes by free devices.
+//!
+//! ```text
+//!   cluster ── zone ── block ── rack ── NVLink domain          one tree per group
+//!      │          │       │       │            └ nodes, ordered by free devices and name
+//!      └──────────┴───────┴───────┴ (pool, free devices) → nodes
+//! ```
+//!
+//! "How many replicas of d devices fit in this domain" is a sum over its counters. Per level and d, domains are kept
+//! ordered by that sum, so the tightest domain that holds a gang is found without looking at nodes. A change of one node
+//! touches its own path only; [`Cells::settle`] brings the orders up to date once for a whole batch of changes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::arena::{Arena, CellIndex, GroupIndex, NodeIndex, PoolIndex};
+use crate::model::Level;
+
+/// Most device counts per group and level for which an order is kept; other counts are answered by looking at every domain.
+const MOST_ORDERS: usize = 16;
+
+/// So many usable nodes of a pool have so many devices free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Pool.
+    pub(crate) pool: PoolIndex,
+    /// Free devices of each of the nodes; never 0.
+    pub(crate) free: u32,
+    /// Nodes.
+    pub(crate) nodes: u32,
+}
+
+/// One topology domain as far as one group has nodes in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    /// Group.
+    pub(crate) group: GroupIndex,
+    /// Level.
+    pub(crate) level: Level,
+    /// Names from the cluster down: the order of domains.
+    pub(crate) path: Arc<str>,
+    /// The domain's own name.
+    pub(crate) name: Arc<str>,
+    /// The next wider domain.
+    pub(crate) parent: Option<CellIndex>,
+    /// The next tighter domains.
+    pub(crate) children: BTreeMap<(Level, Arc<str>), CellIndex>,
+    /// Usable nodes at or below, by pool and free devices.
+    pub(crate) counts: Vec<Count>,
+    /// Usable nodes with free devices whose tightest domain this is.
+    pub(crate) direct: BTreeSet<(u32, Arc<str>, NodeIndex)>,
+    /// All nodes at or below.
+    pub(crate) nodes: u32,
+    /// Free devices at or below.
+    pub(crate) free_devices: u64,
+    /// Replicas that fit, per device count with an order.
+    ranked: Vec<(u32, u64)>,
+}
+
+impl Cell {
+    /// Replicas of `devices` devices that fit on nodes of the admitted pools, as far as devices go.
+    pub(crate) fn capacity(&self, devices: u32, admits: impl Fn(PoolIndex) -> bool) -> u64 {
+        if devices == 0 {
+            return 0;
+        }
+        self.counts
+            .iter()
+            .filter(|count| count.free >= devices && admits(count.pool))
+            .map(|count| u64::from(count.free / devices) * u64::from(count.nodes))
+            .sum()
+    }
+
+    /// Nodes of the admitted pools with exactly so many free devices.
+    pub(crate) fn nodes_with(&self, free: u32, admits: impl Fn(PoolIndex) -> bool) -> u64 {
+        self.counts
+            .iter()
+            .filter(|count| count.free == free && admits(count.pool))
+            .map(|count| u64::from(count.nodes))
+            .sum()
+    }
+}
+
+/// Cells of one level that hold so many replicas, fewest first.
+type Order = BTreeSet<(u64, Arc<str>, CellIndex)>;
+
+/// Every cell of the fleet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cells {
+    cells: Arena<CellIndex, Cell>,
+    orders: HashMap<(GroupIndex, Level, u32), Order>,
+    touched: Vec<CellIndex>,
+}
+
+impl Cells {
+    /// A new group's root.
+    pub(crate) fn root(&mut self, group: GroupIndex, cluster: &Arc<str>) -> CellIndex {
+        self.cells
+            .add(Self::cell(group, Level::Cluster, cluster.clone(), cluster.clone(), None))
+    }
+
+    fn cell(
+        group: GroupIndex,
+        level: Level,
+        path: Arc<str>,
+        name: Arc<str>,
+        parent: Option<CellIndex>,
+    ) -> Cell {
+        Cell {
+            group,
+            level,
+            path,
+            name,
+            parent,
+            children: BTreeMap::new(),
+            counts: Vec::new(),
+            direct: BTreeSet::new(),
+            nodes: 0,
+            free_devices: 0,
+            ranked: Vec::new(),
+        }
+    }
+
+    /// One cell.
+    pub(crate) fn get(&self, cell: CellIndex) -> &Cell {
+        &self.cells[cell]
+    }
+
+    /// The cell at the end of a path below `root`, made where missing. `path` goes from wide to tight.
+    pub(crate) fn descend(&mut self, root: CellIndex, path: &[(Level, &str)]) -> CellIndex {
+        let mut at = root;
+        for &(level, name) in path {
+            let key = (level, Arc::<str>::from(name));
+            at = match self.cells[at].children.get(&key) {
+                Some(&child) => child,
+                None => {
+                    let parent = &self.cells[at];
+                    let full: Arc<str> = format!("{}\u{1}{name}", parent.path).into();
+                    let group = parent.group;
+                    let child =
+                        self.cells
+                            .add(Self::cell(group, level, full, key.1.clone(), Some(at)));
+                    self.cells[at].children.insert(key, child);
+                    for devices in self.ordered(group, level) {
+                        self.rank(child, devices);
+                    }
+                    child
+                }
+            };
+        }
+        at
+    }
+
+    /// Counts a node in on its path.
+    pub(crate) fn attach(&mut self, cell: CellIndex) {
+        let mut next = Some(cell);
+        while let Some(at) = next {
+            let cell = &mut self.cells[at];
+            cell.nodes += 1;
+            next = cell.parent;
+        }
+    }
+
+    /// Counts a node out on its path; domains without nodes are forgotten.
+    pub(crate) fn detach(&mut self, cell: CellIndex) {
+        let mut next = Some(cell);
+        while let Some(at) = next {
+            let cell = &mut self.cells[at];
+            cell.nodes = cell.nodes.saturating_sub(1);
+            let (empty, parent) = (cell.nodes == 0, cell.parent);
+            if let (true, Some(parent)) = (empty, parent) {
+                let (group, level, path) = (cell.group, cell.level, cell.path.clone());
+                let key = (level, cell.name.clone());
+                for (devices, capacity) in std::mem::take(&mut cell.ranked) {
+                    if let Some(order) = self.orders.get_mut(&(group, level, devices)) {
+                        order.remove(&(capacity, path.clone(), at));
+                    }
+                }
+                self.cells[parent].children.remove(&key);
+                self.cells.retire(at);
+            }
+            next = parent;
+        }
+    }
+
+    /// Moves a node from one number of free devices to another; 0 means it is not offered. Call [`Self::settle`] afterwards.
+    pub(crate) fn shift(
+        &mut self,
+        cell: CellIndex,
+        pool: PoolIndex,
+        (node, name): (NodeIndex, &Arc<str>),
+        from: u32,
+        to: u32,
+    ) {
+        if from == to {
+            return;
+        }
+        let direct = &mut self.cells[cell].direct;
+        if from > 0 {
+            direct.remove(&(from, name.clone(), node));
+        }
+        if to > 0 {
+            direct.insert((to, name.clone(), node));
+        }
+        let mut next = Some(cell);
+        while let Some(at) = next {
+            let cell = &mut self.cells[at];
+            if from > 0
+                && let Ok(place) = cell
+                    .counts
+                    .binary_search_by_key(&(pool, from), |c| (c.pool, c.free))
+                && let Some(count) = cell.counts.get_mut(place)
+            {
+                count.nodes = count.nodes.saturating_sub(1);
+                if count.nodes == 0 {
+                    cell.counts.remove(place);
+                }
+            }
+            if to > 0 {
+                match cell
+                    .counts
+                    .binary_search_by_key(&(pool, to), |c| (c.pool, c.free))
+                {
+                    Ok(place) => {
+                        if let Some(count) = cell.counts.get_mut(place) {
+                            count.nodes += 1;
+                        }
+                    }
+                    Err(place) => cell.counts.insert(
+                        place,
+                        Count {
+                            pool,
+                            free: to,
+                            nodes: 1,
+                        },
+                    ),
+                }
+            }
+            cell.free_devices = cell.free_devices + u64::from(to) - u64::from(from);
+            next = cell.parent;
+            if !cell.ranked.is_empty() && self.touched.last() != Some(&at) {
+                self.touched.push(at);
+            }
+        }
+    }
+
+    /// Brings the orders up to date after a batch of [`Self::shift`].
+    pub(crate) fn settle(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for &at in &touched {
+            let cell = &mut self.cells[at];
+            let mut ranked = std::mem::take(&mut cell.ranked);
+            for (devices, capacity) in &mut ranked {
+                let cell = &self.cells[at];
+                let now = cell.capacity(*devices, |_| true);
+                if now != *capacity
+                    && let Some(order) = self.orders.get_mut(&(cell.group, cell.level, *devices))
+                {
+                    order.remove(&(*capacity, cell.path.clone(), at));
+                    order.insert((now, cell.path.clone(), at));
+                    *capacity = now;
+                }
+            }
+            self.cells[at].ranked = ranked;
+        }
+        touched.clear();
+        self.touched = touched;
+    }
+
+    fn ordered(&self, group: GroupIndex, level: Level) -> Vec<u32> {
+        let mut devices: Vec<u32> = self
+            .orders
+            .keys()
+            .filter(|(g, l, _)| (*g, *l) == (group, level))
+            .map(|&(_, _, devices)| devices)
+            .collect();
+        devices.sort_unstable();
+        devices
+    }
+
+    fn rank(&mut self, at: CellIndex, devices: u32) {
+        let cell = &mut self.cells[at];
+        let capacity = cell.capacity(devices, |_| true);
+        cell.ranked.push((devices, capacity));
+        let key = (cell.group, cell.level, devices);
+        let entry = (capacity, cell.path.clone(), at);
+        self.orders.entry(key).or_default().insert(entry);
+    }
+
+    /// Keeps the domains of a level ordered by how many replicas of `devices` devices they hold, from now on.
+    pub(crate) fn keep_order(&mut self, root: CellIndex, level: Level, devices: u32) {
+        let group = self.cells[root].group;
+        if self.orders.contains_key(&(group, level, devices))
+            || self.ordered(group, level).len() >= MOST_ORDERS
+        {
+            return;
+        }
+        self.orders.insert((group, level, devices), Order::new());
+        for at in self.at_level(root, level) {
+            self.rank(at, devices);
+        }
+    }
+
+    /// Every cell of a level below `root`, in path order.
+    pub(crate) fn at_level(&self, root: CellIndex, level: Level) -> Vec<CellIndex> {
+        let mut found = Vec::new();
+        let mut open = vec![root];
+        while let Some(at) = open.pop() {
+            let cell = &self.cells[at];
+            if cell.level == level {
+                found.push(at);
+            } else if cell.level > level {
+                open.extend(cell.children.values().rev().copied());
+            }
+        }
+        found
+    }
+
+    /// The cells of a level with room for `replicas` replicas of `devices` devices each, tightest first. An upper bound:
+    /// pools that are not admitted, CPU, memory and power are not looked at.
+    pub(crate) fn tightest(
+        &self,
+        root: CellIndex,
+        level: Level,
+        devices: u32,
+        replicas: u64,
+    ) -> Box<dyn Iterator<Item = CellIndex> + '_> {
+        if level == Level::Cluster {
+            let fits = self.cells[root].capacity(devices, |_| true) >= replicas;
+            return Box::new(fits.then_some(root).into_iter());
+        }
+        let group = self.cells[root].group;
+        match self.orders.get(&(group, level, devices)) {
+            Some(order) => Box::new(
+                order
+                    .range((replicas, Arc::from(""), CellIndex::FIRST)..)
+                    .map(|(_, _, cell)| *cell),
+            ),
+            None => {
+                let mut cells: Vec<(u64, CellIndex)> = self
+                    .at_level(root, level)
+                    .into_iter()
+                    .map(|at| (self.cells[at].capacity(devices, |_| true), at))
+                    .filter(|(capacity, _)| *capacity >= replicas)
+                    .collect();
+                cells.sort_by_key(|(capacity, _)| *capacity);
+                Box::new(cells.into_iter().map(|(_, at)| at))
+            }
+        }
+    }
+
+    /// Most replicas that one domain of a level holds, and whether the level is known at all.
+    pub(crate) fn largest(&self, root: CellIndex, level: Level, devices: u32) -> Option<u64> {
+        self.at_level(root, level)
+            .into_iter()
+            .map(|at| self.cells[at].capacity(devices, |_| true))
+            .max()
+    }
+}

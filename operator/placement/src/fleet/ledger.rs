@@ -1,0 +1,181 @@
+//! Who holds what: reservations, recorded as they are and never refused.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Fleet, chargeable};
+use crate::arena::{Arena, ReservationIndex};
+use crate::fleet::node::Holder;
+use crate::model::Reservation;
+
+/// Recorded reservations, and their parts on nodes that are not there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    reservations: Arena<ReservationIndex, Option<Reservation>>,
+    by_key: BTreeMap<String, ReservationIndex>,
+    absent: HashMap<String, HashMap<String, Vec<Holder>>>,
+}
+
+impl Ledger {
+    /// A reservation.
+    pub(crate) fn get(&self, index: ReservationIndex) -> Option<&Reservation> {
+        self.reservations[index].as_ref()
+    }
+
+    /// Whether a key is taken.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// Parts that reservations hold on a node that comes back.
+    pub(crate) fn take_absent(&mut self, cluster: &str, node: &str) -> Vec<Holder> {
+        let Some(nodes) = self.absent.get_mut(cluster) else {
+            return Vec::new();
+        };
+        let holders = nodes.remove(node).unwrap_or_default();
+        if nodes.is_empty() {
+            self.absent.remove(cluster);
+        }
+        holders
+    }
+
+    /// Remembers parts on a node that is not there.
+    pub(crate) fn put_absent(
+        &mut self,
+        cluster: &str,
+        node: &str,
+        holders: impl IntoIterator<Item = Holder>,
+    ) {
+        let mut holders = holders.into_iter().peekable();
+        if holders.peek().is_some() {
+            self.absent
+                .entry(cluster.to_owned())
+                .or_default()
+                .entry(node.to_owned())
+                .or_default()
+                .extend(holders);
+        }
+    }
+
+    fn forget_absent(&mut self, cluster: &str, node: &str, index: ReservationIndex) {
+        let rest: Vec<Holder> = self
+            .take_absent(cluster, node)
+            .into_iter()
+            .filter(|holder| holder.reservation != index)
+            .collect();
+        self.put_absent(cluster, node, rest);
+    }
+}
+
+/// The watts of each share of a reservation: in proportion to replicas, in whole watts that sum to the whole.
+fn shares(reservation: &Reservation) -> impl Iterator<Item = i64> + '_ {
+    let watts = i128::from(chargeable(reservation.watts.0));
+    let all: i128 = reservation
+        .nodes
+        .iter()
+        .map(|share| i128::from(share.replicas))
+        .sum();
+    let mut before = 0_i128;
+    let mut charged = 0_i128;
+    reservation.nodes.iter().map(move |share| {
+        before += i128::from(share.replicas);
+        let until = (watts * before).checked_div(all).unwrap_or(0);
+        let part = until - charged;
+        charged = until;
+        i64::try_from(part).unwrap_or(i64::MAX)
+    })
+}
+
+impl Fleet {
+    /// Records what is: never refused, replaces what has the same key, may exceed what there is. Nodes that are not known
+    /// yet are remembered and charged when they appear.
+    pub fn reserve(&mut self, reservation: Reservation) {
+        self.release(&reservation.key);
+        let cluster = self.cluster_index(&reservation.cluster);
+        self.power
+            .charge_queue(&reservation.queue, chargeable(reservation.watts.0));
+        let watts: Vec<i64> = shares(&reservation).collect();
+        let nodes: Vec<_> = reservation
+            .nodes
+            .iter()
+            .map(|share| (self.node_in(cluster, &share.name), share.replicas))
+            .collect();
+        let key = reservation.key.clone();
+        let index = self.ledger.reservations.add(Some(reservation));
+        self.ledger.by_key.insert(key, index);
+        for (at, (&(node, replicas), watts)) in nodes.iter().zip(watts).enumerate() {
+            let holder = Holder {
+                reservation: index,
+                replicas,
+                watts,
+            };
+            match node {
+                Some(node) => {
+                    self.nodes[node].holders.push(holder);
+                    self.power.charge(self.nodes[node].feed, watts);
+                    self.refresh(node);
+                }
+                None => {
+                    let Some((cluster, name)) = self.ledger.get(index).and_then(|r| {
+                        let share = r.nodes.get(at)?;
+                        Some((r.cluster.clone(), share.name.clone()))
+                    }) else {
+                        continue;
+                    };
+                    self.ledger.put_absent(&cluster, &name, [holder]);
+                }
+            }
+        }
+        self.cells.settle();
+    }
+
+    /// Gives back what a reservation holds; `false` when there is none of this key.
+    pub fn release(&mut self, key: &str) -> bool {
+        self.take_back(key).is_some()
+    }
+
+    /// Releases a reservation and returns it.
+    pub(crate) fn take_back(&mut self, key: &str) -> Option<Reservation> {
+        let index = self.ledger.by_key.remove(key)?;
+        let reservation = self.ledger.reservations[index].take()?;
+        self.power
+            .charge_queue(&reservation.queue, -chargeable(reservation.watts.0));
+        let cluster = self.cluster_index(&reservation.cluster);
+        for share in &reservation.nodes {
+            let Some(node) = self.node_in(cluster, &share.name) else {
+                self.ledger
+                    .forget_absent(&reservation.cluster, &share.name, index);
+                continue;
+            };
+            let holders = &mut self.nodes[node].holders;
+            let mut watts = 0;
+            holders.retain(|holder| {
+                let ours = holder.reservation == index;
+                if ours {
+                    watts += holder.watts;
+                }
+                !ours
+            });
+            self.power.charge(self.nodes[node].feed, -watts);
+            self.refresh(node);
+        }
+        self.cells.settle();
+        self.ledger.reservations.retire(index);
+        Some(reservation)
+    }
+
+    /// The reservation of a key.
+    pub fn reservation(&self, key: &str) -> Option<&Reservation> {
+        self.ledger
+            .by_key
+            .get(key)
+            .and_then(|&index| self.ledger.get(index))
+    }
+
+    /// Every reservation, by key.
+    pub fn reservations(&self) -> impl Iterator<Item = &Reservation> {
+        self.ledger
+            .by_key
+            .values()
+            .filter_map(|&index| self.ledger.get(index))
+    }
+}

@@ -1,0 +1,493 @@
+//! The fleet: clusters, nodes, power and reservations, with the indexes that make planning cheap.
+//!
+//! Every change is incremental and goes one way: the node's free amounts are derived again from what others hold and what
+//! reservations hold, and the difference moves through the node's own path of the [capacity index](cells). Nothing is
+//! added up over time, so releasing what was reserved restores the state exactly.
+
+mod cells;
+mod ledger;
+mod node;
+mod pool;
+mod power;
+mod symbols;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub(crate) use cells::{Cell, Cells};
+pub(crate) use ledger::Ledger;
+pub(crate) use node::{Node, Slot};
+pub(crate) use pool::{Cluster, Group, GroupKey, Pool, PoolKey};
+pub(crate) use power::{PowerLedger, PowerLimit, PowerShortage, PowerTrial, chargeable};
+use symbols::Symbols;
+
+use crate::arena::{Arena, CellIndex, ClusterIndex, GroupIndex, NodeIndex, PoolIndex};
+use crate::model::{
+    AcceleratorFacts, CapacityType, ClusterSpec, DeviceGroup, Level, NodeSpec, PowerIssue,
+    PowerSpec, PowerUsage, TaintEffect,
+};
+
+/// Devices of one type in one cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceCount {
+    /// Devices there are, on nodes out of service too.
+    pub total: u64,
+    /// Devices that nobody holds, on nodes that take new work.
+    pub free: u64,
+}
+
+/// Clusters with their nodes, the power that feeds them, and what is reserved.
+///
+/// Cheap to change, one node or reservation at a time, and to ask ([`Fleet::plan`]). Names are unique: setting a thing
+/// again replaces it. Order of the calls does not matter to what is planned.
+///
+/// ```
+/// use ampacity_placement::{Amount, ClusterSpec, DeviceGroup, Fleet, NodeSpec};
+///
+/// let mut fleet = Fleet::new();
+/// fleet.set_cluster(ClusterSpec { name: "oslo".into(), reachable: true, ..ClusterSpec::default() });
+/// fleet.set_node(NodeSpec {
+///     cluster: "oslo".into(),
+///     name: "n1".into(),
+///     devices: vec![DeviceGroup { accelerator_type: "nvidia-l4".into(), devices: 4, held: 1, ..DeviceGroup::default() }],
+///     pod_slots: Amount { total: 110, held: 4 },
+///     ..NodeSpec::default()
+/// });
+/// assert_eq!(fleet.devices("oslo")["nvidia-l4"].free, 3);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    pub(crate) clusters: Arena<ClusterIndex, Cluster>,
+    pub(crate) cluster_by_name: BTreeMap<Arc<str>, ClusterIndex>,
+    pub(crate) groups: Arena<GroupIndex, Group>,
+    group_by_key: BTreeMap<GroupKey, GroupIndex>,
+    pub(crate) groups_by_type: BTreeMap<Arc<str>, Vec<GroupIndex>>,
+    pub(crate) pools: Arena<PoolIndex, Pool>,
+    pool_by_key: HashMap<PoolKey, PoolIndex>,
+    pub(crate) nodes: Arena<NodeIndex, Node>,
+    node_by_name: HashMap<ClusterIndex, HashMap<Arc<str>, NodeIndex>>,
+    pub(crate) cells: Cells,
+    pub(crate) facts: BTreeMap<String, AcceleratorFacts>,
+    pub(crate) power: PowerLedger,
+    pub(crate) ledger: Ledger,
+    pub(crate) symbols: Symbols,
+}
+
+impl Fleet {
+    /// An empty fleet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the facts of an accelerator type. A type without facts draws no watts and matches no selector.
+    pub fn set_accelerator(&mut self, facts: AcceleratorFacts) {
+        let name = facts.name.clone();
+        if self.facts.insert(name.clone(), facts.clone()).as_ref() == Some(&facts) {
+            return;
+        }
+        // Watts of devices that others hold were charged by the old facts.
+        let holding: Vec<NodeIndex> = self
+            .all_nodes()
+            .filter(|&node| {
+                self.nodes[node].slots.iter().any(|slot| {
+                    slot.held > 0 && *self.groups[slot.group].key.accelerator_type == *name
+                })
+            })
+            .collect();
+        for node in holding {
+            self.charge_held(node);
+        }
+    }
+
+    /// Sets a cluster.
+    pub fn set_cluster(&mut self, spec: ClusterSpec) {
+        let cluster = self.cluster_index(&spec.name);
+        self.clusters[cluster].spec = Some(spec);
+    }
+
+    /// Removes a cluster and its nodes. Reservations there stay recorded.
+    pub fn remove_cluster(&mut self, name: &str) {
+        let Some(&cluster) = self.cluster_by_name.get(name) else {
+            return;
+        };
+        self.clusters[cluster].spec = None;
+        let mut nodes: Vec<NodeIndex> = self
+            .node_by_name
+            .get(&cluster)
+            .map(|nodes| nodes.values().copied().collect())
+            .unwrap_or_default();
+        nodes.sort_unstable();
+        for node in nodes {
+            self.take_out(node);
+        }
+        self.cells.settle();
+    }
+
+    /// Sets a node. What reservations hold on it is kept.
+    pub fn set_node(&mut self, spec: NodeSpec) {
+        self.put_in(spec);
+        self.cells.settle();
+    }
+
+    /// Removes a node. What reservations hold on it is remembered and counts again when the node comes back.
+    pub fn remove_node(&mut self, cluster: &str, name: &str) {
+        if let Some(node) = self.find_node(cluster, name) {
+            self.take_out(node);
+            self.cells.settle();
+        }
+    }
+
+    /// Replaces the power picture. What is reserved stays reserved and is charged to the new tree.
+    ///
+    /// Returns what is wrong with it. Domains stay in force as far as they can: a wrong link is left out, a limit never.
+    pub fn set_power(&mut self, spec: PowerSpec) -> Vec<PowerIssue> {
+        self.power.set(spec)
+    }
+
+    /// Load and limit of every power domain, by name.
+    pub fn domain_usage(&self) -> Vec<PowerUsage> {
+        self.power.domain_usage()
+    }
+
+    /// Load and limit of every power budget, by name.
+    pub fn budget_usage(&self) -> Vec<PowerUsage> {
+        self.power.budget_usage()
+    }
+
+    /// Devices of a cluster by accelerator type.
+    pub fn devices(&self, cluster: &str) -> BTreeMap<String, DeviceCount> {
+        let mut counts: BTreeMap<String, DeviceCount> = BTreeMap::new();
+        let Some(&cluster) = self.cluster_by_name.get(cluster) else {
+            return counts;
+        };
+        for &group in &self.clusters[cluster].groups {
+            let group = &self.groups[group];
+            let total: u64 = group
+                .pools
+                .iter()
+                .map(|&pool| &self.pools[pool])
+                .map(|pool| pool.nodes * u64::from(pool.key.devices))
+                .sum();
+            if total == 0 {
+                continue;
+            }
+            let count = counts
+                .entry(group.key.accelerator_type.to_string())
+                .or_default();
+            count.total += total;
+            count.free += self.cells.get(group.root).free_devices;
+        }
+        counts
+    }
+
+    /// Watts of one device in use.
+    pub(crate) fn watts_in_use(&self, accelerator_type: &str) -> i64 {
+        self.facts
+            .get(accelerator_type)
+            .map_or(0, |facts| chargeable(facts.watts_in_use().0))
+    }
+
+    pub(crate) fn cluster_index(&mut self, name: &str) -> ClusterIndex {
+        if let Some(&cluster) = self.cluster_by_name.get(name) {
+            return cluster;
+        }
+        let name: Arc<str> = name.into();
+        let cluster = self.clusters.add(Cluster {
+            name: name.clone(),
+            ..Cluster::default()
+        });
+        self.cluster_by_name.insert(name, cluster);
+        cluster
+    }
+
+    pub(crate) fn find_node(&self, cluster: &str, name: &str) -> Option<NodeIndex> {
+        let cluster = self.cluster_by_name.get(cluster)?;
+        self.node_by_name.get(cluster)?.get(name).copied()
+    }
+
+    pub(crate) fn node_in(&self, cluster: ClusterIndex, name: &str) -> Option<NodeIndex> {
+        self.node_by_name.get(&cluster)?.get(name).copied()
+    }
+
+    /// Every node, in no particular order.
+    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeIndex> + '_ {
+        self.node_by_name
+            .values()
+            .flat_map(|nodes| nodes.values().copied())
+    }
+
+    /// Every node of a cluster, in no particular order.
+    pub(crate) fn nodes_of(&self, cluster: ClusterIndex) -> impl Iterator<Item = NodeIndex> + '_ {
+        self.node_by_name
+            .get(&cluster)
+            .into_iter()
+            .flat_map(|nodes| nodes.values().copied())
+    }
+
+    fn group_index(&mut self, key: GroupKey) -> GroupIndex {
+        if let Some(&group) = self.group_by_key.get(&key) {
+            return group;
+        }
+        let cluster_name = self.clusters[key.cluster].name.clone();
+        // The root cell carries the group's index: made first, then the group that will get that index.
+        let next = self.groups.next_key();
+        let root = self.cells.root(next, &cluster_name);
+        let group = self.groups.add(Group {
+            key: key.clone(),
+            pools: Vec::new(),
+            root,
+        });
+        self.clusters[key.cluster].groups.push(group);
+        self.groups_by_type
+            .entry(key.accelerator_type.clone())
+            .or_default()
+            .push(group);
+        self.group_by_key.insert(key, group);
+        group
+    }
+
+    fn pool_index(&mut self, key: PoolKey) -> PoolIndex {
+        if let Some(&pool) = self.pool_by_key.get(&key) {
+            return pool;
+        }
+        let group = key.group;
+        let pool = self.pools.add(Pool {
+            key: key.clone(),
+            nodes: 0,
+            faults: BTreeMap::new(),
+            by_free: BTreeMap::new(),
+        });
+        self.groups[group].pools.push(pool);
+        self.pool_by_key.insert(key, pool);
+        pool
+    }
+
+    /// Adds or replaces a node. Call `cells.settle()` afterwards.
+    pub(crate) fn put_in(&mut self, spec: NodeSpec) -> NodeIndex {
+        let cluster = self.cluster_index(&spec.cluster);
+        if let Some(old) = self.node_in(cluster, &spec.name) {
+            self.take_out(old);
+        }
+        let feed = self.power.feed(&spec.feeds);
+        let mut taints: Vec<_> = spec
+            .taints
+            .iter()
+            .filter(|taint| taint.effect != TaintEffect::PreferNoSchedule)
+            .cloned()
+            .collect();
+        taints.sort();
+        taints.dedup();
+        let zone: Arc<str> = match spec.domains.get(&Level::Zone) {
+            Some(zone) if !zone.is_empty() => zone.as_str().into(),
+            _ => spec.zone.as_str().into(),
+        };
+        let mut path: Vec<(Level, &str)> = Vec::new();
+        if !zone.is_empty() {
+            path.push((Level::Zone, &zone));
+        }
+        for level in [Level::Block, Level::Rack, Level::NvlinkDomain] {
+            if let Some(name) = spec.domains.get(&level)
+                && !name.is_empty()
+            {
+                path.push((level, name));
+            }
+        }
+        let mut slots: Vec<Slot> = Vec::new();
+        for devices in &spec.devices {
+            let group = self.group_index(GroupKey {
+                cluster,
+                accelerator_type: devices.accelerator_type.as_str().into(),
+                resource: devices.resource.as_str().into(),
+                capacity_type: spec.capacity_type.unwrap_or(CapacityType::OnDemand),
+            });
+            if devices.devices == 0 || slots.iter().any(|slot| slot.group == group) {
+                continue;
+            }
+            let mut taint_keys = devices.taint_keys.clone();
+            taint_keys.sort();
+            taint_keys.dedup();
+            let pool = self.pool_index(PoolKey {
+                group,
+                zone: zone.clone(),
+                instance_type: spec.instance_type.as_str().into(),
+                devices: devices.devices,
+                feed,
+                taints: taints.clone(),
+                taint_keys,
+                price: spec.price.clone(),
+            });
+            let root = self.groups[group].root;
+            let cell = self.cells.descend(root, &path);
+            self.cells.attach(cell);
+            slots.push(Slot {
+                group,
+                pool,
+                cell,
+                devices: devices.devices,
+                held: devices.held,
+                free: 0,
+                offered: 0,
+            });
+            let pool = &mut self.pools[pool];
+            pool.nodes += 1;
+            *pool.by_free.entry(0).or_default() += 1;
+            if let Some(fault) = &spec.fault {
+                *pool.faults.entry(fault.clone()).or_default() += 1;
+            }
+        }
+        let mut labels: Vec<_> = spec
+            .labels
+            .iter()
+            .map(|(key, value)| (self.symbols.acquire(key), self.symbols.acquire(value)))
+            .collect();
+        labels.sort_unstable();
+        let name: Arc<str> = spec.name.as_str().into();
+        let holders = self.ledger.take_absent(&spec.cluster, &spec.name);
+        for holder in &holders {
+            self.power.charge(feed, holder.watts);
+        }
+        let node = self.nodes.add(Node {
+            cluster,
+            name: name.clone(),
+            labels: labels.into(),
+            fault: spec.fault.map(Box::new),
+            cpu: spec.cpu_milli,
+            memory: spec.memory_mib,
+            pods: spec.pod_slots,
+            cpu_free: 0,
+            memory_free: 0,
+            pods_free: 0,
+            slots: slots.into(),
+            holders,
+            feed,
+            held_watts: 0,
+        });
+        self.node_by_name
+            .entry(cluster)
+            .or_default()
+            .insert(name, node);
+        self.charge_held(node);
+        self.refresh(node);
+        node
+    }
+
+    /// Takes a node out; its holders become absent.
+    pub(crate) fn take_out(&mut self, node: NodeIndex) {
+        let (cluster, name) = (self.nodes[node].cluster, self.nodes[node].name.clone());
+        let slots = std::mem::take(&mut self.nodes[node].slots);
+        for slot in &slots {
+            self.cells
+                .shift(slot.cell, slot.pool, (node, &name), slot.offered, 0);
+        }
+        // Cells that become empty are retired, so orders must not hear of them later.
+        self.cells.settle();
+        for slot in &slots {
+            self.cells.detach(slot.cell);
+            let pool = &mut self.pools[slot.pool];
+            pool.nodes = pool.nodes.saturating_sub(1);
+            count_down(&mut pool.by_free, &slot.free);
+            if let Some(fault) = &self.nodes[node].fault {
+                count_down(&mut pool.faults, fault);
+            }
+        }
+        let feed = self.nodes[node].feed;
+        self.power.charge(feed, -self.nodes[node].held_watts);
+        let holders = std::mem::take(&mut self.nodes[node].holders);
+        for holder in &holders {
+            self.power.charge(feed, -holder.watts);
+        }
+        let cluster_name = self.clusters[cluster].name.clone();
+        self.ledger.put_absent(&cluster_name, &name, holders);
+        for &(key, value) in &std::mem::take(&mut self.nodes[node].labels) {
+            self.symbols.release(key);
+            self.symbols.release(value);
+        }
+        if let Some(nodes) = self.node_by_name.get_mut(&cluster) {
+            nodes.remove(&name);
+        }
+        self.nodes.retire(node);
+    }
+
+    /// Charges the watts of devices that others hold.
+    fn charge_held(&mut self, node: NodeIndex) {
+        let watts: i64 = self.nodes[node]
+            .slots
+            .iter()
+            .map(|slot| {
+                let each = self.watts_in_use(&self.groups[slot.group].key.accelerator_type);
+                each.saturating_mul(i64::from(slot.held.min(slot.devices)))
+            })
+            .fold(0, i64::saturating_add);
+        let watts = chargeable(watts);
+        let node = &mut self.nodes[node];
+        self.power.charge(node.feed, watts - node.held_watts);
+        node.held_watts = watts;
+    }
+
+    /// Derives what is free on a node and moves it in the index. Call `cells.settle()` afterwards.
+    pub(crate) fn refresh(&mut self, index: NodeIndex) {
+        let Self {
+            nodes,
+            ledger,
+            groups,
+            pools,
+            cells,
+            ..
+        } = self;
+        let node = &mut nodes[index];
+        let (mut cpu, mut memory, mut pods) = (node.cpu.held, node.memory.held, node.pods.held);
+        let mut free: Vec<u32> = node
+            .slots
+            .iter()
+            .map(|slot| slot.devices.saturating_sub(slot.held))
+            .collect();
+        for holder in &node.holders {
+            let Some(reservation) = ledger.get(holder.reservation) else {
+                continue;
+            };
+            let replicas = u64::from(holder.replicas);
+            cpu = cpu.saturating_add(reservation.cpu_milli.saturating_mul(replicas));
+            memory = memory.saturating_add(reservation.memory_mib.saturating_mul(replicas));
+            pods = pods.saturating_add(replicas);
+            let devices = u64::from(reservation.devices_per_replica).saturating_mul(replicas);
+            let devices = u32::try_from(devices).unwrap_or(u32::MAX);
+            let mut of_type = node.slots.iter().zip(&mut free).filter(|(slot, _)| {
+                *groups[slot.group].key.accelerator_type == *reservation.accelerator_type
+            });
+            if let Some((_, left)) = of_type.next() {
+                *left = left.saturating_sub(devices);
+            }
+        }
+        node.cpu_free = node.cpu.total.saturating_sub(cpu);
+        node.memory_free = node.memory.total.saturating_sub(memory);
+        node.pods_free = node.pods.total.saturating_sub(pods);
+        let usable = node.fault.is_none();
+        for (slot, free) in node.slots.iter_mut().zip(free) {
+            let offered = if usable { free } else { 0 };
+            cells.shift(
+                slot.cell,
+                slot.pool,
+                (index, &node.name),
+                slot.offered,
+                offered,
+            );
+            slot.offered = offered;
+            if slot.free != free {
+                let by_free = &mut pools[slot.pool].by_free;
+                count_down(by_free, &slot.free);
+                *by_free.entry(free).or_default() += 1;
+                slot.free = free;
+            }
+        }
+    }
+}
+
+/// Takes one from a counter and forgets it at zero.
+fn count_down<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Candidates: an alternative on the pools of one group, with what it would cost.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::price::{Quote, Use, duration_seconds, rate};
+use super::select::{Pick, Want};
+use crate::arena::{ClusterIndex, GroupIndex, PoolIndex};
+use crate::fleet::{Cluster, Fleet, Pool};
+use crate::model::{
+    AcceleratorFacts, AcceleratorRequirement, Alternative, JobSpec, Kind, NodeRequirement,
+    Objective, PodShape, Reason, Taint,
+};
+
+/// What decides between candidates; least is best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Score {
+    /// By the job's objective.
+    pub(crate) objective: i128,
+    /// Dollars, where the objective is something else.
+    pub(crate) usd: i64,
+    /// Watts.
+    pub(crate) watts: i64,
+}
+
+/// One way to run a job.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// Position of the alternative.
+    pub(crate) alternative: usize,
+    /// Group.
+    pub(crate) group: GroupIndex,
+    /// Admitted pools; `None` admits all of the group.
+    pub(crate) pools: Option<Vec<PoolIndex>>,
+    /// Rank by price where prices differ.
+    pub(crate) ranks: Option<BTreeMap<PoolIndex, u32>>,
+    /// What it costs, or about so much where prices differ.
+    pub(crate) score: Score,
+    /// Least watts, dollars per hour and the like: the quote behind the score.
+    pub(crate) quote: Quote,
+}
+
+/// Why a cluster takes none of a job; `None` when it may.
+pub(crate) fn cluster_refusal(job: &JobSpec, cluster: &Cluster) -> Option<Reason> {
+    let Some(spec) = &cluster.spec else {
+        return Some(Reason::ClusterUnreachable);
+    };
+    if !job.clusters.matches(&spec.labels) || job.excluded_clusters.contains(&spec.name) {
+        Some(Reason::ClusterNotSelected)
+    } else if !spec.allowed_namespaces.is_empty()
+        && !spec.allowed_namespaces.contains(&job.namespace)
+    {
+        Some(Reason::NamespaceNotAllowed)
+    } else if !spec.reachable {
+        Some(Reason::ClusterUnreachable)
+    } else {
+        None
+    }
+}
+
+/// The first taint of a pool that the pod does not tolerate.
+pub(crate) fn untolerated<'a>(pool: &'a Pool, pod: &PodShape) -> Option<&'a Taint> {
+    pool.key.taints.iter().find(|taint| {
+        !pool.key.taint_keys.contains(&taint.key)
+            && !pod.tolerations.iter().any(|t| t.tolerates(taint))
+    })
+}
+
+/// Whether a type has what is asked for.
+pub(crate) fn suits(wanted: &AcceleratorRequirement, name: &str, facts: Option<&AcceleratorFacts>) -> bool {
+    match wanted {
+        AcceleratorRequirement::Named(wanted) => wanted == name,
+        AcceleratorRequirement::Selected {
+            vendor,
+            min_memory_gib,
+            min_bf16_tflops,
+            names,
+        } => {
+            (names.is_empty() || names.iter().any(|n| n == name))
+                && facts.is_some_and(|facts| {
+                    vendor.as_ref().is_none_or(|v| *v == facts.vendor)
+                        && facts.memory_gib >= *min_memory_gib
+                        && facts.bf16_tflops >= *min_bf16_tflops
+                })
+        }
+    }
+}
+
+/// What is wrong with a job, so that no fleet could place it.
+pub(crate) fn invalid(job: &JobSpec) -> Option<String> {
+    if job.alternatives.is_empty() {
+        return Some("the job has no alternatives; give at least one".into());
+    }
+    if job.alternatives.iter().all(|a| a.devices_per_replica == 0) {
+        return Some("every alternative asks for 0 devices; ask for at least 1".into());
+    }
+    let Kind::Training { work, .. } = &job.kind else {
+        return None;
+    };
+    if job
+        .alternatives
+        .iter()
+        .all(|a| a.devices_per_replica == 0 || a.replicas == 0)
+    {
+        return Some("every alternative asks for 0 replicas; ask for at least 1".into());
+    }
+    match work {
+        crate::model::Work::UnitsMicro(units) if *units <= 0 => {
+            Some("the work is not positive; give work.units above 0".into())
+        }
+        crate::model::Work::DurationSeconds(seconds) if *seconds <= 0 => {
+            Some("the duration is not positive; give estimatedDurationSeconds above 0".into())
+        }
+        _ => None,
+    }
+}
+
+/// The node requirement, where it says anything.
+pub(crate) fn requirement(pod: &PodShape) -> Option<&NodeRequirement> {
+    (!pod.nodes.all.0.is_empty() || !pod.nodes.any.is_empty()).then_some(&pod.nodes)
+}
+
+/// Replicas that an alternative must place at once: the gang, or one inference replica.
+pub(crate) fn gang_size(job: &JobSpec, alternative: &Alternative) -> u64 {
+    match job.kind {
+        Kind::Training { .. } => u64::from(alternative.replicas),
+        Kind::Inference { .. } => 1,
+    }
+}
+
+impl Fleet {
+    /// Which clusters may take a job, by cluster index.
+    pub(crate) fn open_clusters(&self, job: &JobSpec) -> Vec<bool> {
+        self.clusters
+            .iter()
+            .map(|(_, cluster)| cluster_refusal(job, cluster).is_none())
+            .collect()
+    }
+
+    /// Groups whose type an alternative may use.
+    pub(crate) fn groups_for(&self, wanted: &AcceleratorRequirement) -> Vec<GroupIndex> {
+        match wanted {
+            AcceleratorRequirement::Named(name) => self
+                .groups_by_type
+                .get(name.as_str())
+                .cloned()
+                .unwrap_or_default(),
+            AcceleratorRequirement::Selected { .. } => self
+                .groups_by_type
+                .iter()
+                .filter(|(name, _)| suits(wanted, name, self.facts.get(&***name)))
+                .flat_map(|(_, groups)| groups.iter().copied())
+                .collect(),
+        }
+    }
+
+    /// What is looked for when an alternative is tried on a group.
+    pub(crate) fn want<'a>(
+        &self,
+        alternative: &'a Alternative,
+        group: GroupIndex,
+        replicas: u64,
+        pools: Option<Vec<PoolIndex>>,
+    ) -> Want<'a> {
+        Want {
+            group,
+            pools,
+            ranks: None,
+            replicas,
+            devices: alternative.devices_per_replica,
+            cpu_milli: alternative.pod.cpu_milli,
+            memory_mib: alternative.pod.memory_mib,
+            watts_each: self.watts_in_use(&self.groups[group].key.accelerator_type),
+            requirement: requirement(&alternative.pod),
+        }
+    }
+
+    /// Candidates of a job that could have room, best first. `per_replica` prices one replica (inference) instead of the gang.
+    pub(crate) fn candidates(&self, job: &JobSpec) -> Vec<Candidate> {
+        let open = self.open_clusters(job);
+        let mut found = Vec::new();
+        for (at, alternative) in job.alternatives.iter().enumerate() {
+            if alternative.devices_per_replica == 0 || gang_size(job, alternative) == 0 {
+                continue;
+            }
+            let duration = match &job.kind {
+                Kind::Training { work, .. } => match duration_seconds(*work, alternative) {
+                    Some(seconds) => Some(seconds),
+                    None => continue,
+                },
+                Kind::Inference { .. } => None,
+            };
+            for group in self.groups_for(&alternative.accelerator) {
+                let key = &self.groups[group].key;
+                let is_open = open.get(crate::arena::Key::position(key.cluster));
+                if is_open == Some(&true) && job.capacity_types.contains(&key.capacity_type) {
+                    self.on_group(job, at, alternative, group, duration, &mut found);
+                }
+            }
+        }
+        found.sort_by(|a, b| {
+            a.score
+                .cmp(&b.score)
+                .then_with(|| self.name_order(a).cmp(&self.name_order(b)))
+        });
+        found
+    }
+
+    /// What decides between equals: names, never indices, which depend on the order of calls.
+    fn name_order<'a>(&'a self, candidate: &Candidate) -> (&'a str, usize, impl Ord + use<'a>) {
+        let key = &self.groups[candidate.group].key;
+        (
+            &*self.clusters[key.cluster].name,
+            candidate.alternative,
+            (key.capacity_type, &*key.accelerator_type, &*key.resource),
+        )
+    }
+
+    /// The pools of a group that an alternative may use.
+    pub(crate) fn admitted(&self, job: &JobSpec, alternative: &Alternative, group: GroupIndex) -> Vec<PoolIndex> {
+        let limited = job.budget.max_usd.is_some() || job.budget.max_usd_per_hour.is_some();
+        self.groups[group]
+            .pools
+            .iter()
+            .copied()
+            .filter(|&pool| {
+                let pool = &self.pools[pool];
+                pool.nodes > 0
+                    && pool.key.devices >= alternative.devices_per_replica
+                    && untolerated(pool, &alternative.pod).is_none()
+                    && !(limited && pool.key.price.is_unpriced())
+            })
+            .collect()
+    }
+
+    fn on_group(
+        &self,
+        job: &JobSpec,
+        at: usize,
+        alternative: &Alternative,
+        group: GroupIndex,
+        duration: Option<i64>,
+        found: &mut Vec<Candidate>,
+    ) {
+        let replicas = gang_size(job, alternative);
+        let devices = alternative.devices_per_replica;
+        let root = self.cells.get(self.groups[group].root);
+        if root.capacity(devices, |_| true) < replicas {
+            return;
+        }
+        let pools = self.admitted(job, alternative, group);
+        let watts_each = self.watts_in_use(&self.groups[group].key.accelerator_type);
+        // Pools by price. A candidate uses the cheapest pools that could hold it.
+        let mut tiers: BTreeMap<(i128, i64, bool), Vec<PoolIndex>> = BTreeMap::new();
+        for pool in pools {
+            let key = &self.pools[pool].key;
+            let rate = rate(&key.price, key.devices, watts_each);
+            let risk = key.price.interruptions_per_hour_micro.max(0);
+            tiers
+                .entry((rate, risk, key.price.is_unpriced()))
+                .or_default()
+                .push(pool);
+        }
+        let gang = matches!(job.kind, Kind::Training { .. });
+        let single = tiers.len() == 1;
+        let whole_group = self.groups[group].pools.len();
+        let mut pools: Vec<PoolIndex> = Vec::new();
+        let mut ranks: BTreeMap<PoolIndex, u32> = BTreeMap::new();
+        for (rank, tier) in tiers.into_values().enumerate() {
+            // An inference replica stands alone: it never mixes prices.
+            if !gang {
+                pools.clear();
+                ranks.clear();
+            }
+            let Some(&first) = tier.first() else { continue };
+            for &pool in &tier {
+                ranks.insert(pool, u32::try_from(rank).unwrap_or(u32::MAX));
+            }
+            pools.extend(tier);
+            pools.sort_unstable();
+            if root.capacity(devices, |pool| pools.binary_search(&pool).is_ok()) < replicas {
+                continue;
+            }
+            let per_node = u64::from(self.pools[first].key.devices / devices).max(1);
+            let uses = [Use {
+                pool: first,
+                devices: replicas.saturating_mul(u64::from(devices)),
+                nodes: replicas.div_ceil(per_node),
+            }];
+            let cluster = &self.clusters[self.groups[group].key.cluster].name;
+            let quote = self.quote(job, cluster, &uses, watts_each, duration);
+            found.push(Candidate {
+                alternative: at,
+                group,
+                pools: (pools.len() < whole_group).then(|| pools.clone()),
+                ranks: (gang && !single && rank > 0).then(|| ranks.clone()),
+                score: score(job, alternative, &quote),
+                quote,
+            });
+        }
+    }
+
+    /// Devices and nodes by pool.
+    pub(crate) fn uses(&self, picks: &[Pick], devices: u32) -> Vec<Use> {
+        let mut uses: BTreeMap<PoolIndex, Use> = BTreeMap::new();
+        for pick in picks {
+            let part = uses.entry(pick.pool).or_insert(Use {
+                pool: pick.pool,
+                devices: 0,
+                nodes: 0,
+            });
+            part.devices += u64::from(devices) * u64::from(pick.replicas);
+            part.nodes += 1;
+        }
+        // By name, not by index: which price sheet is named first must not depend on the order of calls.
+        let mut uses: Vec<Use> = uses.into_values().collect();
+        uses.sort_by(|a, b| {
+            let key = |part: &Use| {
+                let pool = &self.pools[part.pool].key;
+                (Reverse(part.devices), pool.zone.clone(), pool.price.clone())
+            };
+            key(a).cmp(&key(b))
+        });
+        uses
+    }
+
+    /// The cluster of a group.
+    pub(crate) fn cluster_of(&self, group: GroupIndex) -> ClusterIndex {
+        self.groups[group].key.cluster
+    }
+}
+
+/// What a quote is worth to a job.
+pub(crate) fn score(job: &JobSpec, alternative: &Alternative, quote: &Quote) -> Score {
+    let objective = match (&job.kind, job.objective) {
+        (Kind::Training { .. }, Objective::Cost) => i128::from(quote.usd_total),
+        (Kind::Training { .. }, Objective::Time) => {
+            i128::from(quote.duration_seconds.unwrap_or(i64::MAX))
+        }
+        (Kind::Training { .. }, Objective::Energy) => i128::from(quote.watts)
+            .saturating_mul(i128::from(quote.duration_seconds.unwrap_or(i64::MAX))),
+        (Kind::Inference { .. }, objective) => {
+            // Per unit of throughput where every alternative says its own; a faster replica is then worth its price.
+            let comparable = job
+                .alternatives
+                .iter()
+                .all(|a| a.throughput_micro.is_some_and(|t| t > 0));
+            let rate = alternative.throughput_micro.unwrap_or(0).max(1);
+            let amount = match objective {
+                Objective::Cost => quote.usd_per_hour,
+                Objective::Energy => quote.watts,
+                Objective::Time if comparable => return Score {
+                    objective: -i128::from(rate),
+                    usd: quote.usd_per_hour,
+                    watts: quote.watts,
+                },
+                Objective::Time => quote.usd_per_hour,
+            };
+            if comparable {
+                i128::from(amount).saturating_mul(1_000_000_000_000) / i128::from(rate)
+            } else {
+                i128::from(amount)
+            }
+        }
+    };
+    Score {
+        objective,
+        usd: match job.kind {
+            Kind::Training { .. } => quote.usd_total,
+            Kind::Inference { .. } => quote.usd_per_hour,
+        },
+        watts: quote.watts,
+    }
+}

@@ -1,0 +1,218 @@
+//! One gang: the best candidate that has room, whole or not at all.
+
+use super::candidate::{Candidate, Score, gang_size, score};
+use super::price::Quote;
+use super::select::Pick;
+use crate::fleet::Fleet;
+use crate::model::{
+    JobSpec, Kind, Level, NodeShare, PlacementDecision, Reservation, Watts,
+};
+
+/// A gang's nodes with what they cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// Of the job.
+    pub(crate) alternative: usize,
+    /// Group.
+    pub(crate) group: crate::arena::GroupIndex,
+    /// Nodes.
+    pub(crate) picks: Vec<Pick>,
+    /// Level of the domain that holds it.
+    pub(crate) level: Level,
+    /// Cost.
+    pub(crate) quote: Quote,
+    /// What it is worth.
+    pub(crate) score: Score,
+}
+
+/// Levels to try, best first: the preferred one, then wider, up to the required one.
+fn levels(job: &JobSpec) -> impl Iterator<Item = Level> {
+    let required = job.topology.required;
+    let tightest = job.topology.preferred.unwrap_or(required).min(required);
+    Level::ALL
+        .into_iter()
+        .filter(move |&level| level >= tightest && level <= required)
+}
+
+/// Whether a quote keeps within the job's own limits.
+pub(crate) fn affordable(job: &JobSpec, quote: &Quote, now_seconds: i64) -> bool {
+    let on_time = match (&job.kind, quote.duration_seconds) {
+        (
+            Kind::Training {
+                deadline_seconds: Some(deadline),
+                ..
+            },
+            Some(duration),
+        ) => now_seconds.saturating_add(duration) <= *deadline,
+        _ => true,
+    };
+    on_time
+        && job.budget.max_usd.is_none_or(|most| quote.total() <= most)
+        && job
+            .budget
+            .max_usd_per_hour
+            .is_none_or(|most| quote.per_hour() <= most)
+}
+
+impl Fleet {
+    /// Orders that the choice for this job reads.
+    pub(crate) fn prepare(&mut self, job: &JobSpec) {
+        let levels: Vec<Level> = levels(job)
+            .filter(|level| !matches!(level, Level::Node | Level::Cluster))
+            .collect();
+        if levels.is_empty() {
+            return;
+        }
+        for alternative in &job.alternatives {
+            for group in self.groups_for(&alternative.accelerator) {
+                let root = self.groups[group].root;
+                for &level in &levels {
+                    if alternative.devices_per_replica > 0 {
+                        self.cells
+                            .keep_order(root, level, alternative.devices_per_replica);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The best way to run a gang now.
+    pub(crate) fn best_gang(&self, job: &JobSpec, now_seconds: i64) -> Option<Found> {
+        let mut best: Option<Found> = None;
+        for candidate in self.candidates(job) {
+            if let Some(found) = &best {
+                let settled = match candidate.score.cmp(&found.score) {
+                    std::cmp::Ordering::Greater => true,
+                    // Among equals the one that meets the preferred topology is better.
+                    std::cmp::Ordering::Equal => {
+                        Some(found.level) <= job.topology.preferred || job.topology.preferred.is_none()
+                    }
+                    std::cmp::Ordering::Less => false,
+                };
+                if settled {
+                    break;
+                }
+            }
+            let Some(found) = self.try_candidate(job, &candidate, now_seconds) else {
+                continue;
+            };
+            if best
+                .as_ref()
+                .is_none_or(|old| (found.score, found.level) < (old.score, old.level))
+            {
+                best = Some(found);
+            }
+        }
+        best
+    }
+
+    /// Nodes for one candidate within every limit.
+    pub(crate) fn try_candidate(
+        &self,
+        job: &JobSpec,
+        candidate: &Candidate,
+        now_seconds: i64,
+    ) -> Option<Found> {
+        let alternative = job.alternatives.get(candidate.alternative)?;
+        // The estimate is exact where prices do not differ.
+        if candidate.ranks.is_none() && !affordable(job, &candidate.quote, now_seconds) {
+            return None;
+        }
+        if self
+            .power
+            .queue_shortage(&job.queue, candidate.quote.watts)
+            .is_some()
+        {
+            return None;
+        }
+        let mut want = self.want(
+            alternative,
+            candidate.group,
+            gang_size(job, alternative),
+            candidate.pools.clone(),
+        );
+        want.ranks.clone_from(&candidate.ranks);
+        let (level, picks) =
+            levels(job).find_map(|level| Some((level, self.choose(&want, level)?)))?;
+        let cluster = &self.clusters[self.cluster_of(candidate.group)].name;
+        let uses = self.uses(&picks, want.devices);
+        let quote = self.quote(
+            job,
+            cluster,
+            &uses,
+            want.watts_each,
+            candidate.quote.duration_seconds,
+        );
+        affordable(job, &quote, now_seconds).then(|| Found {
+            alternative: candidate.alternative,
+            group: candidate.group,
+            score: score(job, alternative, &quote),
+            picks,
+            level,
+            quote,
+        })
+    }
+
+    /// A key that no reservation has.
+    pub(crate) fn free_key(&self, job: &str) -> String {
+        let mut part = 0_u64;
+        loop {
+            let key = format!("{job}/{part}");
+            if !self.ledger.has(&key) {
+                return key;
+            }
+            part += 1;
+        }
+    }
+
+    /// The decision that `found` means, under a key of its own. Not yet reserved.
+    pub(crate) fn decision(&self, job: &JobSpec, found: Found) -> Option<PlacementDecision> {
+        let alternative = job.alternatives.get(found.alternative)?;
+        let group = &self.groups[found.group].key;
+        let mut picks = found.picks;
+        // Ranks follow the topology: by domain, then by name.
+        picks.sort_by(|a, b| self.rank_order(a).cmp(&self.rank_order(b)));
+        let facts = self.facts.get(&*group.accelerator_type);
+        Some(PlacementDecision {
+            job: job.key.clone(),
+            reservation: Reservation {
+                key: self.free_key(&job.key),
+                queue: job.queue.clone(),
+                cluster: self.clusters[group.cluster].name.to_string(),
+                accelerator_type: group.accelerator_type.to_string(),
+                devices_per_replica: alternative.devices_per_replica,
+                cpu_milli: alternative.pod.cpu_milli,
+                memory_mib: alternative.pod.memory_mib,
+                nodes: picks
+                    .iter()
+                    .map(|pick| NodeShare {
+                        name: self.nodes[pick.node].name.to_string(),
+                        replicas: pick.replicas,
+                    })
+                    .collect(),
+                watts: Watts(found.quote.watts),
+            },
+            alternative: alternative.name.clone(),
+            resource: group.resource.to_string(),
+            capacity_type: group.capacity_type,
+            power_cap_watts: facts.map_or(Watts::ZERO, |facts| facts.default_watts),
+            usd_per_hour: found.quote.per_hour(),
+            usd_total: found.quote.total(),
+            usd_egress: crate::model::MicroUsd(found.quote.usd_egress),
+            start_seconds: 0,
+            duration_seconds: found.quote.duration_seconds,
+            price_sheet: found.quote.sheet,
+            unpriced: found.quote.unpriced,
+        })
+    }
+
+    fn rank_order(&self, pick: &Pick) -> (&str, &str) {
+        let node = &self.nodes[pick.node];
+        let path = node
+            .slots
+            .iter()
+            .find(|slot| slot.pool == pick.pool)
+            .map_or("", |slot| &self.cells.get(slot.cell).path);
+        (path, &node.name)
+    }
+}
