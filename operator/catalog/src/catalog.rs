@@ -7,7 +7,7 @@ use ampacity_placement::Watts;
 
 use crate::accelerator::{Accelerator, AcceleratorPower, WattsBasis};
 use crate::builtin;
-use crate::family::family_of;
+use crate::family::{Family, family_of};
 use crate::instance::{self, InstanceShape};
 
 /// Accelerator types by name, and how nodes show them.
@@ -171,6 +171,11 @@ impl Catalog {
     /// The type of this name.
     pub fn get(&self, name: &str) -> Option<&Accelerator> {
         self.types.get(name)
+    }
+
+    /// The family of a built-in type.
+    pub fn builtin_family(name: &str) -> Option<Family> {
+        builtin::data().accelerators.get(name)?.family
     }
 
     /// Every type, by name.

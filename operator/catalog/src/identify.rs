@@ -89,6 +89,19 @@ impl Catalog {
         }
     }
 
+    /// Whether some AcceleratorType's `match` names this extended resource.
+    pub fn claims(&self, resource: &str) -> bool {
+        self.rules
+            .iter()
+            .any(|(_, rule)| rule.resource_names.iter().any(|r| r == resource))
+    }
+
+    /// The type that a user's `match` gives to a device, without the built-in rules.
+    pub fn identify_by_match(&self, query: &DeviceQuery<'_>) -> Option<&Accelerator> {
+        let (name, _) = self.by_rule(query)?;
+        self.get(name)
+    }
+
     fn by_rule(&self, query: &DeviceQuery<'_>) -> Option<(&str, Evidence)> {
         let (name, _) = self.rules.iter().find(|(_, rule)| fits(rule, query))?;
         Some((name, Evidence::new("AcceleratorType match", name)))

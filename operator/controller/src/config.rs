@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct OperatorConfig {
     /// Namespace of the operator: its Lease lives there, and kubeconfig Secrets by default.
     pub namespace: String,
+    /// Identity of this hub, a label value: hubs that share a member need different ones.
+    pub hub_name: String,
     /// Name of the Lease.
     pub lease_name: String,
     /// Who this process is; unique per process.
@@ -26,6 +28,7 @@ impl Default for OperatorConfig {
     fn default() -> Self {
         Self {
             namespace: "ampacity-system".to_owned(),
+            hub_name: "hub".to_owned(),
             lease_name: "ampacity-operator".to_owned(),
             identity: "ampacity-operator".to_owned(),
             lease_duration: Some(Duration::from_secs(15)),

@@ -11,6 +11,8 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 
+use crate::world::ObjectKey;
+
 /// What a watch delivers.
 #[derive(Debug)]
 pub enum Change<K> {
@@ -20,6 +22,19 @@ pub enum Change<K> {
     Applied(K),
     /// Gone.
     Deleted(K),
+    /// Gone, and it could not be read.
+    Forgotten(ObjectKey),
+}
+
+impl<K> Change<K> {
+    /// The objects that the change carries.
+    pub fn objects(&self) -> &[K] {
+        match self {
+            Self::All(objects) => objects,
+            Self::Applied(object) | Self::Deleted(object) => std::slice::from_ref(object),
+            Self::Forgotten(_) => &[],
+        }
+    }
 }
 
 /// Watches until the receiver is gone. Errors are retried for ever, after 0.2 s to 5 s, and reported through `failed`.

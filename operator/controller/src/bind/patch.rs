@@ -59,3 +59,59 @@ pub fn bind_patch(uid: &str, terms: &[NodeSelectorTerm], node: &str) -> Value {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(yaml: &str) -> Vec<NodeSelectorTerm> {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn a_pin_is_added_behind_what_each_term_requires() {
+        let own = terms(
+            "[{matchExpressions: [{key: zone, operator: In, values: [a]}]},
+              {matchFields: [{key: metadata.name, operator: NotIn, values: [bad]}]}]",
+        );
+        insta::assert_yaml_snapshot!(bind_patch("pod-uid", &own, "n1"));
+    }
+
+    #[test]
+    fn a_pod_without_affinity_gets_one() {
+        insta::assert_yaml_snapshot!(bind_patch("pod-uid", &[], "n1"));
+    }
+
+    #[test]
+    fn pinning_again_changes_nothing() {
+        let once = bind_patch("pod-uid", &[], "n1");
+        let pod: PodSpec = serde_json::from_value(json!({
+            "containers": [],
+            "affinity": once["spec"]["affinity"],
+        }))
+        .unwrap();
+        assert_eq!(
+            bind_patch("pod-uid", required_terms(Some(&pod)), "n1"),
+            once
+        );
+        assert_eq!(required_terms(None), []);
+    }
+
+    #[test]
+    fn only_our_gate_keeps_a_pod_from_us() {
+        let gates = |names: &[&str]| -> Vec<PodSchedulingGate> {
+            names
+                .iter()
+                .map(|name| PodSchedulingGate {
+                    name: (*name).to_owned(),
+                })
+                .collect()
+        };
+        assert!(is_gated(Some(&gates(&[
+            "example.com/quota",
+            labels::SCHEDULING_GATE
+        ]))));
+        assert!(!is_gated(Some(&gates(&["example.com/quota"]))));
+        assert!(!is_gated(None));
+    }
+}

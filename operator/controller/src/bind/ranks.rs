@@ -94,7 +94,8 @@ mod tests {
         #[test]
         fn the_map_and_the_plain_walk_agree(counts in proptest::collection::vec(-1..5_i32, 0..20), rank in 0..100_u32) {
             let nodes: Vec<_> = counts.iter().enumerate().map(|(i, n)| node(&format!("n{i}"), *n)).collect();
-            prop_assert_eq!(RankMap::new(&nodes).node_of(rank), node_of_rank(&nodes, rank));
+            let map = RankMap::new(&nodes);
+            prop_assert_eq!(map.node_of(rank), node_of_rank(&nodes, rank));
         }
     }
 

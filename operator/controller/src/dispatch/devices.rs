@@ -210,3 +210,49 @@ pub fn is_accelerator_resource(name: &str) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accelerators_are_told_from_other_extended_resources() {
+        let accelerators = [
+            "nvidia.com/gpu",
+            "nvidia.com/gpu.shared",
+            "nvidia.com/mig-1g.10gb",
+            "nvidia.com/gpumem-percentage",
+            "amd.com/gpu",
+            "amd.com/cpx_nps4",
+            "gpu.intel.com/i915",
+            "habana.ai/gaudi",
+            "aws.amazon.com/neuron",
+            "aws.amazon.com/neuroncore",
+            "aws.amazon.com/neurondevice",
+            "google.com/tpu",
+            "qualcomm.com/qaic",
+            "huawei.com/Ascend910B4-memory",
+            "cambricon.com/mlu370",
+            "volcano.sh/vgpu-cores",
+            "deviceclass.resource.kubernetes.io/gpu.example.com",
+        ];
+        let others = [
+            "cpu",
+            "memory",
+            "hugepages-2Mi",
+            "gpu",
+            "nvidia.com/mlnxnics",
+            "gpu.intel.com/i915_monitoring",
+            "vpc.amazonaws.com/efa",
+            "rdma/ib",
+            "smarter-devices/gpu",
+            "example.com/nvidia.com",
+        ];
+        for name in accelerators {
+            assert!(is_accelerator_resource(name), "{name}");
+        }
+        for name in others {
+            assert!(!is_accelerator_resource(name), "{name}");
+        }
+    }
+}

@@ -39,3 +39,5 @@ pub use training::{TrainingObjects, training_objects};
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;

@@ -81,9 +81,9 @@ mod tests {
                 &longest,
                 10_000,
                 100_000,
-                format!("{}-3e0c33be", "a".repeat(48)),
+                format!("{}-f8dd0623", "a".repeat(48)),
             ),
-            ("8b.llama", 1, 1, "j-8b-llama-1-a9c7c4be".to_owned()),
+            ("8b.llama", 1, 1, "j-8b-llama-1-a03a89d2".to_owned()),
         ];
         for (job, attempt, replicas, expected) in cases {
             assert_eq!(training_name(job, attempt, replicas), expected, "{job}");

@@ -126,3 +126,52 @@ fn merge_resources(base: &mut ResourceRequirements, patch: &ResourceRequirements
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::yaml;
+    use super::*;
+
+    #[test]
+    fn a_taint_is_tolerated_once_and_for_every_effect() {
+        let cases = [
+            ("nothing is there", "null", "[{key: gpu, operator: Exists}]"),
+            (
+                "it is there",
+                "[{key: gpu, operator: Exists}]",
+                "[{key: gpu, operator: Exists}]",
+            ),
+            (
+                "everything is tolerated",
+                "[{operator: Exists}]",
+                "[{operator: Exists}]",
+            ),
+            (
+                "only one effect is",
+                "[{key: gpu, operator: Exists, effect: NoSchedule}]",
+                "[{key: gpu, operator: Exists, effect: NoSchedule}, {key: gpu, operator: Exists}]",
+            ),
+            (
+                "only one value is",
+                "[{key: gpu, value: a}]",
+                "[{key: gpu, value: a}, {key: gpu, operator: Exists}]",
+            ),
+            (
+                "only for a while",
+                "[{key: gpu, operator: Exists, tolerationSeconds: 5}]",
+                "[{key: gpu, operator: Exists, tolerationSeconds: 5}, {key: gpu, operator: Exists}]",
+            ),
+        ];
+        for (what, own, expected) in cases {
+            let mut pod = PodSpec {
+                tolerations: yaml(own),
+                ..PodSpec::default()
+            };
+            tolerate(&mut pod, &["gpu".to_owned(), "gpu".to_owned()]);
+            assert_eq!(pod.tolerations, yaml(expected), "{what}");
+        }
+        let mut pod = PodSpec::default();
+        tolerate(&mut pod, &[]);
+        assert_eq!(pod.tolerations, None);
+    }
+}

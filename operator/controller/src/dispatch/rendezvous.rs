@@ -46,21 +46,24 @@ impl Rendezvous<'_> {
         let processes = family.processes(spec.devices_per_replica).to_string();
         let master = self.master();
         let port = MASTER_PORT.to_string();
+        // What the user sets under one name holds under the other too.
+        let processes = literal(container, "NPROC_PER_NODE").unwrap_or(&processes);
+        let port = literal(container, "MASTER_PORT").unwrap_or(&port);
 
         let mut env = self.identity();
         env.extend([
             value("MASTER_ADDR", &master),
-            value("MASTER_PORT", &port),
+            value("MASTER_PORT", port),
             value("WORLD_SIZE", &replicas),
             rank("RANK"),
             rank("NODE_RANK"),
             value("NNODES", &replicas),
-            value("NPROC_PER_NODE", &processes),
+            value("NPROC_PER_NODE", processes),
             value("PET_NNODES", &replicas),
-            value("PET_NPROC_PER_NODE", &processes),
+            value("PET_NPROC_PER_NODE", processes),
             rank("PET_NODE_RANK"),
             value("PET_MASTER_ADDR", &master),
-            value("PET_MASTER_PORT", &port),
+            value("PET_MASTER_PORT", port),
             value(
                 "JAX_COORDINATOR_ADDRESS",
                 &format!("{master}:{JAX_COORDINATOR_PORT}"),

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::credentials::{CredentialsError, member_config};
 use super::slim::{SlimDeployment, SlimJob};
-use crate::inventory::{SlimNode, SlimPod, SlimResourceSlice};
+use crate::inventory::{SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice};
 use crate::watch::{Change, watch};
 use ampacity_api::labels;
 
@@ -71,6 +71,8 @@ pub enum MemberChange {
     Pod(Change<SlimPod>),
     /// DRA devices.
     Slice(Change<SlimResourceSlice>),
+    /// DRA allocations.
+    Claim(Change<SlimResourceClaim>),
     /// Our Jobs.
     Job(Change<SlimJob>),
     /// Our Deployments.
@@ -219,7 +221,8 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         let mut set = JoinSet::new();
         self.watch_kind(&mut set, client, all.clone(), MemberChange::Node);
         self.watch_kind(&mut set, client, all.clone(), MemberChange::Pod);
-        self.watch_kind(&mut set, client, all, MemberChange::Slice);
+        self.watch_kind(&mut set, client, all.clone(), MemberChange::Slice);
+        self.watch_kind(&mut set, client, all, MemberChange::Claim);
         self.watch_kind(&mut set, client, ours.clone(), MemberChange::Job);
         self.watch_kind(&mut set, client, ours, MemberChange::Deployment);
         set
@@ -241,7 +244,11 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             config,
             self.inbox.clone(),
             move |event| wrap(LinkEvent::Changed(change(event))),
-            move |error| Some(failed(LinkEvent::WatchFailed(format!("watch of {kind}: {error}")))),
+            // Members without DRA have no such kinds: that is no failure.
+            move |error| {
+                let absent = kind.starts_with("Resource") && (error.contains("404") || error.contains("could not find"));
+                (!absent).then(|| failed(LinkEvent::WatchFailed(format!("watch of {kind}: {error}"))))
+            },
         ));
     }
 

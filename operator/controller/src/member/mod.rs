@@ -4,6 +4,5 @@ mod credentials;
 mod link;
 mod slim;
 
-pub use credentials::{CredentialsError, member_config};
 pub use link::{Link, LinkEvent, LinkSource, MemberChange, spawn_link};
 pub use slim::{SlimDeployment, SlimJob};

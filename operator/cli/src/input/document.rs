@@ -1,0 +1,252 @@
+//! Documents of a source: YAML streams, JSON, and `List` objects taken apart.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+use serde_saphyr::MessageFormatter;
+
+use super::{BadInput, FieldPath, Segment, Source, lines, printable};
+
+/// Deepest nesting. Real objects stay below 40; CustomResourceDefinitions of other operators come near 100.
+pub(crate) const MAX_DEPTH: usize = 120;
+/// Most values in one document, aliases counted as often as they are used.
+const MAX_NODES: usize = 40_000_000;
+
+/// Where an object came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    source: Rc<SourceText>,
+    /// Document of the stream, from 1; documents without content are not counted.
+    document: usize,
+    /// Position within the document, where the object was an item of a `List`.
+    item: FieldPath,
+}
+
+#[derive(Debug)]
+struct SourceText {
+    name: String,
+    text: String,
+    documents: std::cell::Cell<usize>,
+}
+
+impl Origin {
+    /// `file, document 2`; the document only where there are several.
+    pub(crate) fn name(&self) -> String {
+        let mut name = printable(&self.source.name);
+        if self.source.documents.get() > 1 {
+            name.push_str(&format!(", document {}", self.document));
+        }
+        if !self.item.0.is_empty() {
+            name.push_str(&format!(", {}", self.item));
+        }
+        name
+    }
+
+    /// A short word for objects without a name: `nodes-2` for the second document of `nodes.yaml`.
+    pub(crate) fn stem(&self) -> String {
+        let file = std::path::Path::new(&self.source.name)
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let mut stem: String = file
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .collect();
+        stem.push_str(&format!("-{}", self.document));
+        for step in &self.item.0 {
+            if let Segment::Index(index) = step {
+                stem.push_str(&format!("-{}", index + 1));
+            }
+        }
+        stem
+    }
+
+    /// The error that `message` is, at `field` of this object; the line is looked up. `at_key`: the line of the key
+    /// rather than of what it holds.
+    pub(crate) fn bad(&self, field: &FieldPath, message: &str) -> BadInput {
+        let mut steps = self.item.0.clone();
+        steps.extend(field.0.iter().cloned());
+        let mut place = self.name();
+        if let Some(line) = lines::line_of(&self.source.text, self.document, &steps) {
+            place.push_str(&format!(", line {line}"));
+        }
+        if !field.0.is_empty() {
+            place.push_str(&format!(", {field}"));
+        }
+        BadInput::new(place, message)
+    }
+}
+
+/// One object.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    /// Where it came from.
+    pub(crate) origin: Origin,
+    /// The object: always a mapping.
+    pub(crate) value: Value,
+}
+
+/// The objects of a source in order, `List`s taken apart. The error is the first one: after a syntax error nothing can be
+/// trusted to be what it seems.
+pub(crate) fn read_documents(source: &Source) -> Result<Vec<Document>, BadInput> {
+    let text = source.read()?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
+    let shared = Rc::new(SourceText {
+        name: source.name(),
+        text,
+        documents: std::cell::Cell::new(0),
+    });
+    let mut documents = Vec::new();
+    let values = parse(&shared)?;
+    shared.documents.set(values.len());
+    for (index, value) in values.into_iter().enumerate() {
+        let origin = Origin {
+            source: Rc::clone(&shared),
+            document: index + 1,
+            item: FieldPath::default(),
+        };
+        take_apart(value, origin, &mut documents)?;
+    }
+    Ok(documents)
+}
+
+fn take_apart(
+    value: Value,
+    origin: Origin,
+    documents: &mut Vec<Document>,
+) -> Result<(), BadInput> {
+    let Value::Object(mut object) = value else {
+        let what = kind_of(&value);
+        return Err(origin.bad(
+            &FieldPath::default(),
+            &format!("is {what}, not an object; an object starts with apiVersion: and kind:"),
+        ));
+    };
+    let is_list = object
+        .get("kind")
+        .and_then(Value::as_str)
+        .is_some_and(|kind| kind.ends_with("List"));
+    match object.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) if is_list => {
+            // Items of a typed list (`NodeList`) leave out what the list says for all of them.
+            let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+            let api_version = text("apiVersion");
+            let kind = text("kind")
+                .and_then(|kind| kind.strip_suffix("List").map(str::to_owned))
+                .filter(|kind| !kind.is_empty());
+            for (index, mut item) in items.into_iter().enumerate() {
+                let mut origin = origin.clone();
+                origin.item = origin.item.key("items").index(index);
+                if let (Some(item), Some(kind)) = (item.as_object_mut(), &kind) {
+                    item.entry("kind").or_insert_with(|| Value::from(kind.as_str()));
+                    if let Some(api_version) = &api_version {
+                        item.entry("apiVersion")
+                            .or_insert_with(|| Value::from(api_version.as_str()));
+                    }
+                }
+                take_apart(item, origin, documents)?;
+            }
+        }
+        items => {
+            if let Some(items) = items {
+                object.insert("items".to_owned(), items);
+            }
+            documents.push(Document {
+                origin,
+                value: Value::Object(object),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What a value is, in words.
+pub(crate) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn parse(source: &SourceText) -> Result<Vec<Value>, BadInput> {
+    let start = source.text.trim_start();
+    if start.starts_with('{') {
+        let json: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(&source.text)
+            .into_iter()
+            .collect();
+        match json {
+            Ok(values) => return Ok(values),
+            Err(error) if source.name.to_ascii_lowercase().ends_with(".json") => {
+                return Err(BadInput::new(
+                    format!("{}, line {}", source.name, error.line()),
+                    format!("is not valid JSON: {}", without_position(&error)),
+                ));
+            }
+            // A YAML flow mapping starts like JSON.
+            Err(_) => {}
+        }
+    }
+    let mut reader = std::io::Cursor::new(source.text.as_bytes());
+    let mut values = Vec::new();
+    for (index, value) in
+        serde_saphyr::read_with_options::<_, Value>(&mut reader, options()).enumerate()
+    {
+        values.push(value.map_err(|error| syntax_error(source, index + 1, &error))?);
+    }
+    Ok(values)
+}
+
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
+    }
+}
+
+fn syntax_error(source: &SourceText, document: usize, error: &serde_saphyr::Error) -> BadInput {
+    let message = serde_saphyr::DefaultMessageFormatter
+        .format_message(error.without_snippet())
+        .into_owned();
+    let mut place = source.name.clone();
+    if document > 1 {
+        place.push_str(&format!(", document {document}"));
+    }
+    let mut advice = "correct the YAML there or on the line before";
+    if let Some(location) = error.location().filter(|location| location.line() > 0) {
+        place.push_str(&format!(
+            ", line {}, column {}",
+            location.line(),
+            location.column()
+        ));
+        let line = usize::try_from(location.line())
+            .ok()
+            .and_then(|line| source.text.lines().nth(line.saturating_sub(1)));
+        if line.is_some_and(|line| {
+            line.chars()
+                .take_while(|c| c.is_whitespace())
+                .any(|c| c == '\t')
+        }) {
+            advice = "the line is indented with a tab; YAML takes only spaces";
+        }
+    }
+    BadInput::new(place, format!("is not valid YAML: {message}; {advice}"))
+}
+
+/// Limits that hold for every document, so that no input can take the machine down.
+pub(super) fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            max_events: MAX_NODES * 2,
+            max_nodes: MAX_NODES,
+            max_documents: 1_000_000,
+            max_total_scalar_bytes: 512 << 20,
+            max_reader_input_bytes: Some(usize::MAX),
+        },
+    }
+}

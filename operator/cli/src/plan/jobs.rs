@@ -1,0 +1,162 @@
+//! Which of the given jobs are planned.
+
+use std::collections::BTreeMap;
+
+use ampacity_api::{JobKind, TrainingJobState};
+use ampacity_controller::translate::{
+    JobContext, JobIssue, inference_spec, priority, training_spec,
+};
+use ampacity_placement::{JobSpec, PlacedReplicas};
+use kube::ResourceExt;
+
+use super::fleet::{Scene, holds};
+use super::objects::{Given, Name, Objects};
+use crate::input::{BadInput, FieldPath};
+
+/// A job as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct JobName {
+    /// `namespace/name`.
+    pub(super) name: String,
+    /// `TrainingJob` or `InferenceJob`.
+    pub(super) kind: &'static str,
+}
+
+/// What is to be planned.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    /// Jobs for the engine.
+    pub(super) specs: Vec<JobSpec>,
+    /// Their names, by key.
+    pub(super) names: BTreeMap<String, JobName>,
+    /// Jobs that cannot be planned, with what is wrong.
+    pub(super) invalid: Vec<(JobName, JobIssue, BadInput)>,
+    /// Jobs that are passed over, in words.
+    pub(super) notes: Vec<String>,
+}
+
+/// The jobs among `objects` that wait for a place.
+pub(super) fn collect(objects: &Objects, scene: &Scene) -> Jobs {
+    let context = JobContext {
+        catalog: &scene.catalog,
+        prices: &scene.prices,
+        clusters: &scene.sites,
+    };
+    let mut jobs = Jobs::default();
+    for (name, given) in &objects.training {
+        let shown = shown(JobKind::TrainingJob, name);
+        if let Some(why) = training_is_left_out(objects, name, given) {
+            jobs.notes.push(format!("{} {}: {why}", shown.kind, shown.name));
+            continue;
+        }
+        let job = &given.object;
+        let spec = priority(job.spec.priority_class_name.as_deref(), &objects.priority_classes)
+            .and_then(|priority| training_spec(job, &key(&shown), priority, &context));
+        jobs.add(shown, spec, given);
+    }
+    for (name, given) in &objects.inference {
+        let shown = shown(JobKind::InferenceJob, name);
+        let job = &given.object;
+        if job.spec.suspend {
+            jobs.notes.push(format!(
+                "{} {}: is suspended and not planned",
+                shown.kind, shown.name
+            ));
+            continue;
+        }
+        let placed = placed_replicas(objects, name);
+        let spec = priority(job.spec.priority_class_name.as_deref(), &objects.priority_classes)
+            .and_then(|priority| inference_spec(job, &key(&shown), priority, placed, &context));
+        jobs.add(shown, spec, given);
+    }
+    jobs
+}
+
+impl Jobs {
+    fn add<T>(&mut self, name: JobName, spec: Result<JobSpec, JobIssue>, given: &Given<T>) {
+        match spec {
+            Ok(spec) => {
+                self.names.insert(spec.key.clone(), name);
+                self.specs.push(spec);
+            }
+            Err(issue) => {
+                let bad = given
+                    .origin
+                    .bad(&FieldPath::parse(&issue.field), &issue.message);
+                self.invalid.push((name, issue, bad));
+            }
+        }
+    }
+}
+
+fn shown(kind: JobKind, (namespace, name): &Name) -> JobName {
+    JobName {
+        name: format!("{namespace}/{name}"),
+        kind: kind.as_str(),
+    }
+}
+
+fn key(job: &JobName) -> String {
+    format!("{}/{}", job.kind, job.name)
+}
+
+fn training_is_left_out(
+    objects: &Objects,
+    name: &Name,
+    given: &Given<ampacity_api::TrainingJob>,
+) -> Option<String> {
+    let job = &given.object;
+    let status = job.status.as_ref();
+    let state = status.and_then(|status| status.state).unwrap_or_default();
+    if state.is_finished() {
+        return Some(format!("has {state} and is not planned", state = match state {
+            TrainingJobState::Failed => "failed",
+            _ => "succeeded",
+        }));
+    }
+    if job.spec.suspend {
+        return Some("is suspended and not planned".to_owned());
+    }
+    if let Some(placement) = placements(objects, JobKind::TrainingJob, name).next() {
+        return Some(format!(
+            "runs in {} already; what it holds is counted",
+            placement.object.spec.cluster
+        ));
+    }
+    let running = matches!(state, TrainingJobState::Starting | TrainingJobState::Running);
+    let place = status.and_then(|status| status.placement.as_ref());
+    place.filter(|_| running).map(|place| {
+        format!(
+            "runs in {} already; its Placement {} is not given, so that what it holds is counted only as far as its pods are",
+            place.cluster, place.name
+        )
+    })
+}
+
+/// Placements of a job that hold something.
+fn placements<'a>(
+    objects: &'a Objects,
+    kind: JobKind,
+    (namespace, name): &'a Name,
+) -> impl Iterator<Item = &'a Given<ampacity_api::Placement>> {
+    objects.placements.values().filter(move |given| {
+        let placement = &given.object;
+        placement.spec.job_ref.kind == kind
+            && placement.spec.job_ref.name == *name
+            && placement.namespace().as_deref() == Some(namespace)
+            && holds(given, objects)
+    })
+}
+
+fn placed_replicas(objects: &Objects, name: &Name) -> Vec<PlacedReplicas> {
+    placements(objects, JobKind::InferenceJob, name)
+        .flat_map(|given| {
+            let spec = &given.object.spec;
+            spec.nodes.iter().map(|node| PlacedReplicas {
+                cluster: spec.cluster.clone(),
+                node: node.name.clone(),
+                replicas: u32::try_from(node.replicas).unwrap_or(0),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,297 @@
+//! The plan as it is printed: the fields of `-o json`, in a fixed order.
+
+use std::collections::BTreeSet;
+
+use ampacity_controller::translate::{
+    Facts, FixAction, ReasonName, fix_text, reason_text, usd_number,
+};
+use ampacity_placement::{MicroUsd, Plan, PlacementDecision, Unplaced};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+use super::jobs::{JobName, Jobs};
+
+/// Most notes that are printed.
+const MAX_NOTES: usize = 1000;
+
+/// Everything that is printed.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Report {
+    pub(super) placements: Vec<Placed>,
+    pub(super) unplaced: Vec<NotPlaced>,
+    pub(super) totals: Totals,
+    pub(super) notes: Vec<String>,
+}
+
+/// A placement.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Placed {
+    pub(super) job: String,
+    pub(super) kind: &'static str,
+    pub(super) alternative: String,
+    pub(super) cluster: String,
+    pub(super) accelerator_type: String,
+    pub(super) capacity_type: &'static str,
+    pub(super) devices_per_replica: u32,
+    pub(super) replicas: u32,
+    pub(super) nodes: Vec<NodeReplicas>,
+    /// Nodes to launch. There are no launchable pools yet, so there is nothing in it.
+    pub(super) launch: [(); 0],
+    pub(super) power_cap_watts: i64,
+    pub(super) watts: i64,
+    pub(super) usd_per_hour: Usd,
+    pub(super) usd_total: Usd,
+    pub(super) start_seconds: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) duration_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) price_sheet: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unpriced: bool,
+}
+
+/// Replicas on a node.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct NodeReplicas {
+    pub(super) name: String,
+    pub(super) replicas: u32,
+}
+
+/// A job, or the rest of an inference job, without a place.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NotPlaced {
+    pub(super) job: String,
+    pub(super) kind: &'static str,
+    /// Replicas missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replicas: Option<u32>,
+    pub(super) reasons: Vec<ShownReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fix: Option<ShownFix>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) earliest_start_seconds: Option<i64>,
+}
+
+/// A reason: its name, where, and its numbers beside it.
+#[derive(Clone, Debug)]
+pub(super) struct ShownReason {
+    name: ReasonName,
+    cluster: Option<String>,
+    alternative: Option<String>,
+    facts: Facts,
+    /// In words.
+    pub(super) sentence: String,
+}
+
+/// A fix.
+#[derive(Clone, Debug)]
+pub(super) struct ShownFix {
+    action: FixAction,
+    details: Facts,
+    /// In words.
+    pub(super) sentence: String,
+}
+
+/// Sums.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Totals {
+    /// Jobs with all of their replicas placed.
+    pub(super) placed: usize,
+    /// Jobs without.
+    pub(super) unplaced: usize,
+    pub(super) usd_per_hour: Usd,
+    pub(super) usd_total: Usd,
+    pub(super) watts: i64,
+}
+
+/// Dollars, printed as a number with at most six decimals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Usd(pub(super) MicroUsd);
+
+impl Serialize for Usd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        usd_number(self.0).serialize(serializer)
+    }
+}
+
+struct FactMap<'a>(&'a Facts);
+
+impl Serialize for FactMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, fact) in self.0 {
+            map.serialize_entry(name, &fact.to_json())?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for ShownReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("reason", self.name.as_str())?;
+        if let Some(cluster) = &self.cluster {
+            map.serialize_entry("cluster", cluster)?;
+        }
+        if let Some(alternative) = &self.alternative {
+            map.serialize_entry("alternative", alternative)?;
+        }
+        for (name, fact) in &self.facts {
+            map.serialize_entry(name, &fact.to_json())?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for ShownFix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("action", self.action.as_str())?;
+        map.serialize_entry("details", &FactMap(&self.details))?;
+        map.end()
+    }
+}
+
+/// The report of a plan.
+pub(super) fn report(plan: &Plan, jobs: &Jobs, notes: Vec<String>) -> Report {
+    let mut placements: Vec<Placed> = plan
+        .placements
+        .iter()
+        .filter_map(|decision| Some(placed(decision, jobs.names.get(&decision.job)?)))
+        .collect();
+    // Parts of one job keep the engine's order: the sort is stable.
+    placements.sort_by(|a, b| (&a.job, a.kind).cmp(&(&b.job, b.kind)));
+    let mut unplaced: Vec<NotPlaced> = plan
+        .unplaced
+        .iter()
+        .filter_map(|unplaced| Some(not_placed(unplaced, jobs.names.get(&unplaced.job)?)))
+        .collect();
+    for (name, issue, _) in &jobs.invalid {
+        let refusal = ampacity_placement::Refusal {
+            reason: ampacity_placement::Reason::Invalid {
+                message: issue.to_string(),
+            },
+            cluster: None,
+            alternative: None,
+            count: 1,
+        };
+        unplaced.push(not_placed(
+            &Unplaced {
+                job: String::new(),
+                replicas: 0,
+                reasons: vec![refusal],
+                fix: Some(ampacity_placement::Fix::ChangeJob),
+                earliest_start_seconds: None,
+            },
+            name,
+        ));
+    }
+    unplaced.sort_by(|a, b| (&a.job, a.kind).cmp(&(&b.job, b.kind)));
+
+    let waiting: BTreeSet<(&str, &str)> = unplaced.iter().map(|u| (u.job.as_str(), u.kind)).collect();
+    let all = jobs.names.len() + jobs.invalid.len();
+    let totals = Totals {
+        placed: all.saturating_sub(waiting.len()),
+        unplaced: waiting.len(),
+        usd_per_hour: Usd(placements.iter().map(|p| p.usd_per_hour.0).sum()),
+        usd_total: Usd(placements.iter().map(|p| p.usd_total.0).sum()),
+        watts: placements.iter().fold(0, |sum: i64, p| sum.saturating_add(p.watts)),
+    };
+    Report {
+        placements,
+        unplaced,
+        totals,
+        notes: bounded(notes),
+    }
+}
+
+fn bounded(mut notes: Vec<String>) -> Vec<String> {
+    notes.sort();
+    notes.dedup();
+    let more = notes.len().saturating_sub(MAX_NOTES);
+    notes.truncate(MAX_NOTES);
+    if more > 0 {
+        notes.push(format!("… and {more} more notes"));
+    }
+    notes
+}
+
+fn placed(decision: &PlacementDecision, job: &JobName) -> Placed {
+    let held = &decision.reservation;
+    Placed {
+        job: job.name.clone(),
+        kind: job.kind,
+        alternative: decision.alternative.clone(),
+        cluster: held.cluster.clone(),
+        accelerator_type: held.accelerator_type.clone(),
+        capacity_type: decision.capacity_type.as_str(),
+        devices_per_replica: held.devices_per_replica,
+        replicas: decision.replicas(),
+        nodes: held
+            .nodes
+            .iter()
+            .map(|node| NodeReplicas {
+                name: node.name.clone(),
+                replicas: node.replicas,
+            })
+            .collect(),
+        launch: [],
+        power_cap_watts: decision.power_cap_watts.0,
+        watts: held.watts.0,
+        usd_per_hour: Usd(decision.usd_per_hour),
+        usd_total: Usd(decision.usd_total),
+        start_seconds: decision.start_seconds,
+        duration_seconds: decision.duration_seconds,
+        price_sheet: decision.price_sheet.clone(),
+        unpriced: decision.unpriced,
+    }
+}
+
+fn not_placed(unplaced: &Unplaced, job: &JobName) -> NotPlaced {
+    let reasons = unplaced
+        .reasons
+        .iter()
+        .map(|refusal| {
+            let text = reason_text(&refusal.reason);
+            ShownReason {
+                sentence: text.sentence(refusal),
+                name: text.name,
+                cluster: refusal.cluster.clone(),
+                alternative: refusal.alternative.clone(),
+                facts: text.facts,
+            }
+        })
+        .collect();
+    let fix = unplaced.fix.as_ref().map(|fix| {
+        let text = fix_text(fix);
+        ShownFix {
+            action: text.action,
+            details: text.details,
+            sentence: text.sentence,
+        }
+    });
+    NotPlaced {
+        job: job.name.clone(),
+        kind: job.kind,
+        replicas: (job.kind == "InferenceJob" && unplaced.replicas > 0).then_some(unplaced.replicas),
+        reasons,
+        fix,
+        earliest_start_seconds: unplaced.earliest_start_seconds,
+    }
+}
+
+impl Report {
+    /// As JSON with a line break at the end.
+    pub(super) fn to_json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// As YAML: the same fields.
+    pub(super) fn to_yaml(&self) -> anyhow::Result<String> {
+        let value: Value = serde_json::to_value(self)?;
+        Ok(serde_saphyr::to_string(&value)?)
+    }
+}

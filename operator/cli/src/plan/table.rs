@@ -1,0 +1,178 @@
+//! The plan for people.
+
+use std::fmt::Write as _;
+
+use ampacity_placement::Watts;
+use comfy_table::presets::NOTHING;
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
+
+use super::report::{NodeReplicas, NotPlaced, Placed, Report};
+use crate::input::printable;
+
+/// Node names that one row shows.
+const MAX_NAMES: usize = 3;
+/// Reasons that one job shows.
+const MAX_REASONS: usize = 8;
+
+/// The report as text; with colours where `colour` is set.
+pub(super) fn render(report: &Report, colour: bool) -> String {
+    let mut out = String::new();
+    if !report.placements.is_empty() {
+        for line in placements(&report.placements, colour).lines() {
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out.push('\n');
+    }
+    for job in &report.unplaced {
+        unplaced(&mut out, job, colour);
+    }
+    totals(&mut out, report);
+    if !report.notes.is_empty() {
+        out.push_str("\nNotes:\n");
+        for note in &report.notes {
+            out.push_str(&format!("- {}\n", printable(note)));
+        }
+    }
+    out
+}
+
+fn placements(placements: &[Placed], colour: bool) -> String {
+    let mut table = Table::new();
+    table
+        .load_preset(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    if colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    let header = [
+        "JOB", "KIND", "CLUSTER", "ACCELERATOR", "ALT", "REPLICAS×DEVICES", "CAPACITY", "NODES", "WATTS",
+        "USD/H", "USD TOTAL", "DURATION",
+    ];
+    table.set_header(header.map(|name| {
+        let cell = Cell::new(name);
+        if colour { cell.add_attribute(Attribute::Bold) } else { cell }
+    }));
+    for p in placements {
+        let text = |text: &str| Cell::new(printable(text));
+        let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let job = text(&p.job);
+        table.add_row([
+            if colour { job.fg(Color::Green) } else { job },
+            text(p.kind),
+            text(&p.cluster),
+            text(&p.accelerator_type),
+            text(&p.alternative),
+            Cell::new(format!("{}×{}", p.replicas, p.devices_per_replica)),
+            text(p.capacity_type),
+            text(&nodes(&p.nodes)),
+            number(p.watts.to_string()),
+            number(dollars(p.usd_per_hour.0.0, p.unpriced)),
+            number(dollars(p.usd_total.0.0, p.unpriced)),
+            number(p.duration_seconds.map_or_else(|| "-".to_owned(), duration)),
+        ]);
+    }
+    // Columns are set apart by two spaces, as kubectl does.
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.to_string()
+}
+
+fn unplaced(out: &mut String, job: &NotPlaced, colour: bool) {
+    let name = printable(&job.job);
+    let name = if colour { format!("\u{1b}[31m{name}\u{1b}[39m") } else { name };
+    let missing = match job.replicas {
+        Some(1) => "1 replica has no place".to_owned(),
+        Some(replicas) => format!("{replicas} replicas have no place"),
+        None => "has no place".to_owned(),
+    };
+    let _ = writeln!(out, "{name} ({}) {missing}:", job.kind);
+    for reason in job.reasons.iter().take(MAX_REASONS) {
+        let _ = writeln!(out, "  - {}", printable(&reason.sentence));
+    }
+    let more = job.reasons.len().saturating_sub(MAX_REASONS);
+    if more > 0 {
+        let _ = writeln!(out, "  - … and {more} more (see -o json)");
+    }
+    if let Some(fix) = &job.fix {
+        let _ = writeln!(out, "  Fix: {}", printable(&fix.sentence));
+    }
+    if let Some(seconds) = job.earliest_start_seconds {
+        let _ = writeln!(out, "  Earliest start: in {}", duration(seconds));
+    }
+    out.push('\n');
+}
+
+fn totals(out: &mut String, report: &Report) {
+    let totals = &report.totals;
+    let jobs = |count: usize| if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") };
+    let unpriced = report.placements.iter().any(|p| p.unpriced);
+    let _ = writeln!(
+        out,
+        "{} placed, {} not. In all: {}, {} per hour, {} for the work{}.",
+        jobs(totals.placed),
+        totals.unplaced,
+        Watts(totals.watts),
+        totals.usd_per_hour.0,
+        totals.usd_total.0,
+        if unpriced { " (* is without nodes that have no price)" } else { "" },
+    );
+}
+
+/// Dollars to the cent; a star where some node has no price.
+fn dollars(micro: i64, unpriced: bool) -> String {
+    let text = ampacity_placement::MicroUsd(micro).to_string();
+    let text = text.replacen('$', "", 1);
+    if unpriced { format!("{text}*") } else { text }
+}
+
+/// `n1, n2×2, n3 +5`: the first names in rank order and how many more there are.
+fn nodes(nodes: &[NodeReplicas]) -> String {
+    let names: Vec<String> = nodes
+        .iter()
+        .take(MAX_NAMES)
+        .map(|node| match node.replicas {
+            1 => node.name.clone(),
+            replicas => format!("{}×{replicas}", node.name),
+        })
+        .collect();
+    let mut text = names.join(", ");
+    let more = nodes.len().saturating_sub(MAX_NAMES);
+    if more > 0 {
+        let _ = write!(text, " +{more}");
+    }
+    text
+}
+
+/// The two largest units: `3h12m`, `2d4h`, `45s`.
+fn duration(seconds: i64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (hours, rest) = (rest / 3600, rest % 3600);
+    let (minutes, seconds) = (rest / 60, rest % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{seconds}s"),
+        (0, _, _) => format!("{hours}h{minutes}m"),
+        _ => format!("{days}d{hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_node_lists_stay_short() {
+        for (seconds, text) in [(45, "45s"), (125, "2m5s"), (11_538, "3h12m"), (187_200, "2d4h")] {
+            assert_eq!(duration(seconds), text);
+        }
+        let list: Vec<NodeReplicas> = (0..5)
+            .map(|i| NodeReplicas { name: format!("n{i}"), replicas: 1 + i % 2 })
+            .collect();
+        assert_eq!(nodes(&list), "n0, n1×2, n2 +2");
+        assert_eq!(dollars(1_005_000, true), "1.00*");
+    }
+}

@@ -1,0 +1,29 @@
+//! Health and metrics over HTTP.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::metrics::Metrics;
+use crate::operator::OperatorError;
+
+/// Serves `/healthz`, `/readyz` and `/metrics` until the returned set is dropped. A standby is ready: it is there to
+/// take over.
+pub(crate) async fn serve(address: Option<SocketAddr>, metrics: Metrics) -> Result<JoinSet<()>, OperatorError> {
+    let mut set = JoinSet::new();
+    let Some(address) = address else { return Ok(set) };
+    let listener = TcpListener::bind(address).await.map_err(|source| OperatorError::Listen { address, source })?;
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(|| async { "ok" }))
+        .route("/metrics", get(move || async move { metrics.text() }));
+    set.spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "health and metrics are not served any more");
+        }
+    });
+    Ok(set)
+}

@@ -1,0 +1,5 @@
+//! Whole objects, as they are sent to a member cluster.
+
+mod errors;
+mod inference;
+mod training;

@@ -1,0 +1,247 @@
+//! How a node is paid for.
+
+use ampacity_api::labels::CAPACITY_TYPE;
+use ampacity_placement::{CapacityType, Labels};
+
+use super::note::{NoteReason, Notes};
+use super::slim::SlimTaint;
+
+/// The labels that say so, the first that is there and can be read wins: our own, Karpenter's, EKS', GKE's, AKS', then those that
+/// are seen on nodes of the same clouds and of others.
+type Rule = (&'static str, fn(&str) -> Option<CapacityType>);
+
+const RULES: [Rule; 18] = [
+    (CAPACITY_TYPE, word),
+    ("karpenter.sh/capacity-type", word),
+    ("eks.amazonaws.com/capacityType", word),
+    ("cloud.google.com/gke-spot", spot_if_true),
+    ("cloud.google.com/gke-preemptible", spot_if_true),
+    ("cloud.google.com/gke-provisioning", gke_provisioning),
+    ("cloud.google.com/reservation-name", reserved_if_set),
+    (
+        "cloud.google.com/reservation-affinity",
+        reserved_if_specific,
+    ),
+    ("kubernetes.azure.com/scalesetpriority", azure_priority),
+    ("kubernetes.azure.com/priority", azure_priority),
+    ("oci.oraclecloud.com/oke-is-preemptible", spot_if_true),
+    ("topology.k8s.aws/capacity-block-id", reserved_if_set),
+    ("sagemaker.amazonaws.com/capacity-type", word),
+    ("node.kubernetes.io/lifecycle", lifecycle),
+    ("node-lifecycle", lifecycle),
+    ("lifecycle", lifecycle),
+    ("kops.k8s.io/instance-lifecycle", lifecycle),
+    ("doks.digitalocean.com/spot", spot_if_true),
+];
+
+/// Taints that only interruptible nodes have.
+const SPOT_TAINTS: [(&str, &str); 4] = [
+    ("kubernetes.azure.com/scalesetpriority", "spot"),
+    ("cloud.google.com/gke-spot", "true"),
+    ("cloud.google.com/gke-preemptible", "true"),
+    ("oci.oraclecloud.com/oke-is-preemptible", ""),
+];
+
+/// The capacity type of a node. Without any label: `Owned` where the provider is `onprem`, else `OnDemand`.
+pub(super) fn capacity_type(
+    labels: &Labels,
+    taints: &[SlimTaint],
+    provider: &str,
+    notes: &mut Notes<'_>,
+) -> CapacityType {
+    for (key, read) in RULES {
+        let Some(value) = labels.get(key) else {
+            continue;
+        };
+        match read(value) {
+            Some(capacity_type) => return capacity_type,
+            // A word that should have been one of a few; flags that are off say nothing.
+            None if key == CAPACITY_TYPE || key == "karpenter.sh/capacity-type" => notes.add(
+                NoteReason::UnknownLabelValue,
+                format!(
+                    "label {key}={value:?} is no capacity type and is ignored; use Owned, Reserved, Spot or OnDemand"
+                ),
+            ),
+            None => {}
+        }
+    }
+    let spot_taint = taints.iter().any(|taint| {
+        SPOT_TAINTS
+            .iter()
+            .any(|(key, value)| taint.key == *key && (value.is_empty() || taint.value == *value))
+    });
+    if spot_taint {
+        CapacityType::Spot
+    } else if provider == "onprem" {
+        CapacityType::Owned
+    } else {
+        CapacityType::OnDemand
+    }
+}
+
+fn word(value: &str) -> Option<CapacityType> {
+    let plain: String = value
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_lowercase();
+    match plain.as_str() {
+        "spot" => Some(CapacityType::Spot),
+        "ondemand" => Some(CapacityType::OnDemand),
+        "reserved" | "capacityblock" => Some(CapacityType::Reserved),
+        "owned" => Some(CapacityType::Owned),
+        _ => None,
+    }
+}
+
+fn spot_if_true(value: &str) -> Option<CapacityType> {
+    (value == "true").then_some(CapacityType::Spot)
+}
+
+fn gke_provisioning(value: &str) -> Option<CapacityType> {
+    matches!(value, "spot" | "preemptible").then_some(CapacityType::Spot)
+}
+
+fn azure_priority(value: &str) -> Option<CapacityType> {
+    value
+        .eq_ignore_ascii_case("spot")
+        .then_some(CapacityType::Spot)
+}
+
+fn reserved_if_set(value: &str) -> Option<CapacityType> {
+    (!value.is_empty()).then_some(CapacityType::Reserved)
+}
+
+fn reserved_if_specific(value: &str) -> Option<CapacityType> {
+    (value == "specific").then_some(CapacityType::Reserved)
+}
+
+fn lifecycle(value: &str) -> Option<CapacityType> {
+    match value.to_ascii_lowercase().as_str() {
+        "spot" | "ec2spot" | "preemptible" => Some(CapacityType::Spot),
+        "normal" | "on-demand" | "ondemand" | "od" => Some(CapacityType::OnDemand),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CapacityType::{OnDemand, Owned, Reserved, Spot};
+
+    #[test]
+    fn labels_are_read_in_order() {
+        let cases: &[(&[(&str, &str)], &str, CapacityType)] = &[
+            (&[], "onprem", Owned),
+            (&[], "aws", OnDemand),
+            (&[], "", OnDemand),
+            (
+                &[
+                    ("ampacity.dev/capacity-type", "Reserved"),
+                    ("karpenter.sh/capacity-type", "spot"),
+                ],
+                "aws",
+                Reserved,
+            ),
+            (
+                &[
+                    ("ampacity.dev/capacity-type", "nonsense"),
+                    ("karpenter.sh/capacity-type", "spot"),
+                ],
+                "aws",
+                Spot,
+            ),
+            (
+                &[("karpenter.sh/capacity-type", "on-demand")],
+                "onprem",
+                OnDemand,
+            ),
+            (
+                &[("karpenter.sh/capacity-type", "reserved")],
+                "aws",
+                Reserved,
+            ),
+            (&[("eks.amazonaws.com/capacityType", "SPOT")], "aws", Spot),
+            (
+                &[("eks.amazonaws.com/capacityType", "ON_DEMAND")],
+                "aws",
+                OnDemand,
+            ),
+            (
+                &[("eks.amazonaws.com/capacityType", "CAPACITY_BLOCK")],
+                "aws",
+                Reserved,
+            ),
+            (&[("cloud.google.com/gke-spot", "true")], "gcp", Spot),
+            (&[("cloud.google.com/gke-spot", "false")], "gcp", OnDemand),
+            (
+                &[
+                    ("cloud.google.com/gke-preemptible", "true"),
+                    ("cloud.google.com/gke-provisioning", "preemptible"),
+                ],
+                "gcp",
+                Spot,
+            ),
+            (
+                &[("cloud.google.com/gke-provisioning", "standard")],
+                "gcp",
+                OnDemand,
+            ),
+            (
+                &[("cloud.google.com/reservation-name", "h100-block")],
+                "gcp",
+                Reserved,
+            ),
+            (
+                &[("kubernetes.azure.com/scalesetpriority", "spot")],
+                "azure",
+                Spot,
+            ),
+            (&[("kubernetes.azure.com/priority", "spot")], "azure", Spot),
+            (
+                &[("kubernetes.azure.com/scalesetpriority", "regular")],
+                "azure",
+                OnDemand,
+            ),
+            (&[("node.kubernetes.io/lifecycle", "spot")], "aws", Spot),
+        ];
+        for (pairs, provider, expected) in cases {
+            let labels = pairs
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into()))
+                .collect();
+            let mut notes = Notes {
+                cluster: "c",
+                node: "n",
+                notes: vec![],
+            };
+            assert_eq!(
+                capacity_type(&labels, &[], provider, &mut notes),
+                *expected,
+                "{pairs:?}"
+            );
+            assert_eq!(
+                notes.notes.len(),
+                usize::from(pairs.iter().any(|p| p.1 == "nonsense"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_spot_taint_tells_where_no_label_does() {
+        let taint = SlimTaint {
+            key: "kubernetes.azure.com/scalesetpriority".into(),
+            value: "spot".into(),
+            effect: "NoSchedule".into(),
+        };
+        let mut notes = Notes {
+            cluster: "c",
+            node: "n",
+            notes: vec![],
+        };
+        assert_eq!(
+            capacity_type(&Labels::new(), &[taint], "azure", &mut notes),
+            Spot
+        );
+    }
+}

@@ -1,0 +1,419 @@
+//! Devices that device plugins offer as extended resources.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ampacity_catalog::{
+    Accelerator, Catalog, DeviceQuery, Family, Identity, InstanceShape, ProductName, Sharing, Unit,
+    resource_unit,
+};
+use ampacity_placement::{DeviceGroup, Labels};
+
+use super::held::HeldOnNode;
+use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
+use super::resources::{Count, extended};
+use super::slim::SlimNode;
+
+/// A node as device discovery looks at it.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) node: &'a SlimNode,
+    pub(super) labels: &'a Labels,
+    pub(super) instance_type: &'a str,
+    pub(super) shape: Option<&'a InstanceShape>,
+    pub(super) catalog: &'a Catalog,
+    pub(super) held: &'a HeldOnNode,
+}
+
+impl<'a> Subject<'a> {
+    /// The question which type a device of `resource` is, as far as the node itself tells.
+    pub(super) fn query(&self, resource: &'a str) -> DeviceQuery<'a> {
+        DeviceQuery {
+            resource,
+            labels: self.labels,
+            instance_type: self.instance_type,
+            model: None,
+            pci_id: None,
+            memory_mib: None,
+        }
+    }
+}
+
+/// What was found on a node.
+#[derive(Debug, Default)]
+pub(super) struct Devices {
+    pub(super) groups: Vec<(Option<Family>, DeviceGroup)>,
+    pub(super) unsupported: Vec<Unsupported>,
+    /// Families of which something is offered, whole or not.
+    pub(super) shown: BTreeSet<Family>,
+}
+
+/// One extended resource with units.
+struct Offer<'a> {
+    resource: &'a str,
+    unit: Unit,
+    count: Count,
+}
+
+/// Finds the devices in a node's status.
+pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
+    let mut devices = Devices::default();
+    let mut families: BTreeMap<Family, Vec<Offer<'_>>> = BTreeMap::new();
+    let status = &subject.node.status;
+    let names: BTreeSet<&str> = status
+        .capacity
+        .keys()
+        .chain(status.allocatable.iter().flat_map(|a| a.keys()))
+        .map(String::as_str)
+        .collect();
+    for resource in names {
+        match resource_unit(resource) {
+            Some((family, unit)) => {
+                let whole = matches!(unit, Unit::Device | Unit::DeviceAlias);
+                let count = extended(
+                    subject.node,
+                    resource,
+                    whole && !is_shared_by_design(resource),
+                    notes,
+                );
+                // Left-overs of earlier configurations stay in the status as zeros.
+                if count.capacity > 0 || count.allocatable > 0 {
+                    families.entry(family).or_default().push(Offer {
+                        resource,
+                        unit,
+                        count,
+                    });
+                }
+            }
+            None if subject.catalog.claims(resource) => {
+                let count = extended(subject.node, resource, true, notes);
+                let by_match = subject.catalog.identify_by_match(&subject.query(resource));
+                if let Some(accelerator) = by_match {
+                    add_group(
+                        subject,
+                        &mut devices,
+                        None,
+                        resource,
+                        count,
+                        accelerator,
+                        notes,
+                    );
+                }
+            }
+            None => {}
+        }
+    }
+    for (family, offers) in families {
+        devices.shown.insert(family);
+        family_devices(subject, family, &offers, &mut devices, notes);
+    }
+    devices
+}
+
+/// Intel's plugin offers a card many times over under the same name, so large numbers are no mistake.
+fn is_shared_by_design(resource: &str) -> bool {
+    matches!(
+        resource,
+        "gpu.intel.com/i915" | "gpu.intel.com/xe" | "nvidia.com/gpu"
+    )
+}
+
+fn family_devices(
+    subject: &Subject<'_>,
+    family: Family,
+    offers: &[Offer<'_>],
+    devices: &mut Devices,
+    notes: &mut Notes<'_>,
+) {
+    let has = |unit: Unit| offers.iter().any(|o| o.unit == unit);
+    let (has_device, has_alias) = (has(Unit::Device), has(Unit::DeviceAlias));
+    let plain_amd = offers.iter().any(|o| o.resource == "amd.com/gpu");
+    for offer in offers {
+        let same_silicon = match offer.unit {
+            Unit::Device => plain_amd && offer.resource != "amd.com/gpu",
+            Unit::DeviceAlias => has_device,
+            Unit::Core => has_device || has_alias,
+            _ => false,
+        };
+        if same_silicon || offer.unit == Unit::Measure {
+            continue;
+        }
+        let query = subject.query(offer.resource);
+        let reason = match offer.unit {
+            Unit::Device | Unit::DeviceAlias => split(subject, family, offer, offers),
+            Unit::Core => Some(UnsupportedReason::Cores),
+            Unit::TimeSlice => Some(UnsupportedReason::TimeSliced),
+            Unit::Partition => Some(UnsupportedReason::Partitioned),
+            Unit::VirtualGpu | Unit::Measure => Some(UnsupportedReason::VirtualGpu),
+        };
+        // Who names a partition or a core in a `match` makes it a type of its own.
+        let by_match = matches!(offer.unit, Unit::Partition | Unit::Core)
+            .then(|| subject.catalog.identify_by_match(&query))
+            .flatten();
+        if let Some(accelerator) = by_match {
+            add_group(
+                subject,
+                devices,
+                Some(family),
+                offer.resource,
+                offer.count,
+                accelerator,
+                notes,
+            );
+            continue;
+        }
+        let identity = subject.catalog.identify(&query);
+        match (reason, identity) {
+            (Some(reason), identity) => {
+                let accelerator_type = match &identity {
+                    Identity::Known { accelerator, .. } => Some(accelerator.name.clone()),
+                    Identity::Unknown { .. } => None,
+                };
+                note_split(offer, &reason, notes);
+                devices.unsupported.push(Unsupported {
+                    resource: offer.resource.to_owned(),
+                    count: offer.count.allocatable,
+                    reason,
+                    accelerator_type,
+                });
+            }
+            (
+                None,
+                Identity::Known {
+                    accelerator,
+                    evidence,
+                    doubt,
+                },
+            ) => {
+                if let Some(doubt) = doubt {
+                    notes.add(
+                        NoteReason::ConflictingFacts,
+                        format!(
+                            "{} are taken for {} because of {}={:?}, but {} is {:?}; correct the wrong one, or settle it with an AcceleratorType that has spec.match",
+                            offer.resource,
+                            accelerator.name,
+                            evidence.from,
+                            evidence.value,
+                            doubt.from,
+                            doubt.value
+                        ),
+                    );
+                }
+                add_group(
+                    subject,
+                    devices,
+                    Some(family),
+                    offer.resource,
+                    offer.count,
+                    accelerator,
+                    notes,
+                );
+            }
+            (None, Identity::Unknown { seen }) => {
+                let seen: Vec<String> = seen
+                    .iter()
+                    .map(|e| format!("{}={:?}", e.from, e.value))
+                    .collect();
+                let seen = if seen.is_empty() {
+                    "no label tells the model".to_owned()
+                } else {
+                    format!("the model is not known from {}", seen.join(", "))
+                };
+                notes.add(
+                    NoteReason::UnknownDevice,
+                    format!(
+                        "{} × {} cannot be used: {seen}; create an AcceleratorType with spec.match.resourceNames [{}] and this node's labels or instance type",
+                        offer.count.allocatable, offer.resource, offer.resource
+                    ),
+                );
+                devices.unsupported.push(Unsupported {
+                    resource: offer.resource.to_owned(),
+                    count: offer.count.allocatable,
+                    reason: UnsupportedReason::UnknownModel,
+                    accelerator_type: None,
+                });
+            }
+        }
+    }
+}
+
+fn note_split(offer: &Offer<'_>, reason: &UnsupportedReason, notes: &mut Notes<'_>) {
+    let what = match reason {
+        UnsupportedReason::TimeSliced => "shared by time slices or MPS",
+        UnsupportedReason::Partitioned => "partitions of devices",
+        UnsupportedReason::VirtualGpu => "virtual GPUs",
+        UnsupportedReason::Cores => "single cores, and the device itself is not offered",
+        UnsupportedReason::UnknownModel
+        | UnsupportedReason::Integrated
+        | UnsupportedReason::NotLinux => "no whole devices",
+    };
+    notes.add(
+        NoteReason::NotWholeDevices,
+        format!(
+            "{} × {} are {what} and are not used for jobs that ask for whole devices",
+            offer.count.allocatable, offer.resource
+        ),
+    );
+}
+
+fn add_group(
+    subject: &Subject<'_>,
+    devices: &mut Devices,
+    family: Option<Family>,
+    resource: &str,
+    count: Count,
+    accelerator: &Accelerator,
+    notes: &mut Notes<'_>,
+) {
+    if let Some(missing) = count
+        .capacity
+        .checked_sub(count.allocatable)
+        .filter(|n| *n > 0)
+    {
+        notes.add(
+            NoteReason::UnhealthyDevices,
+            format!(
+                "{missing} of {} × {resource} are not allocatable: the device plugin reports them unhealthy",
+                count.capacity
+            ),
+        );
+    }
+    if count.allocatable == 0 {
+        return;
+    }
+    let devices_count = u32::try_from(count.allocatable).unwrap_or(u32::MAX);
+    let held = held_units(subject, family, resource);
+    devices.groups.push((
+        family,
+        DeviceGroup {
+            accelerator_type: accelerator.name.clone(),
+            resource: resource.to_owned(),
+            devices: devices_count,
+            held: u32::try_from(held).unwrap_or(u32::MAX).min(devices_count),
+            taint_keys: taint_keys(family, resource),
+        },
+    ));
+}
+
+/// Devices that others hold, under whatever name they asked for them.
+fn held_units(subject: &Subject<'_>, family: Option<Family>, resource: &str) -> u64 {
+    let held = |name: &str| subject.held.extended.get(name).copied().unwrap_or_default();
+    if family != Some(Family::Neuron) || resource.ends_with("neuroncore") {
+        return held(resource);
+    }
+    let capacity =
+        |name: &str| -> Option<u64> { subject.node.status.capacity.get(name)?.parse().ok() };
+    let chips =
+        capacity("aws.amazon.com/neuron").or_else(|| capacity("aws.amazon.com/neurondevice"));
+    let cores_per_chip = capacity("aws.amazon.com/neuroncore")
+        .zip(chips)
+        .and_then(|(cores, chips)| cores.checked_div(chips))
+        .unwrap_or(2)
+        .max(1);
+    held("aws.amazon.com/neuron")
+        .saturating_add(held("aws.amazon.com/neurondevice"))
+        .saturating_add(held("aws.amazon.com/neuroncore").div_ceil(cores_per_chip))
+}
+
+/// Taints that pods for the device tolerate by themselves.
+pub(super) fn taint_keys(family: Option<Family>, resource: &str) -> Vec<String> {
+    let mut keys = vec![resource.to_owned()];
+    let known = family.map(Family::taint_keys).unwrap_or_default();
+    keys.extend(known.iter().map(|key| (*key).to_owned()));
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+/// Whether units with the name of whole devices are none, and what they are.
+fn split(
+    subject: &Subject<'_>,
+    family: Family,
+    offer: &Offer<'_>,
+    offers: &[Offer<'_>],
+) -> Option<UnsupportedReason> {
+    match family {
+        Family::Nvidia => nvidia_split(subject, offer, offers),
+        Family::Amd => amd_split(subject, offer),
+        Family::IntelGpu => intel_split(subject, offer),
+        _ => None,
+    }
+}
+
+fn nvidia_split(
+    subject: &Subject<'_>,
+    offer: &Offer<'_>,
+    offers: &[Offer<'_>],
+) -> Option<UnsupportedReason> {
+    let label = |key: &str| subject.labels.get(key).map(String::as_str);
+    let number = |key: &str| label(key)?.parse::<u64>().ok();
+    let product = label("nvidia.com/gpu.product").map(|p| ProductName::parse(p).sharing);
+    if product == Some(Sharing::VirtualGpu)
+        || label("nvidia.com/vgpu.present") == Some("true")
+        || subject.shape.is_some_and(|s| s.is_fractional())
+    {
+        return Some(UnsupportedReason::VirtualGpu);
+    }
+    let mig = matches!(product, Some(Sharing::Mig(_)))
+        || label("nvidia.com/gpu.slices.gi").is_some()
+        || label("cloud.google.com/gke-gpu-partition-size").is_some_and(|size| !size.is_empty());
+    if mig {
+        return Some(UnsupportedReason::Partitioned);
+    }
+    // With renaming the slices are nvidia.com/gpu.shared, and what is left under the plain name is whole.
+    let renamed = offers.iter().any(|o| o.resource == "nvidia.com/gpu.shared");
+    let sliced = product == Some(Sharing::TimeSliced)
+        || number("nvidia.com/gpu.replicas").is_some_and(|n| n > 1)
+        || matches!(
+            label("nvidia.com/gpu.sharing-strategy"),
+            Some("time-slicing" | "mps")
+        )
+        || number("cloud.google.com/gke-max-shared-clients-per-gpu").is_some_and(|n| n > 1);
+    if sliced && !renamed {
+        return Some(UnsupportedReason::TimeSliced);
+    }
+    let physical = number("nvidia.com/gpu.count")
+        .filter(|n| *n > 0)
+        .or_else(|| subject.shape.map(|s| s.devices.into()))
+        .or_else(|| number("cloud.google.com/gke-accelerator-count"));
+    let more_than_there_are =
+        physical.is_some_and(|n| offer.count.capacity.max(offer.count.allocatable) > n);
+    let hami = subject
+        .node
+        .metadata
+        .annotations
+        .iter()
+        .flatten()
+        .any(|(key, _)| key.starts_with("hami.io/node-") && key.contains("nvidia"));
+    (more_than_there_are || hami || offer.count.capacity > super::resources::MAX_DEVICES)
+        .then_some(UnsupportedReason::VirtualGpu)
+}
+
+fn amd_split(subject: &Subject<'_>, offer: &Offer<'_>) -> Option<UnsupportedReason> {
+    const PARTITION: [&str; 3] = [
+        "amd.com/gpu.compute-memory-partition",
+        "amd.com/gpu.compute-partition",
+        "amd.com/compute-partition",
+    ];
+    let partitioned = PARTITION.iter().any(|key| {
+        subject
+            .labels
+            .get(*key)
+            .is_some_and(|mode| !mode.is_empty() && !mode.to_ascii_lowercase().starts_with("spx"))
+    });
+    let physical = subject.shape.map(|s| u64::from(s.devices));
+    let more_than_there_are = physical.is_some_and(|n| n > 0 && offer.count.capacity > n);
+    (partitioned || more_than_there_are).then_some(UnsupportedReason::Partitioned)
+}
+
+/// The plugin offers each card `-shared-dev-num` times; the labels count cards.
+fn intel_split(subject: &Subject<'_>, offer: &Offer<'_>) -> Option<UnsupportedReason> {
+    let cards: u64 = subject
+        .labels
+        .iter()
+        .filter(|(key, _)| key.starts_with("gpu.intel.com/device-id.") && key.ends_with(".count"))
+        .filter_map(|(_, value)| value.parse::<u64>().ok())
+        .fold(0, u64::saturating_add);
+    ((cards > 0 && offer.count.capacity > cards)
+        || offer.count.capacity > super::resources::MAX_DEVICES)
+        .then_some(UnsupportedReason::TimeSliced)
+}

@@ -1,0 +1,45 @@
+//! From Kubernetes objects to what the engine knows of a node.
+//!
+//! ```text
+//!  Node ───────────┐
+//!  ResourceSlices ─┼─ node_spec ──▶ NodeSpec   what can be placed there
+//!  HeldOnNode ─────┤                notes      what was odd, and what to do about it
+//!  MemberContext ──┘                unsupported  devices that are there and cannot be asked for
+//!
+//!  Pod ── pod_usage ──▶ PodUsage ──▶ HeldOnNode ◀── ResourceClaims
+//! ```
+//!
+//! Everything here is a pure function of its arguments: no clock, no I/O. Objects are read leniently, because files and old
+//! clusters leave things out: what is missing is absent, what cannot be read becomes a note, and the rest goes on.
+//!
+//! Rules worth knowing:
+//!
+//! * `allocatable` decides what can be used; where it is absent, `capacity` stands for it, as in the API server's own defaulting.
+//! * Time slices, MIG instances, AMD partitions, vGPU profiles and the shares of HAMi and Volcano are never whole devices. They
+//!   are listed in [`NodeInventory::unsupported`].
+//! * A device that is shown in several ways (device plugin and DRA; `neuron`, `neurondevice` and `neuroncore`) counts once.
+//! * A device whose model nothing tells is unsupported too, with a note that says how to name it.
+//! * Windows nodes offer nothing: their notes say so. CPU architecture is no filter here, since only the job knows what its image
+//!   runs on: templates select `kubernetes.io/arch`, which stays among the node's labels.
+
+mod capacity_type;
+mod dra;
+mod extended;
+mod feeds;
+mod health;
+mod held;
+mod node;
+mod note;
+mod platform;
+mod resources;
+mod slim;
+mod text;
+mod topology;
+mod usage;
+
+pub use feeds::FeedRules;
+pub use held::{DeviceId, HeldOnNode};
+pub use node::{MemberContext, NodeInventory, node_spec};
+pub use note::{InventoryNote, NoteReason, Unsupported, UnsupportedReason};
+pub use slim::{SlimCondition, SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice, SlimTaint};
+pub use usage::{PodUsage, pod_usage};

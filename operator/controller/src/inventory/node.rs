@@ -1,0 +1,321 @@
+//! From a Node with its ResourceSlices and pods to the engine's `NodeSpec`.
+
+use std::collections::BTreeSet;
+
+use ampacity_api::member_cluster::TopologyLabel;
+use ampacity_catalog::{Catalog, DeviceQuery, Family, Identity, InstanceShape, Prices};
+use ampacity_placement::{Amount, DeviceGroup, Labels, NodePrice, NodeSpec, Taint, TaintEffect};
+
+use super::extended::{Devices, Subject};
+use super::feeds::FeedRules;
+use super::held::HeldOnNode;
+use super::note::{InventoryNote, NoteReason, Notes, Unsupported, UnsupportedReason};
+use super::resources::{Basics, basics, held_mib};
+use super::slim::{SlimNode, SlimResourceSlice, SlimTaint};
+use super::{capacity_type, dra, extended, health, platform, topology};
+
+/// What is known of the cluster that a node belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct MemberContext<'a> {
+    /// Name of the MemberCluster.
+    pub cluster: &'a str,
+    /// Its provider, such as `aws` or `onprem`.
+    pub provider: &'a str,
+    /// Its region; taken where a node does not tell its own.
+    pub region: &'a str,
+    /// `spec.topologyLevels`.
+    pub topology_levels: &'a [TopologyLabel],
+    /// Power domains of its nodes.
+    pub feeds: &'a FeedRules,
+    /// Accelerator types.
+    pub catalog: &'a Catalog,
+    /// Prices.
+    pub prices: &'a Prices,
+}
+
+/// A node as the engine sees it, and what is to be said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInventory {
+    /// What can be placed there.
+    pub spec: NodeSpec,
+    /// What was odd.
+    pub notes: Vec<InventoryNote>,
+    /// Devices that are there and cannot be asked for as whole devices.
+    pub unsupported: Vec<Unsupported>,
+}
+
+/// What `node` offers. `slices` may hold those of other nodes; they are passed over. `held` is what pods that belong to no
+/// Ampacity placement hold on it.
+pub fn node_spec(
+    ctx: &MemberContext<'_>,
+    node: &SlimNode,
+    slices: &[&SlimResourceSlice],
+    held: &HeldOnNode,
+) -> NodeInventory {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let labels: Labels = node.metadata.labels.clone().unwrap_or_default();
+    let mut notes = Notes {
+        cluster: ctx.cluster,
+        node: name,
+        notes: Vec::new(),
+    };
+    if name.is_empty() {
+        notes.add(
+            NoteReason::Unnamed,
+            "the node has no metadata.name; give it one".to_owned(),
+        );
+    }
+    let instance_type = platform::instance_type(&labels);
+    let shape = ctx.catalog.instance(instance_type);
+    let subject = Subject {
+        node,
+        labels: &labels,
+        instance_type,
+        shape: shape.as_ref(),
+        catalog: ctx.catalog,
+        held,
+    };
+    let mut devices = all_devices(&subject, name, slices, &mut notes);
+    let mut offered = basics(node, shape.as_ref(), &mut notes);
+    if let Some(os) = platform::foreign_os(node, &labels) {
+        offered = offer_nothing(os, &mut devices, &mut notes);
+    }
+    let groups: Vec<DeviceGroup> = devices.groups.into_iter().map(|(_, group)| group).collect();
+    let capacity_type =
+        capacity_type::capacity_type(&labels, &node.spec.taints, ctx.provider, &mut notes);
+    let zone = platform::zone(&labels);
+    let region = match platform::region(&labels) {
+        "" => ctx.region,
+        region => region,
+    };
+    let accelerator_type = groups.first().map_or("", |g| g.accelerator_type.as_str());
+    let price = |region: &str| {
+        ctx.prices.node_price(
+            ctx.provider,
+            region,
+            zone,
+            instance_type,
+            capacity_type,
+            accelerator_type,
+        )
+    };
+    let spec = NodeSpec {
+        cluster: ctx.cluster.to_owned(),
+        name: name.to_owned(),
+        instance_type: instance_type.to_owned(),
+        zone: zone.to_owned(),
+        region: region.to_owned(),
+        capacity_type: Some(capacity_type),
+        price: priced(price(region), || price(ctx.region)),
+        cpu_milli: Amount {
+            total: offered.cpu_milli,
+            held: held.cpu_milli,
+        },
+        memory_mib: Amount {
+            total: offered.memory_mib,
+            held: held_mib(held.memory_bytes),
+        },
+        pod_slots: Amount {
+            total: offered.pods,
+            held: held.pods,
+        },
+        taints: node.spec.taints.iter().map(taint).collect(),
+        fault: health::fault(node, &labels),
+        domains: topology::domains(&labels, zone, ctx.topology_levels),
+        feeds: ctx.feeds.feeds(&labels),
+        devices: groups,
+        labels,
+    };
+    NodeInventory {
+        spec,
+        notes: notes.notes,
+        unsupported: devices.unsupported,
+    }
+}
+
+/// OKE's nodes name their region by its short key (`iad`), price sheets and clusters by its long one.
+fn priced(price: NodePrice, by_cluster: impl FnOnce() -> NodePrice) -> NodePrice {
+    if price.is_unpriced() {
+        by_cluster()
+    } else {
+        price
+    }
+}
+
+/// Devices of plugins and of DRA together, each counted once.
+fn all_devices(
+    subject: &Subject<'_>,
+    name: &str,
+    slices: &[&SlimResourceSlice],
+    notes: &mut Notes<'_>,
+) -> Devices {
+    let mut devices = extended::find(subject, notes);
+    let mut dra_notes = Notes {
+        notes: Vec::new(),
+        ..*notes
+    };
+    let mut dra = dra::find(subject, name, slices, &mut dra_notes);
+    let twice: BTreeSet<Family> = devices.shown.intersection(&dra.shown).copied().collect();
+    for family in &twice {
+        notes.add(
+            NoteReason::CountedOnce,
+            format!(
+                "{} devices are offered by a device plugin and by DRA; they are counted once and asked for as {}",
+                family.vendor(),
+                family.resources().first().copied().unwrap_or_default()
+            ),
+        );
+    }
+    // What DRA claims hold cannot be had from the plugin either.
+    for (family, group) in &mut devices.groups {
+        let through_dra: u32 = dra
+            .groups
+            .iter()
+            .filter(|(other, _)| other == family)
+            .map(|(_, other)| other.held)
+            .sum();
+        group.held = group.held.saturating_add(through_dra).min(group.devices);
+    }
+    // With claims unknown, requests for the extended resource are all that tells who holds DRA devices (they may be served by DRA).
+    if !subject.held.claims_known {
+        for (family, group) in &mut dra.groups {
+            let resources = family.map(Family::resources).unwrap_or_default();
+            let asked: u64 = resources
+                .iter()
+                .filter_map(|r| subject.held.extended.get(*r))
+                .fold(0, |sum, n| sum.saturating_add(*n));
+            group.held = u32::try_from(asked).unwrap_or(u32::MAX).min(group.devices);
+        }
+        if !subject.held.claims.is_empty() && !dra.groups.is_empty() {
+            notes.add(
+                NoteReason::UnresolvedClaims,
+                "pods here use ResourceClaims that were not given; devices that they hold may be counted as free".to_owned(),
+            );
+        }
+    }
+    let counted = |family: &Option<Family>| family.is_none_or(|f| !twice.contains(&f));
+    devices
+        .groups
+        .extend(dra.groups.into_iter().filter(|(family, _)| counted(family)));
+    let of_twice = |resource: &str| {
+        ampacity_catalog::family_of(resource).is_some_and(|family| twice.contains(&family))
+    };
+    devices.unsupported.extend(
+        dra.unsupported
+            .into_iter()
+            .filter(|u| !of_twice(&u.resource)),
+    );
+    if twice.is_empty() {
+        notes.notes.extend(dra_notes.notes);
+    }
+    devices.shown.extend(dra.shown);
+    note_absent(subject, &devices.shown, notes);
+    devices
+}
+
+/// Labels or the instance type show devices of a family, and nothing offers them.
+fn note_absent(subject: &Subject<'_>, shown: &BTreeSet<Family>, notes: &mut Notes<'_>) {
+    for family in Family::ALL {
+        if shown.contains(&family) {
+            continue;
+        }
+        let Some(by) = sign_of(family, subject.labels, subject.shape) else {
+            continue;
+        };
+        let resource = family.resources().first().copied().unwrap_or_default();
+        let query: DeviceQuery<'_> = subject.query(resource);
+        let what = match subject.catalog.identify(&query) {
+            Identity::Known { accelerator, .. } => accelerator.name.clone(),
+            Identity::Unknown { .. } => format!("{} devices of an unknown model", family.vendor()),
+        };
+        notes.add(
+            NoteReason::LabelsWithoutCapacity,
+            format!(
+                "{by} shows {what}, but the status offers no {resource} and no ResourceSlice does: 0 devices; install or repair the device plugin or DRA driver"
+            ),
+        );
+    }
+}
+
+/// The label key or the instance type that shows a family's devices.
+fn sign_of(family: Family, labels: &Labels, shape: Option<&InstanceShape>) -> Option<String> {
+    let exact: &[&str] = match family {
+        Family::Nvidia => &[
+            "nvidia.com/gpu.product",
+            "nvidia.com/gpu.present",
+            "cloud.google.com/gke-accelerator",
+            "karpenter.k8s.aws/instance-gpu-name",
+            "eks.amazonaws.com/instance-gpu-name",
+            "gpu.nvidia.com/model",
+            "gpu.nvidia.com/class",
+            "feature.node.kubernetes.io/pci-10de.present",
+        ],
+        Family::Tpu => &["cloud.google.com/gke-tpu-accelerator"],
+        Family::Gaudi => &["feature.node.kubernetes.io/pci-1da3.present"],
+        Family::Ascend => &["node.kubernetes.io/npu.chip.name"],
+        _ => &[],
+    };
+    let prefixes: &[&str] = match family {
+        Family::Amd => &["amd.com/gpu.", "beta.amd.com/gpu."],
+        Family::IntelGpu => &["gpu.intel.com/device-id."],
+        _ => &[],
+    };
+    let by_label = labels
+        .iter()
+        .find(|(key, value)| {
+            let shows =
+                exact.contains(&key.as_str()) || prefixes.iter().any(|p| key.starts_with(p));
+            shows && value.as_str() != "false" && !is_of_other_maker(family, key, labels)
+        })
+        .map(|(key, value)| format!("label {key}={value}"));
+    by_label.or_else(|| {
+        let shape = shape?;
+        let accelerator = Catalog::builtin_family(&shape.accelerator)?;
+        (accelerator == family && !shape.is_fractional())
+            .then(|| format!("instance type {}", shape.instance_type))
+    })
+}
+
+/// Karpenter's GPU labels are written for AMD and Gaudi cards too.
+fn is_of_other_maker(family: Family, key: &str, labels: &Labels) -> bool {
+    let Some(prefix) = key.strip_suffix("/instance-gpu-name") else {
+        return false;
+    };
+    labels
+        .get(&format!("{prefix}/instance-gpu-manufacturer"))
+        .is_some_and(|maker| maker != family.vendor())
+}
+
+/// Windows nodes run no Linux job: their devices are listed as unsupported, and CPU, memory and pods are nothing.
+fn offer_nothing(os: &str, devices: &mut Devices, notes: &mut Notes<'_>) -> Basics {
+    notes.add(
+        NoteReason::NotLinux,
+        format!("the node runs {os}, so nothing is placed there; only Linux nodes are used"),
+    );
+    for (_, group) in devices.groups.drain(..) {
+        devices.unsupported.push(Unsupported {
+            resource: group.resource,
+            count: group.devices.into(),
+            reason: UnsupportedReason::NotLinux,
+            accelerator_type: Some(group.accelerator_type),
+        });
+    }
+    Basics {
+        cpu_milli: 0,
+        memory_mib: 0,
+        pods: 0,
+    }
+}
+
+/// An effect that is not known keeps pods away, to be safe.
+fn taint(taint: &SlimTaint) -> Taint {
+    Taint {
+        key: taint.key.clone(),
+        value: taint.value.clone(),
+        effect: match taint.effect.as_str() {
+            "PreferNoSchedule" => TaintEffect::PreferNoSchedule,
+            "NoExecute" => TaintEffect::NoExecute,
+            _ => TaintEffect::NoSchedule,
+        },
+    }
+}

@@ -1,0 +1,159 @@
+//! Amounts in a node's status.
+
+use super::note::{NoteReason, Notes};
+use super::slim::SlimNode;
+use crate::translate::{parse_bytes, parse_milli};
+
+/// No node has more devices; a larger number is a mistake.
+pub(super) const MAX_DEVICES: u64 = 256;
+/// No node has more shares of devices.
+const MAX_SHARES: u64 = 10_000_000;
+/// 100,000 cores.
+const MAX_CPU_MILLI: u64 = 100_000_000;
+/// One pebibyte.
+const MAX_MEMORY_BYTES: u64 = 1 << 50;
+const MAX_PODS: u64 = 100_000;
+/// The kubelet's default where nothing is said.
+const DEFAULT_PODS: u64 = 110;
+
+const MIB: u64 = 1 << 20;
+
+/// Capacity and allocatable of one resource, in units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) capacity: u64,
+    pub(super) allocatable: u64,
+}
+
+/// What pods may use of a resource, as text: `allocatable`, or `capacity` where the status has no `allocatable` at all.
+fn usable<'a>(node: &'a SlimNode, resource: &str) -> Option<&'a str> {
+    node.status
+        .allocatable
+        .as_ref()
+        .unwrap_or(&node.status.capacity)
+        .get(resource)
+        .map(String::as_str)
+}
+
+/// The field that [`usable`] reads.
+fn usable_field(node: &SlimNode, resource: &str) -> String {
+    let map = if node.status.allocatable.is_some() {
+        "allocatable"
+    } else {
+        "capacity"
+    };
+    format!("status.{map}[{resource}]")
+}
+
+/// Units of an extended resource. What cannot be read counts as none, with a note.
+pub(super) fn extended(
+    node: &SlimNode,
+    resource: &str,
+    whole_devices: bool,
+    notes: &mut Notes<'_>,
+) -> Count {
+    let limit = if whole_devices {
+        MAX_DEVICES
+    } else {
+        MAX_SHARES
+    };
+    let mut read = |text: Option<&str>, field: String| {
+        let text = text?;
+        match parse_bytes(text) {
+            Ok(units) if units <= limit => Some(units),
+            _ => {
+                notes.add(
+                    NoteReason::BadNumber,
+                    format!(
+                        "{field} is {text:?}, which is no count of devices from 0 to {limit}; they are not used, repair the device plugin"
+                    ),
+                );
+                None
+            }
+        }
+    };
+    let allocatable = read(usable(node, resource), usable_field(node, resource));
+    let capacity = match &node.status.allocatable {
+        None => allocatable,
+        Some(_) => read(
+            node.status.capacity.get(resource).map(String::as_str),
+            format!("status.capacity[{resource}]"),
+        ),
+    };
+    let allocatable = allocatable.unwrap_or_default();
+    Count {
+        capacity: capacity.unwrap_or(allocatable),
+        allocatable,
+    }
+}
+
+/// Millicores, MiB and pods that pods may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Basics {
+    pub(super) cpu_milli: u64,
+    pub(super) memory_mib: u64,
+    pub(super) pods: u64,
+}
+
+/// CPU, memory and pods. An amount that is left out (only files do that) is the instance type's, or no limit where that is unknown
+/// too; an amount that cannot be read is nothing.
+pub(super) fn basics(
+    node: &SlimNode,
+    shape: Option<&ampacity_catalog::InstanceShape>,
+    notes: &mut Notes<'_>,
+) -> Basics {
+    let mut missing = Vec::new();
+    let mut read = |resource: &'static str, limit: u64, absent: u64| {
+        let Some(text) = usable(node, resource) else {
+            missing.push(resource);
+            return absent;
+        };
+        let parsed = if resource == "cpu" {
+            parse_milli(text)
+        } else {
+            parse_bytes(text)
+        };
+        match parsed {
+            Ok(amount) if amount <= limit => amount,
+            _ => {
+                let field = usable_field(node, resource);
+                notes.add(
+                    NoteReason::BadNumber,
+                    format!("{field} is {text:?}, which cannot be; none of it is used, look at the node's kubelet"),
+                );
+                0
+            }
+        }
+    };
+    let vcpus = shape.and_then(|s| s.vcpus).map(|n| u64::from(n) * 1000);
+    let gib = shape
+        .and_then(|s| s.memory_gib)
+        .map(|n| u64::from(n) * 1024 * MIB);
+    let basics = Basics {
+        cpu_milli: read("cpu", MAX_CPU_MILLI, vcpus.unwrap_or(MAX_CPU_MILLI)),
+        memory_mib: read("memory", MAX_MEMORY_BYTES, gib.unwrap_or(MAX_MEMORY_BYTES)) / MIB,
+        pods: read("pods", MAX_PODS, DEFAULT_PODS),
+    };
+    // Only worth a word where the status offers something else.
+    let offers = !node.status.capacity.is_empty()
+        || node
+            .status
+            .allocatable
+            .as_ref()
+            .is_some_and(|a| !a.is_empty());
+    if offers && !missing.is_empty() {
+        notes.add(
+            NoteReason::MissingResource,
+            format!(
+                "the status leaves out {}; the instance type's amount is taken, or no limit where that is unknown",
+                missing.join(", ")
+            ),
+        );
+    }
+    basics
+}
+
+/// Held bytes as MiB, rounded up.
+pub(super) fn held_mib(bytes: u64) -> u64 {
+    bytes.div_ceil(MIB)
+}

@@ -1,0 +1,268 @@
+//! Topology domains of a node.
+
+use std::collections::BTreeMap;
+
+use ampacity_api::TopologyLevel;
+use ampacity_api::member_cluster::TopologyLabel;
+use ampacity_placement::{Labels, Level};
+
+/// Labels that tell a level, where the cluster configures none for it. The first that is there wins; all are looked at whatever the
+/// provider, since their keys say whose they are. Sources: the clouds' label documentation and Topograph's node labels.
+const DEFAULTS: [(Level, &[&str]); 3] = [
+    (
+        Level::NvlinkDomain,
+        &[
+            "nvidia.com/gpu.clique",
+            "ds.coreweave.com/nvlink.domain",
+            "oci.oraclecloud.com/host.gpu_memory_fabric_id",
+            "neuron.amazonaws.com/ultraserver-server-id-4",
+            "accelerator.topograph.run/domain",
+            "network.topology.nvidia.com/accelerator",
+        ],
+    ),
+    (
+        Level::Rack,
+        &[
+            "topology.k8s.aws/network-node-layer-3",
+            "cloud.google.com/gce-topology-subblock",
+            "oci.oraclecloud.com/host.rack_id",
+            "oci.oraclecloud.com/rdma.local_block_id",
+            "node.coreweave.cloud/rack",
+            "fabric.topograph.run/tier-1",
+            "network.topology.nvidia.com/leaf",
+            "topology.kubernetes.io/rack",
+        ],
+    ),
+    (
+        Level::Block,
+        &[
+            "topology.k8s.aws/network-node-layer-1",
+            "cloud.google.com/gce-topology-block",
+            "oci.oraclecloud.com/rdma.network_block_id",
+            "oci.oraclecloud.com/rdma.local_block_id",
+            "ib.coreweave.cloud/superpod",
+            "kubernetes.azure.com/ppg",
+            "fabric.topograph.run/tier-2",
+            "network.topology.nvidia.com/spine",
+            "topology.kubernetes.io/block",
+        ],
+    ),
+];
+
+/// The domain at each level between node and cluster, where a label tells it.
+///
+/// `configured` labels replace the defaults of their level; several for one level are tried in order. A level that is configured
+/// and whose label the node lacks is unknown: nothing else is guessed for it.
+pub(super) fn domains(
+    labels: &Labels,
+    zone: &str,
+    configured: &[TopologyLabel],
+) -> BTreeMap<Level, String> {
+    let mut domains = BTreeMap::new();
+    for level in [Level::NvlinkDomain, Level::Rack, Level::Block, Level::Zone] {
+        let own: Vec<&str> = configured
+            .iter()
+            .filter(|entry| engine_level(entry.level) == level)
+            .map(|entry| entry.node_label.as_str())
+            .collect();
+        let found = if own.is_empty() {
+            default_domain(level, labels, zone)
+        } else {
+            own.iter()
+                .find_map(|key| labels.get(*key).cloned())
+                .filter(|value| !value.is_empty())
+        };
+        if let Some(domain) = found {
+            domains.insert(level, domain);
+        }
+    }
+    domains
+}
+
+fn default_domain(level: Level, labels: &Labels, zone: &str) -> Option<String> {
+    if level == Level::Zone {
+        return Some(zone.to_owned()).filter(|z| !z.is_empty());
+    }
+    let by_label = DEFAULTS
+        .iter()
+        .filter(|(of, _)| *of == level)
+        .flat_map(|(_, keys)| keys.iter())
+        .find_map(|key| labels.get(*key).filter(|value| is_domain(value)).cloned());
+    match level {
+        Level::NvlinkDomain => by_label
+            .or_else(|| gke_nvl72(labels))
+            .or_else(|| tpu_slice(labels)),
+        _ => by_label,
+    }
+}
+
+/// A fabric that is not up yet shows an empty or an all-zero id; without a cluster id there is no domain.
+fn is_domain(value: &str) -> bool {
+    let cluster = value.split('.').next().unwrap_or_default();
+    !cluster.is_empty()
+        && !cluster.bytes().all(|b| matches!(b, b'0' | b'-'))
+        && !matches!(value, "none" | "unknown" | "N/A")
+}
+
+/// On A4X a subblock is one NVL72 domain of 18 nodes.
+fn gke_nvl72(labels: &Labels) -> Option<String> {
+    let accelerator = labels.get("cloud.google.com/gke-accelerator")?;
+    if !matches!(accelerator.as_str(), "nvidia-gb200" | "nvidia-gb300") {
+        return None;
+    }
+    labels
+        .get("cloud.google.com/gce-topology-subblock")
+        .cloned()
+}
+
+/// A multi-host TPU slice is one node pool; its topology (`4x4`) has more chips than the node.
+fn tpu_slice(labels: &Labels) -> Option<String> {
+    let topology = labels.get("cloud.google.com/gke-tpu-topology")?;
+    let mut chips: u64 = 1;
+    for side in topology.split('x') {
+        chips = chips.checked_mul(side.parse().ok()?)?;
+    }
+    let per_node: u64 = labels
+        .get("cloud.google.com/gke-accelerator-count")
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(4);
+    let pool = labels.get("cloud.google.com/gke-nodepool")?;
+    (chips > per_node).then(|| pool.clone())
+}
+
+/// The engine's level of the same name.
+pub(super) fn engine_level(level: TopologyLevel) -> Level {
+    match level {
+        TopologyLevel::Node => Level::Node,
+        TopologyLevel::NvlinkDomain => Level::NvlinkDomain,
+        TopologyLevel::Rack => Level::Rack,
+        TopologyLevel::Block => Level::Block,
+        TopologyLevel::Zone => Level::Zone,
+        TopologyLevel::Cluster => Level::Cluster,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)], configured: &[TopologyLabel]) -> BTreeMap<Level, String> {
+        let labels = pairs
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect();
+        domains(&labels, "z", configured)
+    }
+
+    #[test]
+    fn every_provider_has_its_labels() {
+        let cases: &[(&[(&str, &str)], Level, Option<&str>)] = &[
+            (
+                &[
+                    ("topology.k8s.aws/network-node-layer-1", "nn-1"),
+                    ("topology.k8s.aws/network-node-layer-3", "nn-3"),
+                ],
+                Level::Block,
+                Some("nn-1"),
+            ),
+            (
+                &[
+                    ("topology.k8s.aws/network-node-layer-1", "nn-1"),
+                    ("topology.k8s.aws/network-node-layer-3", "nn-3"),
+                ],
+                Level::Rack,
+                Some("nn-3"),
+            ),
+            (
+                &[("cloud.google.com/gce-topology-block", "b")],
+                Level::Block,
+                Some("b"),
+            ),
+            (
+                &[
+                    ("oci.oraclecloud.com/rdma.local_block_id", "l"),
+                    ("oci.oraclecloud.com/rdma.network_block_id", "n"),
+                ],
+                Level::Block,
+                Some("n"),
+            ),
+            (
+                &[("oci.oraclecloud.com/host.rack_id", "r")],
+                Level::Rack,
+                Some("r"),
+            ),
+            (
+                &[("ds.coreweave.com/nvlink.domain", "d1")],
+                Level::NvlinkDomain,
+                Some("d1"),
+            ),
+            (
+                &[("node.coreweave.cloud/rack", "042")],
+                Level::Rack,
+                Some("042"),
+            ),
+            (
+                &[("nvidia.com/gpu.clique", "5b-c1.3")],
+                Level::NvlinkDomain,
+                Some("5b-c1.3"),
+            ),
+            (&[("nvidia.com/gpu.clique", "")], Level::NvlinkDomain, None),
+            (
+                &[(
+                    "nvidia.com/gpu.clique",
+                    "00000000-0000-0000-0000-000000000000.0",
+                )],
+                Level::NvlinkDomain,
+                None,
+            ),
+            (
+                &[
+                    ("cloud.google.com/gke-accelerator", "nvidia-gb200"),
+                    ("cloud.google.com/gce-topology-subblock", "s"),
+                ],
+                Level::NvlinkDomain,
+                Some("s"),
+            ),
+            (
+                &[
+                    ("cloud.google.com/gke-tpu-topology", "4x4"),
+                    ("cloud.google.com/gke-accelerator-count", "4"),
+                    ("cloud.google.com/gke-nodepool", "p"),
+                ],
+                Level::NvlinkDomain,
+                Some("p"),
+            ),
+            (
+                &[
+                    ("cloud.google.com/gke-tpu-topology", "1x1"),
+                    ("cloud.google.com/gke-accelerator-count", "1"),
+                    ("cloud.google.com/gke-nodepool", "p"),
+                ],
+                Level::NvlinkDomain,
+                None,
+            ),
+            (&[], Level::Zone, Some("z")),
+        ];
+        for (pairs, level, expected) in cases {
+            assert_eq!(
+                of(pairs, &[]).get(level).map(String::as_str),
+                *expected,
+                "{pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_configured_label_replaces_the_defaults_of_its_level() {
+        let configured = [TopologyLabel {
+            level: TopologyLevel::Block,
+            node_label: "site/hall".into(),
+        }];
+        let aws = ("topology.k8s.aws/network-node-layer-1", "nn-1");
+        assert_eq!(
+            of(&[aws, ("site/hall", "h7")], &configured)[&Level::Block],
+            "h7"
+        );
+        assert_eq!(of(&[aws], &configured).get(&Level::Block), None);
+    }
+}

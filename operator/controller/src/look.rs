@@ -1,0 +1,281 @@
+//! Looks at one job: works its status out, takes care of its placements, and says whether it wants a place.
+
+use ampacity_api::conditions::ConditionReason;
+use ampacity_api::{InferenceJob, JobKind, Placement, TrainingJob, TrainingJobState};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::observe::{InferenceFacts, MemberView, PlacementView, TrainingFacts, inference_status, next_training_status, resize};
+use crate::operator::Operator;
+use crate::queue::Why;
+use crate::translate::verdict;
+use crate::world::{JobKey, ObjectKey, World};
+
+/// Seconds for which a start may go on before its intermediate states are written: most starts are shorter, and then
+/// one write says it all.
+const QUIET_START_SECONDS: i64 = 2;
+/// Least seconds between two writes of a verdict whose numbers merely changed.
+const VERDICT_EVERY_SECONDS: i64 = 30;
+/// A cluster that refused a job is not tried again for this long.
+pub(crate) const AVOID_SECONDS: i64 = 120;
+
+impl Operator {
+    /// Looks at a job and does what follows.
+    pub(crate) fn look_at(&mut self, job: &JobKey, now: Timestamp) {
+        if self.world.hub.unreadable.contains_key(job) {
+            return;
+        }
+        match job.kind {
+            JobKind::TrainingJob => match self.world.hub.training.get(&job.object).cloned() {
+                Some(object) => self.look_at_training(job, &object, now),
+                None => self.job_is_gone(job, now),
+            },
+            JobKind::InferenceJob => match self.world.hub.inference.get(&job.object).cloned() {
+                Some(object) => self.look_at_inference(job, &object, now),
+                None => self.job_is_gone(job, now),
+            },
+        }
+    }
+
+    fn job_is_gone(&mut self, job: &JobKey, now: Timestamp) {
+        self.world.attempts.forget(job);
+        for key in self.placement_keys(job) {
+            self.release(&key, now);
+        }
+    }
+
+    fn placement_keys(&self, job: &JobKey) -> Vec<ObjectKey> {
+        self.world.attempts.placements_of(job).cloned().collect()
+    }
+
+    /// What a placement's member shows of it.
+    fn view<'a>(&'a self, placement: &'a Placement, dispatched: bool, now: Timestamp) -> PlacementView<'a> {
+        let cluster = self.world.hub.clusters.named(&placement.spec.cluster);
+        let member = self.world.members.get(&placement.spec.cluster);
+        let grace = i64::try_from(self.config.node_grace.as_secs()).unwrap_or(i64::MAX);
+        let mut view = PlacementView::new(placement, cluster, member, grace, now);
+        view.was_dispatched = dispatched;
+        view.refused = self.refused.get(&ObjectKey::of(placement)).map(String::as_str);
+        view
+    }
+
+    fn look_at_training(&mut self, key: &JobKey, job: &TrainingJob, now: Timestamp) {
+        let uid = job.metadata.uid.clone().unwrap_or_default();
+        let status = job.status.clone().unwrap_or_default();
+        let finished = status.state.is_some_and(TrainingJobState::is_finished);
+        let deleted = job.metadata.deletion_timestamp.is_some();
+        let mut live: Option<ObjectKey> = None;
+        let mut over = Vec::new();
+        for placement in self.world.placements_of(key, None) {
+            let current = !finished && !deleted && placement.spec.job_ref.uid == uid && placement.spec.attempt > status.ended_attempts;
+            let newest = live.as_ref().and_then(|k| self.placement(k)).is_none_or(|p| p.spec.attempt < placement.spec.attempt);
+            if current && newest {
+                over.extend(live.replace(ObjectKey::of(placement)));
+            } else {
+                over.push(ObjectKey::of(placement));
+            }
+        }
+        for placement in &over {
+            self.release(placement, now);
+        }
+        if deleted {
+            self.world.attempts.forget(key);
+            return;
+        }
+
+        let mut effective = job.clone();
+        if !finished {
+            let dispatched = matches!(status.state, Some(TrainingJobState::Running))
+                || live.as_ref().is_some_and(|k| self.dispatched.contains(k) && self.seen_in_member(k));
+            let placement = live.as_ref().and_then(|k| self.placement(k)).cloned();
+            let facts = TrainingFacts {
+                placement: placement.as_ref().map(|p| self.view(p, dispatched, now)),
+                issue: self.issue(key),
+                waiting: self.waiting(key),
+                now,
+            };
+            let next = next_training_status(job, &facts);
+            let ended = next.ended_attempts > status.ended_attempts;
+            if ended && let Some(view) = &facts.placement && view.refused.is_some() {
+                let cluster = view.placement.spec.cluster.clone();
+                self.avoid(key, &cluster, now);
+            }
+            if next != status && !self.may_wait(job, &next, live.as_ref(), now) {
+                effective.status = Some(next);
+                self.write_training_status(key, &effective);
+            } else if next != status {
+                self.look_later(key, now, QUIET_START_SECONDS);
+            }
+            if !ended && let Some(live) = &live {
+                self.advance(live, now);
+            }
+        }
+        self.schedule_checks(key, job, live.as_ref(), now);
+        let wants_place = !finished && !job.spec.suspend && live.is_none() && !self.world.attempts.is_committing(key);
+        // A gang must not run twice: its last attempt has to be gone before the next, unless nobody can reach it.
+        let room = over.iter().all(|k| self.placement(k).is_none_or(|p| self.is_given_up(p, now)));
+        let settled = !self.effects.is_running(&status_effect(key));
+        self.world.attempts.set_eligible(key, wants_place && room && settled);
+    }
+
+    /// Whether the Job of a placement has been seen in its member by this process.
+    fn seen_in_member(&self, key: &ObjectKey) -> bool {
+        self.seen.contains(key)
+    }
+
+    fn is_given_up(&self, placement: &Placement, now: Timestamp) -> bool {
+        matches!(self.view(placement, false, now).member, MemberView::GivenUp | MemberView::Removed)
+    }
+
+    /// What only passes by on the way to the next state is not worth a write yet.
+    fn may_wait(&self, job: &TrainingJob, next: &ampacity_api::TrainingJobStatus, live: Option<&ObjectKey>, now: Timestamp) -> bool {
+        let age = |at: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
+            at.map_or(i64::MAX, |t| now.as_second() - t.0.as_second())
+        };
+        let old = job.status.clone().unwrap_or_default();
+        match next.state {
+            Some(TrainingJobState::Starting) if old.state != Some(TrainingJobState::Running) => {
+                let placement = live.and_then(|k| self.placement(k));
+                next.ended_attempts == old.ended_attempts
+                    && age(placement.and_then(|p| p.metadata.creation_timestamp.as_ref())) < QUIET_START_SECONDS
+            }
+            Some(TrainingJobState::Pending) if next.ended_attempts == old.ended_attempts && !job.spec.suspend => {
+                let fresh = age(job.metadata.creation_timestamp.as_ref()) < QUIET_START_SECONDS && old.state.is_none();
+                let only_numbers = old.state == next.state && old.verdict.is_some() && next.verdict.is_some();
+                let spoken = ampacity_api::conditions::find_condition(&old.conditions, ampacity_api::ConditionType::Placed);
+                fresh || (only_numbers && spoken.is_some() && self.verdict_is_fresh(job, now))
+            }
+            _ => false,
+        }
+    }
+
+    fn verdict_is_fresh(&self, job: &TrainingJob, now: Timestamp) -> bool {
+        let key = JobKey { kind: JobKind::TrainingJob, object: ObjectKey::of(job) };
+        self.verdict_written.get(&key).is_some_and(|at| now.as_second() - at.as_second() < VERDICT_EVERY_SECONDS)
+    }
+
+    /// Time alone may change something: accrual, limits, lifetimes, silence.
+    fn schedule_checks(&mut self, key: &JobKey, job: &TrainingJob, live: Option<&ObjectKey>, now: Timestamp) {
+        let status = job.status.clone().unwrap_or_default();
+        if let (Some(ttl), Some(done)) = (job.spec.ttl_seconds_after_finished, &status.completion_time) {
+            let left = ttl - (now.as_second() - done.0.as_second());
+            if left <= 0 {
+                self.delete_training_job(job);
+            } else {
+                self.look_later(key, now, left);
+            }
+        }
+        if live.is_some() {
+            // Watches report what happens; the clock is asked now and then for what does not happen.
+            let pause = if status.state == Some(TrainingJobState::Running) { 15 } else { 2 };
+            if !self.later.iter().any(|(_, k)| k == key) {
+                self.look_later(key, now, pause);
+            }
+        }
+    }
+
+    fn look_at_inference(&mut self, key: &JobKey, job: &InferenceJob, now: Timestamp) {
+        let uid = job.metadata.uid.clone().unwrap_or_default();
+        let deleted = job.metadata.deletion_timestamp.is_some();
+        let mut live = Vec::new();
+        for placement in self.placement_keys(key) {
+            let Some(object) = self.placement(&placement) else { continue };
+            let mine = object.spec.job_ref.uid == uid && object.metadata.deletion_timestamp.is_none();
+            if mine && !deleted && !job.spec.suspend {
+                live.push(placement);
+            } else {
+                self.release(&placement, now);
+            }
+        }
+        if deleted {
+            self.world.attempts.forget(key);
+            return;
+        }
+        let placements: Vec<Placement> = live.iter().filter_map(|k| self.placement(k)).cloned().collect();
+        let views: Vec<PlacementView<'_>> = placements.iter().map(|p| self.view(p, false, now)).collect();
+        let wanted = if job.spec.suspend { 0 } else { i64::from(job.spec.replicas) };
+        let placed: i64 = placements.iter().map(|p| i64::from(p.spec.replicas)).sum();
+        let changes = resize(&views, placed - wanted);
+        let refused: Vec<String> =
+            views.iter().filter(|v| v.refused.is_some()).map(|v| v.placement.spec.cluster.clone()).collect();
+        let facts =
+            InferenceFacts { placements: views, issue: self.issue(key), waiting: self.waiting(key), now };
+        let next = inference_status(job, &facts);
+        drop(facts);
+        if Some(&next) != job.status.as_ref() {
+            let mut effective = job.clone();
+            effective.status = Some(next);
+            self.write_inference_status(key, &effective);
+        }
+        for cluster in refused {
+            self.avoid(key, &cluster, now);
+        }
+        let resized = !changes.is_empty();
+        for (placement, replicas) in changes {
+            if replicas == 0 {
+                self.release(&placement, now);
+            } else {
+                self.shrink(&placement, replicas);
+            }
+        }
+        for placement in &live {
+            if self.refused.contains_key(placement) {
+                self.release(placement, now);
+            } else {
+                self.advance(placement, now);
+            }
+        }
+        if !live.is_empty() && !self.later.iter().any(|(_, k)| k == key) {
+            self.look_later(key, now, 5);
+        }
+        let wants_place = placed < wanted && !resized && !self.world.attempts.is_committing(key);
+        self.world.attempts.set_eligible(key, wants_place);
+    }
+
+    fn issue(&self, job: &JobKey) -> Option<(ConditionReason, String)> {
+        match &self.world.attempts.waiting(job)?.why {
+            Why::Invalid(issue) => Some((issue.reason, issue.to_string())),
+            Why::DoesNotFit(_) => None,
+        }
+    }
+
+    fn waiting(&self, job: &JobKey) -> Option<(ampacity_api::Verdict, String)> {
+        match &self.world.attempts.waiting(job)?.why {
+            Why::DoesNotFit(unplaced) => Some(verdict(unplaced)),
+            Why::Invalid(_) => None,
+        }
+    }
+
+    fn avoid(&mut self, job: &JobKey, cluster: &str, now: Timestamp) {
+        if let Ok(until) = Timestamp::from_second(now.as_second() + AVOID_SECONDS) {
+            self.world.attempts.avoid(job, cluster, until);
+            self.look_later(job, now, AVOID_SECONDS + 1);
+        }
+    }
+}
+
+/// Key of the effect that writes a job's status.
+pub(crate) fn status_effect(job: &JobKey) -> String {
+    format!("status/{job}")
+}
+
+/// Key of every effect on a placement: making, changing, removing; one at a time.
+pub(crate) fn placement_effect(placement: &ObjectKey) -> String {
+    format!("placement/{placement}")
+}
+
+/// The job of a placement, as an object that its members' objects are built from.
+pub(crate) fn workload(world: &World, placement: &Placement) -> Option<crate::apply::Workload> {
+    let key = World::job_of(placement);
+    let same = |uid: Option<String>| uid.as_deref() == Some(&placement.spec.job_ref.uid);
+    match key.kind {
+        JobKind::TrainingJob => {
+            let job = world.hub.training.get(&key.object).filter(|j| same(j.uid()))?;
+            Some(crate::apply::Workload::Training(Box::new(job.clone())))
+        }
+        JobKind::InferenceJob => {
+            let job = world.hub.inference.get(&key.object).filter(|j| same(j.uid()))?;
+            Some(crate::apply::Workload::Inference(Box::new(job.clone())))
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The state machine of a TrainingJob: its status follows from its spec, its live attempt and the time.
+
+use ampacity_api::conditions::{ConditionStatus, NewCondition, find_condition};
+use ampacity_api::training_job::JobPlacement;
+use ampacity_api::{
+    ConditionReason, ConditionType, Decimal, Placement, TrainingJob, TrainingJobState, TrainingJobStatus, Verdict, set_condition,
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
+use super::outcome::{Outcome, PlacementView, outcome};
+
+/// What a status is worked out from, beside the job itself.
+pub struct TrainingFacts<'a> {
+    /// The newest placement of this job, if there is one.
+    pub placement: Option<PlacementView<'a>>,
+    /// What is wrong with the job, if anything.
+    pub issue: Option<(ConditionReason, String)>,
+    /// Why it waits, if the engine has said so.
+    pub waiting: Option<(Verdict, String)>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Seconds that all of the job's work takes on an alternative, if that can be told.
+pub fn work_seconds(job: &TrainingJob, alternative: &str) -> Option<i64> {
+    if let Some(seconds) = job.spec.estimated_duration_seconds {
+        return Some(seconds);
+    }
+    let units = job.spec.work.as_ref()?.units;
+    let throughput = job.spec.alternatives.iter().find(|a| a.name == alternative)?.throughput?.micros();
+    if throughput <= 0 {
+        return None;
+    }
+    i64::try_from(i128::from(units) * 1_000_000 / i128::from(throughput)).ok()
+}
+
+/// The status that follows. Equal to the present one when nothing is to be written.
+pub fn next_training_status(job: &TrainingJob, facts: &TrainingFacts<'_>) -> TrainingJobStatus {
+    let old = job.status.clone().unwrap_or_default();
+    if old.state.is_some_and(TrainingJobState::is_finished) {
+        return old;
+    }
+    let mut next = Machine { job, facts, status: old.clone() };
+    next.step();
+    let mut status = next.status;
+    // Amounts are written with a change, or when they have become too old; never for their own sake.
+    let counted_to = status.accrued_time.as_ref().map(|t| t.0.as_second());
+    let stale = counted_to.is_some_and(|t| facts.now.as_second() - t >= ACCRUE_EVERY_SECONDS);
+    if (status != old || stale)
+        && let Some(view) = &facts.placement
+        && view.placement.spec.attempt > status.ended_attempts
+    {
+        accrue_placement(&mut status, view.placement, facts.now);
+    }
+    status
+}
+
+fn accrue_placement(status: &mut TrainingJobStatus, placement: &Placement, now: Timestamp) {
+    let meter = Meter { usd_micro_per_hour: placement.spec.usd_per_hour.micros(), watts: placement.spec.watts };
+    accrue(&mut status.usd_accrued, &mut status.watt_hours, &mut status.accrued_time, meter, now);
+}
+
+struct Machine<'a> {
+    job: &'a TrainingJob,
+    facts: &'a TrainingFacts<'a>,
+    status: TrainingJobStatus,
+}
+
+impl Machine<'_> {
+    fn step(&mut self) {
+        self.status.observed_generation = self.job.metadata.generation;
+        match &self.facts.issue {
+            Some((reason, message)) => self.set(ConditionType::Valid, false, *reason, message),
+            None => self.set(ConditionType::Valid, true, ConditionReason::Accepted, ""),
+        }
+        match &self.facts.placement {
+            Some(view) if view.placement.spec.attempt > self.status.ended_attempts => self.placed(view),
+            _ => self.without_place(),
+        }
+    }
+
+    fn placed(&mut self, view: &PlacementView<'_>) {
+        let placement = view.placement;
+        self.status.attempts = self.status.attempts.max(placement.spec.attempt);
+        self.status.placement = Some(summary(placement));
+        self.status.verdict = None;
+        if self.status.accrued_time.is_none() {
+            self.status.accrued_time = placement.metadata.creation_timestamp.clone().or(Some(Time(self.facts.now)));
+        }
+        let place = format!("{} on {}", placement.spec.cluster, placement.spec.accelerator_type);
+        self.set(ConditionType::Placed, true, ConditionReason::Placed, &place);
+        match outcome(view) {
+            Outcome::Succeeded => {
+                self.end_attempt(placement);
+                self.finish(TrainingJobState::Succeeded, ConditionReason::Succeeded, "all replicas succeeded");
+            }
+            Outcome::Failed { reason, message } => self.attempt_failed(placement, reason, &message),
+            _ if self.job.spec.suspend => {
+                self.end_attempt(placement);
+                self.without_place();
+            }
+            _ if placement.metadata.deletion_timestamp.is_some() => {
+                // Somebody took the decision back: an attempt that ended, but no failure of the job.
+                self.end_attempt(placement);
+                self.status.state = Some(TrainingJobState::Pending);
+                self.set(ConditionType::Placed, false, ConditionReason::Replacing, "its Placement was deleted; it is placed again");
+                self.set(ConditionType::Running, false, ConditionReason::Stopping, "");
+            }
+            Outcome::Unknown => {
+                let message = format!("cluster {} cannot be reached", placement.spec.cluster);
+                self.set(ConditionType::Running, ConditionStatus::Unknown, ConditionReason::ClusterUnreachable, &message);
+                self.status.state.get_or_insert(TrainingJobState::Starting);
+            }
+            Outcome::InProgress => self.in_progress(view),
+        }
+    }
+
+    fn in_progress(&mut self, view: &PlacementView<'_>) {
+        let replicas = view.placement.spec.replicas;
+        if view.ready() < replicas {
+            self.status.state = Some(TrainingJobState::Starting);
+            let (reason, message) = if view.job.is_none() {
+                (ConditionReason::Dispatching, String::new())
+            } else {
+                let trouble = view.pods.and_then(|pods| pods.values().find_map(|p| p.trouble.clone()));
+                (ConditionReason::Starting, trouble.unwrap_or_default())
+            };
+            return self.set(ConditionType::Running, false, reason, &message);
+        }
+        self.status.state = Some(TrainingJobState::Running);
+        self.set(ConditionType::Running, true, ConditionReason::AllReplicasRunning, "");
+        self.status.start_time.get_or_insert(Time(self.facts.now));
+        let running = self.running_seconds();
+        let left = work_seconds(self.job, &view.placement.spec.alternative)
+            .map(|all| (remaining_seconds(all, self.status.checkpointed_share) - running).max(0));
+        if self.status.estimated_completion_time.is_none()
+            && let Some(left) = left
+            && let Ok(end) = Timestamp::from_second(self.facts.now.as_second().saturating_add(left))
+        {
+            self.status.estimated_completion_time = Some(Time(end));
+        }
+        if let Some(limit) = self.job.spec.max_runtime_seconds
+            && running >= limit
+        {
+            self.end_attempt(view.placement);
+            let message = format!("it ran for {running} s; spec.maxRuntimeSeconds is {limit}");
+            self.finish(TrainingJobState::Failed, ConditionReason::MaxRuntimeExceeded, &message);
+        }
+    }
+
+    fn attempt_failed(&mut self, placement: &Placement, reason: ConditionReason, message: &str) {
+        self.end_attempt(placement);
+        if self.status.restarts >= self.job.spec.max_restarts {
+            let message = format!("attempt {} failed ({message}) and spec.maxRestarts is {}", placement.spec.attempt, self.job.spec.max_restarts);
+            return self.finish(TrainingJobState::Failed, ConditionReason::MaxRestartsExceeded, &message);
+        }
+        self.status.restarts += 1;
+        self.status.state = Some(TrainingJobState::Pending);
+        self.set(ConditionType::Placed, false, ConditionReason::Replacing, &format!("attempt {} ended: {message}", placement.spec.attempt));
+        self.set(ConditionType::Running, false, reason, message);
+        if self.job.spec.suspend {
+            self.without_place();
+        }
+    }
+
+    /// From here on the placement holds nothing for this job, whatever happens to the operator.
+    fn end_attempt(&mut self, placement: &Placement) {
+        let interval = self.job.spec.checkpoint.as_ref().map_or(0, |c| c.interval_seconds);
+        let all = work_seconds(self.job, &placement.spec.alternative).unwrap_or(0);
+        if interval > 0 && all > 0 {
+            let saved = self.running_seconds() / interval * interval;
+            let done = self.status.checkpointed_share.map_or(0, |s| s.micros());
+            let gained = i64::try_from(i128::from(saved) * 1_000_000 / i128::from(all)).unwrap_or(1_000_000);
+            self.status.checkpointed_share = Some(Decimal::from_micros(done.saturating_add(gained).clamp(0, 1_000_000)));
+        }
+        accrue_placement(&mut self.status, placement, self.facts.now);
+        self.status.accrued_time = None;
+        self.status.estimated_completion_time = None;
+        self.status.ended_attempts = self.status.ended_attempts.max(placement.spec.attempt);
+    }
+
+    /// Seconds for which the present attempt has been running.
+    fn running_seconds(&self) -> i64 {
+        find_condition(&self.status.conditions, ConditionType::Running)
+            .filter(|c| c.status == "True")
+            .map_or(0, |c| (self.facts.now.as_second() - c.last_transition_time.0.as_second()).max(0))
+    }
+
+    fn without_place(&mut self) {
+        self.status.accrued_time = None;
+        if self.job.spec.suspend {
+            self.status.state = Some(TrainingJobState::Suspended);
+            self.status.verdict = None;
+            self.set(ConditionType::Placed, false, ConditionReason::Suspended, "spec.suspend is true");
+            return self.set(ConditionType::Running, false, ConditionReason::Suspended, "");
+        }
+        self.status.state = Some(TrainingJobState::Pending);
+        if let Some((reason, message)) = &self.facts.issue {
+            self.set(ConditionType::Placed, false, *reason, message);
+        } else if let Some((verdict, message)) = &self.facts.waiting {
+            self.status.verdict = Some(verdict.clone());
+            self.set(ConditionType::Placed, false, ConditionReason::NoCandidate, message);
+        } else if find_condition(&self.status.conditions, ConditionType::Placed)
+            .is_none_or(|c| c.reason != ConditionReason::Replacing.as_str())
+        {
+            self.set(ConditionType::Placed, false, ConditionReason::Queued, "");
+        }
+        if find_condition(&self.status.conditions, ConditionType::Running).is_none_or(|c| c.status != "False") {
+            self.set(ConditionType::Running, false, ConditionReason::NotPlaced, "");
+        }
+    }
+
+    fn finish(&mut self, state: TrainingJobState, reason: ConditionReason, message: &str) {
+        self.status.state = Some(state);
+        self.status.completion_time = Some(Time(self.facts.now));
+        self.status.verdict = None;
+        self.set(ConditionType::Placed, false, ConditionReason::Released, "");
+        self.set(ConditionType::Running, false, reason, message);
+        self.set(ConditionType::Finished, true, reason, message);
+    }
+
+    fn set(&mut self, type_: ConditionType, status: impl Into<ConditionStatus>, reason: ConditionReason, message: &str) {
+        let condition = NewCondition::new(type_, status, reason)
+            .message(message)
+            .observed_generation(self.job.metadata.generation);
+        set_condition(&mut self.status.conditions, condition, &Time(self.facts.now));
+    }
+}
+
+/// Seconds of work left after the share that a checkpoint holds.
+fn remaining_seconds(all: i64, checkpointed: Option<Decimal>) -> i64 {
+    let left = 1_000_000 - checkpointed.map_or(0, |s| s.micros()).clamp(0, 1_000_000);
+    i64::try_from(i128::from(all) * i128::from(left) / 1_000_000).unwrap_or(i64::MAX)
+}
+
+fn summary(placement: &Placement) -> JobPlacement {
+    let spec = &placement.spec;
+    JobPlacement {
+        name: placement.metadata.name.clone().unwrap_or_default(),
+        cluster: spec.cluster.clone(),
+        accelerator_type: spec.accelerator_type.clone(),
+        capacity_type: Some(spec.capacity_type),
+        alternative: spec.alternative.clone(),
+        devices: i64::from(spec.devices_per_replica) * i64::from(spec.replicas),
+        usd_per_hour: spec.usd_per_hour,
+        watts: spec.watts,
+    }
+}

@@ -1,0 +1,533 @@
+//! The loop: everything that happens arrives in one inbox, changes the [`World`], and a cycle of the pipeline follows.
+//!
+//! ```text
+//!  watches, links, results of our own calls ──► inbox ──► World ──► stocktake ─► look at changed jobs ─► plan ─► commit
+//!                                                                        │                                        │
+//!                                                                        └────────► Effects (bounded API calls) ◄─┘
+//! ```
+//!
+//! Decisions are made in one task, on one picture; only API calls run beside it. A call reports by handing back a
+//! function over the operator, so what follows from a result stands where the call is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ampacity_api::{JobKind, MemberCluster, Placement, labels};
+use jiff::{Timestamp, ToSpan};
+use kube::{Client, Resource, ResourceExt};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::config::OperatorConfig;
+use crate::effects::Effects;
+use crate::hub::{HubChange, Unreadable, watch_hub};
+use crate::leader::{Elector, ElectorError, Timing};
+use crate::member::{LinkEvent, LinkSource, MemberChange, spawn_link};
+use crate::metrics::Metrics;
+use crate::inventory::{SlimResourceClaim, SlimResourceSlice};
+use crate::plan::plan_cycle;
+use crate::pods::PodIndex;
+use crate::stocktake::{FactIssues, refresh_facts, reservation, take_stock};
+use crate::watch::Change;
+use crate::world::{Cache, JobKey, Member, ObjectKey, Reach, World};
+
+/// Most messages taken in before a cycle.
+const BATCH: usize = 4096;
+/// How long a cycle waits for more messages, so that a burst is planned as one.
+const COALESCE: Duration = Duration::from_millis(4);
+/// Waiting jobs are tried again after a change, but the tries take at most this share of the time (1 in N).
+const RETRY_SHARE: u32 = 4;
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The election failed or leadership was lost.
+    #[error(transparent)]
+    Leader(#[from] ElectorError),
+    /// Health and metrics cannot be served.
+    #[error("cannot listen on {address}: {source}; choose another --listen address")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Cause.
+        source: std::io::Error,
+    },
+}
+
+/// What a finished call does with its result.
+pub(crate) type Then = Box<dyn FnOnce(&mut Operator) + Send>;
+
+/// What arrives in the inbox.
+pub(crate) enum Message {
+    /// The hub changed.
+    Hub { change: Option<HubChange>, unreadable: Vec<Unreadable> },
+    /// A watch of the hub failed; it is tried again.
+    HubWatchFailed(String),
+    /// A member changed.
+    Member { cluster: String, link: u64, event: LinkEvent },
+    /// A call ended.
+    Done { key: String, then: Then },
+}
+
+/// The acting operator.
+pub(crate) struct Operator {
+    pub(crate) config: OperatorConfig,
+    pub(crate) hub: Client,
+    pub(crate) epoch: i64,
+    pub(crate) world: World,
+    pub(crate) effects: Effects<Message>,
+    pub(crate) metrics: Metrics,
+    pub(crate) inbox: Sender<Message>,
+    /// Jobs to look at again, and when.
+    pub(crate) later: BTreeSet<(Timestamp, JobKey)>,
+    /// Placements whose objects this process has made.
+    pub(crate) dispatched: BTreeSet<ObjectKey>,
+    /// Placements whose workload this process has seen in its member.
+    pub(crate) seen: BTreeSet<ObjectKey>,
+    /// When a verdict of a waiting job was last written.
+    pub(crate) verdict_written: BTreeMap<JobKey, Timestamp>,
+    /// Placements whose objects this process has removed.
+    pub(crate) cleaned: BTreeSet<ObjectKey>,
+    /// Placements that their member refused, and why.
+    pub(crate) refused: BTreeMap<ObjectKey, String>,
+    /// Clusters whose status may have to be written.
+    pub(crate) report_due: BTreeSet<String>,
+    pub(crate) fact_issues: FactIssues,
+    links_made: u64,
+    plan_not_before: Instant,
+    reported_at: Instant,
+}
+
+/// Runs until shutdown or until leadership is lost.
+///
+/// # Errors
+/// See [`OperatorError`]. After [`ElectorError::Lost`] the process must end: another may be acting.
+pub async fn run(
+    config: OperatorConfig,
+    hub: Client,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), OperatorError> {
+    let metrics = Metrics::default();
+    let server = crate::admin::serve(config.listen, metrics.clone()).await?;
+    let timing = Timing::from_lease(config.lease_duration.unwrap_or(Duration::from_secs(15)));
+    let mut elector = Elector::new(hub.clone(), &config.namespace, &config.lease_name, config.identity.clone(), timing);
+    tokio::pin!(shutdown);
+    let elected = async {
+        if config.lease_duration.is_some() { elector.acquire().await } else { elector.seize().await }
+    };
+    let epoch = tokio::select! {
+        epoch = elected => epoch?,
+        () = &mut shutdown => return Ok(()),
+    };
+    tracing::info!(epoch, identity = %config.identity, "leading");
+    metrics.set_leading(epoch);
+    let (inbox, messages) = channel(BATCH);
+    let operator = Operator::new(config, hub, epoch, metrics, inbox);
+    // Dropping the set ends the loop, the links and the watches with it.
+    let mut acting = tokio::task::JoinSet::new();
+    acting.spawn(operator.act(messages));
+    let result = tokio::select! {
+        lost = elector.keep() => Err(OperatorError::Leader(lost)),
+        () = &mut shutdown => {
+            acting.shutdown().await;
+            elector.release().await;
+            Ok(())
+        }
+    };
+    drop(server);
+    result
+}
+
+impl Operator {
+    fn new(config: OperatorConfig, hub: Client, epoch: i64, metrics: Metrics, inbox: Sender<Message>) -> Self {
+        Self {
+            effects: Effects::new(inbox.clone(), config.concurrency),
+            config,
+            hub,
+            epoch,
+            world: World::default(),
+            metrics,
+            inbox,
+            later: BTreeSet::new(),
+            dispatched: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            verdict_written: BTreeMap::new(),
+            cleaned: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            report_due: BTreeSet::new(),
+            fact_issues: FactIssues::default(),
+            links_made: 0,
+            plan_not_before: Instant::now(),
+            reported_at: Instant::now(),
+        }
+    }
+
+    async fn act(mut self, mut messages: Receiver<Message>) {
+        let _watches = watch_hub(&self.hub, &self.inbox);
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                received = messages.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        return;
+                    }
+                    // A burst arrives in pieces; a moment's patience lets it be planned as one.
+                    let until = tokio::time::Instant::now() + COALESCE;
+                    while batch.len() < BATCH {
+                        match tokio::time::timeout_at(until, messages.recv()).await {
+                            Ok(Some(message)) => batch.push(message),
+                            _ => break,
+                        }
+                    }
+                }
+                _ = tick.tick() => {}
+            }
+            for message in batch.drain(..) {
+                self.take_in(message);
+            }
+            self.cycle();
+        }
+    }
+
+    fn take_in(&mut self, message: Message) {
+        match message {
+            Message::Hub { change, unreadable } => {
+                for object in unreadable {
+                    self.set_aside(object);
+                }
+                if let Some(change) = change {
+                    self.take_in_hub(change);
+                }
+            }
+            Message::HubWatchFailed(error) => {
+                tracing::warn!(%error, "watching the hub failed; trying again");
+                self.metrics.watch_failed("hub");
+            }
+            Message::Member { cluster, link, event } => self.take_in_member(&cluster, link, event),
+            Message::Done { key, then } => {
+                self.effects.finished(&key);
+                then(self);
+            }
+        }
+    }
+
+    fn take_in_hub(&mut self, change: HubChange) {
+        let hub = &mut self.world.hub;
+        let job = |kind: JobKind| move |object: ObjectKey| JobKey { kind, object };
+        match change {
+            HubChange::Training(change) => {
+                hub.readable_again(JobKind::TrainingJob, &change);
+                self.world.dirty.jobs.extend(hub.training.apply(change).into_iter().map(job(JobKind::TrainingJob)));
+            }
+            HubChange::Inference(change) => {
+                hub.readable_again(JobKind::InferenceJob, &change);
+                self.world.dirty.jobs.extend(hub.inference.apply(change).into_iter().map(job(JobKind::InferenceJob)));
+            }
+            HubChange::Placement(change) => {
+                let before: Vec<(ObjectKey, JobKey)> = match &change {
+                    Change::All(_) | Change::Forgotten(_) => hub.placements.values().map(|p| (ObjectKey::of(p), World::job_of(p))).collect(),
+                    Change::Applied(p) | Change::Deleted(p) => vec![(ObjectKey::of(p), World::job_of(p))],
+                };
+                let changed = hub.placements.apply(change);
+                let before: BTreeMap<ObjectKey, JobKey> = before.into_iter().collect();
+                for key in changed {
+                    self.placement_changed(&key, before.get(&key));
+                }
+            }
+            HubChange::Cluster(change) => {
+                let changed = hub.clusters.apply(change);
+                self.world.dirty.clusters.extend(changed.iter().map(|k| k.name.clone()));
+                self.report_due.extend(changed.into_iter().map(|k| k.name));
+            }
+            HubChange::AcceleratorType(change) => self.world.dirty.facts |= !hub.accelerator_types.apply(change).is_empty(),
+            HubChange::PriceSheet(change) => self.world.dirty.facts |= !hub.price_sheets.apply(change).is_empty(),
+            HubChange::PowerDomain(change) => self.world.dirty.facts |= facts_changed(&mut hub.power_domains, change),
+            HubChange::PowerBudget(change) => self.world.dirty.facts |= facts_changed(&mut hub.power_budgets, change),
+            HubChange::PriorityClass(change) => {
+                if !hub.priority_classes.apply(change).is_empty() {
+                    self.world.capacity_version += 1;
+                }
+            }
+        }
+    }
+
+    /// A placement is new, changed or gone: the ledger and the job follow.
+    pub(crate) fn placement_changed(&mut self, key: &ObjectKey, job_before: Option<&JobKey>) {
+        if let Some(placement) = self.world.hub.placements.get(key) {
+            let job = World::job_of(placement);
+            let held = reservation(&self.world, placement);
+            self.world.attempts.add_placement(&job, key);
+            if self.world.fleet.reservation(&held.key) != Some(&held) {
+                self.world.fleet.reserve(held);
+            }
+            self.world.dirty.jobs.insert(job);
+        } else if let Some(job) = job_before {
+            self.world.attempts.remove_placement(job, key);
+            self.world.fleet.release(&key.to_string());
+            self.world.capacity_version += 1;
+            self.dispatched.remove(key);
+            self.seen.remove(key);
+            self.cleaned.remove(key);
+            self.refused.remove(key);
+            self.world.dirty.jobs.insert(job.clone());
+        }
+    }
+
+    fn take_in_member(&mut self, cluster: &str, link: u64, event: LinkEvent) {
+        let now = Timestamp::now();
+        let Some(member) = self.world.members.get_mut(cluster).filter(|m| m.link_number == link) else { return };
+        match event {
+            LinkEvent::Connected { client, version } => {
+                member.client = Some(client);
+                member.version = Some(version);
+                member.reach = Reach::Connected;
+                member.last_seen = Some(now);
+                member.watch_error = None;
+                self.member_turned(cluster);
+            }
+            LinkEvent::Alive => {
+                let was_out = member.reach != Reach::Connected;
+                member.reach = Reach::Connected;
+                member.last_seen = Some(now);
+                if was_out {
+                    self.member_turned(cluster);
+                }
+            }
+            LinkEvent::Unreachable { reason, message } => {
+                tracing::warn!(cluster, reason, %message, "member cannot be used");
+                let since = match &member.reach {
+                    Reach::Unreachable { since, .. } => *since,
+                    _ => now,
+                };
+                member.reach = Reach::Unreachable { since, reason, message };
+                self.member_turned(cluster);
+            }
+            LinkEvent::WatchFailed(error) => {
+                tracing::warn!(cluster, %error, "watching a member failed; trying again");
+                self.metrics.watch_failed(cluster);
+                member.watch_error = Some(error);
+                self.report_due.insert(cluster.to_owned());
+            }
+            LinkEvent::Changed(change) => self.take_in_member_change(cluster, change),
+        }
+    }
+
+    fn take_in_member_change(&mut self, cluster: &str, change: MemberChange) {
+        let Some(member) = self.world.members.get_mut(cluster) else { return };
+        let was_usable = member.is_usable();
+        let mut nodes = BTreeSet::new();
+        let mut placements = BTreeSet::new();
+        match change {
+            MemberChange::Node(change) => nodes.extend(member.nodes.apply(change).into_iter().map(|k| k.name)),
+            MemberChange::Slice(change) => {
+                nodes.extend(nodes_of_slices(member, &change));
+                member.slices.apply(change);
+            }
+            MemberChange::Claim(change) => {
+                // An allocation names pools, which are nodes for every driver that is read here.
+                nodes.extend(nodes_of_claims(member, &change));
+                member.claims.apply(change);
+            }
+            MemberChange::Pod(change) => {
+                let touched = member.pods.apply(change);
+                nodes = touched.nodes;
+                placements = touched.placements;
+            }
+            MemberChange::Job(change) => {
+                placements.extend(owners(&change));
+                member.jobs.apply(change);
+            }
+            MemberChange::Deployment(change) => {
+                placements.extend(owners(&change));
+                member.deployments.apply(change);
+            }
+        }
+        let turned = member.is_usable() != was_usable;
+        self.world.dirty.nodes.extend(nodes.into_iter().map(|node| (cluster.to_owned(), node)));
+        for key in placements {
+            let Some(placement) = self.world.hub.placements.get(&key).filter(|p| p.spec.cluster == cluster) else { continue };
+            self.world.dirty.jobs.insert(World::job_of(placement));
+        }
+        if turned {
+            self.member_turned(cluster);
+        }
+    }
+
+    /// A member became usable or stopped being it: its nodes, its jobs and its status are to be looked at.
+    fn member_turned(&mut self, cluster: &str) {
+        self.world.dirty.clusters.insert(cluster.to_owned());
+        self.report_due.insert(cluster.to_owned());
+        let jobs: Vec<JobKey> =
+            self.world.hub.placements.values().filter(|p| p.spec.cluster == cluster).map(World::job_of).collect();
+        self.world.dirty.jobs.extend(jobs);
+    }
+
+    fn cycle(&mut self) {
+        if !self.world.hub.is_synced() {
+            return;
+        }
+        let now = Timestamp::now();
+        self.keep_links();
+        if std::mem::take(&mut self.world.dirty.facts) {
+            self.fact_issues = refresh_facts(&mut self.world, now);
+            for note in &self.fact_issues.notes {
+                tracing::warn!(%note, "platform facts");
+            }
+        }
+        let changed = take_stock(&mut self.world, now);
+        self.report_due.extend(changed);
+        while let Some((at, _)) = self.later.first() {
+            if *at > now {
+                break;
+            }
+            if let Some((_, job)) = self.later.pop_first() {
+                self.world.dirty.jobs.insert(job);
+            }
+        }
+        while let Some(job) = self.world.dirty.jobs.pop_first() {
+            self.look_at(&job, now);
+        }
+        self.plan(now);
+        if self.reported_at.elapsed() >= Duration::from_secs(2) {
+            self.reported_at = Instant::now();
+            self.report(now);
+        }
+    }
+
+    /// Members that never came back after a start must not hold up planning for ever, but a short wait lets a restarted
+    /// operator see all of its members before it chooses among them.
+    fn members_known(&self) -> bool {
+        self.world.hub.clusters.values().all(|cluster| {
+            self.world.members.get(&cluster.name_any()).is_some_and(|m| match m.reach {
+                Reach::Connecting => false,
+                Reach::Connected => m.is_synced(),
+                Reach::Unreachable { .. } => true,
+            })
+        })
+    }
+
+    fn plan(&mut self, now: Timestamp) {
+        if Instant::now() < self.plan_not_before || !self.members_known() {
+            return;
+        }
+        let started = Instant::now();
+        let cycle = plan_cycle(&mut self.world, self.epoch, now);
+        if cycle.considered == 0 {
+            return;
+        }
+        let took = started.elapsed();
+        self.metrics.planned(cycle.considered, cycle.commits.len(), took);
+        if cycle.commits.len() < cycle.considered {
+            self.plan_not_before = Instant::now() + took * (RETRY_SHARE - 1);
+        }
+        for (job, placement) in cycle.commits {
+            self.commit(job, placement);
+        }
+        for job in cycle.waiting {
+            self.look_at(&job, now);
+        }
+    }
+
+    /// One link per member, made anew when its credentials are elsewhere.
+    fn keep_links(&mut self) {
+        let wanted: BTreeMap<String, LinkSource> =
+            self.world.hub.clusters.values().map(|c| (c.name_any(), link_source(c))).collect();
+        let gone: Vec<String> = self.world.members.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.world.members.remove(&name);
+            self.world.dirty.clusters.insert(name.clone());
+            self.member_turned(&name);
+        }
+        for (name, source) in wanted {
+            let same = self.world.members.get(&name).and_then(|m| m.link.as_ref()).is_some_and(|l| l.source == source);
+            if same {
+                continue;
+            }
+            self.links_made += 1;
+            let (cluster, number) = (name.clone(), self.links_made);
+            let wrap = move |event| Message::Member { cluster: cluster.clone(), link: number, event };
+            let link = spawn_link(source, self.hub.clone(), self.inbox.clone(), wrap);
+            let pods = PodIndex::new(&self.config.hub_name);
+            let member = Member { link: Some(link), link_number: number, pods, ..Member::default() };
+            self.world.members.insert(name.clone(), member);
+            self.world.dirty.clusters.insert(name);
+        }
+    }
+
+    /// Looks at a job again after some seconds.
+    pub(crate) fn look_later(&mut self, job: &JobKey, now: Timestamp, seconds: i64) {
+        if let Ok(at) = now.checked_add(seconds.clamp(0, 31_536_000).seconds()) {
+            self.later.insert((at, job.clone()));
+        }
+    }
+
+    /// Starts a call; see [`Effects::start`].
+    pub(crate) fn start(&mut self, server: &str, key: String, work: impl Future<Output = Then> + Send + 'static) -> bool {
+        let done = key.clone();
+        self.effects.start(server, &key, async move { Message::Done { key: done, then: work.await } })
+    }
+
+    /// The placement of this key, while it exists.
+    pub(crate) fn placement(&self, key: &ObjectKey) -> Option<&Placement> {
+        self.world.hub.placements.get(key)
+    }
+}
+
+/// Takes a change in; says whether a spec changed. Our own status writes must not count as new facts.
+fn facts_changed<K: kube::Resource>(cache: &mut Cache<K>, change: Change<K>) -> bool {
+    let generation = |cache: &Cache<K>, key: &ObjectKey| cache.get(key).map(|o| o.meta().generation);
+    let before: BTreeMap<ObjectKey, Option<i64>> =
+        cache.keys().map(|key| (key.clone(), generation(cache, key).flatten())).collect();
+    cache
+        .apply(change)
+        .iter()
+        .any(|key| before.get(key).copied() != generation(cache, key))
+}
+
+/// Placements that changed objects belong to.
+fn owners<K: Resource>(change: &Change<K>) -> Vec<ObjectKey> {
+    let owner = |object: &K| {
+        let meta = object.meta();
+        let name = meta.labels.as_ref()?.get(labels::PLACEMENT)?;
+        Some(ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), name))
+    };
+    change.objects().iter().filter_map(owner).collect()
+}
+
+/// Nodes that changed slices are about, before and after the change.
+fn nodes_of_slices(member: &Member, change: &Change<SlimResourceSlice>) -> Vec<String> {
+    let node = |slice: &SlimResourceSlice| slice.spec.node_name.clone();
+    let mut nodes: Vec<String> = change.objects().iter().filter_map(node).collect();
+    match change {
+        Change::All(_) => nodes.extend(member.slices.values().filter_map(node)),
+        Change::Applied(slice) => nodes.extend(member.slices.get(&ObjectKey::of(slice)).and_then(node)),
+        Change::Deleted(_) | Change::Forgotten(_) => {}
+    }
+    nodes
+}
+
+/// Pools of the devices that changed claims hold or held.
+fn nodes_of_claims(member: &Member, change: &Change<SlimResourceClaim>) -> Vec<String> {
+    let pools = |claim: &SlimResourceClaim| -> Vec<String> {
+        claim.status.allocation.devices.results.iter().map(|r| r.pool.clone()).collect()
+    };
+    let mut nodes: Vec<String> = change.objects().iter().flat_map(pools).collect();
+    match change {
+        Change::All(_) => nodes.extend(member.claims.values().flat_map(pools)),
+        Change::Applied(claim) => nodes.extend(member.claims.get(&ObjectKey::of(claim)).map(pools).unwrap_or_default()),
+        Change::Deleted(_) | Change::Forgotten(_) => {}
+    }
+    nodes
+}
+
+fn link_source(cluster: &MemberCluster) -> LinkSource {
+    match &cluster.spec.kubeconfig_secret_ref {
+        None => LinkSource::Hub,
+        Some(secret) => LinkSource::Secret {
+            namespace: secret.namespace.clone(),
+            name: secret.name.clone(),
+            key: secret.key.clone(),
+        },
+    }
+}

@@ -1,0 +1,180 @@
+//! Which jobs may be considered now. A job that did not fit is not tried again until something relevant changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ampacity_placement::Unplaced;
+use jiff::Timestamp;
+
+use crate::translate::JobIssue;
+use crate::world::{JobKey, ObjectKey};
+
+/// Why a job waits.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Why {
+    /// The engine found no candidate.
+    DoesNotFit(Unplaced),
+    /// It cannot be understood.
+    Invalid(JobIssue),
+}
+
+/// The last word on a job that waits.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Why it waits.
+    pub why: Why,
+    /// When it was first found not to fit.
+    pub since: Timestamp,
+    /// `capacity_version` at which it was tried.
+    pub tried_at: u64,
+    /// Generation of the job that was tried.
+    pub generation: i64,
+}
+
+/// What is known of jobs beside their objects: their placements, and why they wait. Rebuilt at every start.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    placements: BTreeMap<JobKey, BTreeSet<ObjectKey>>,
+    waiting: BTreeMap<JobKey, Waiting>,
+    eligible: BTreeSet<JobKey>,
+    committing: BTreeMap<JobKey, u32>,
+    avoided: BTreeMap<JobKey, BTreeMap<String, Timestamp>>,
+}
+
+impl Attempts {
+    /// Remembers a placement of a job.
+    pub fn add_placement(&mut self, job: &JobKey, placement: &ObjectKey) {
+        self.placements.entry(job.clone()).or_default().insert(placement.clone());
+    }
+
+    /// Forgets a placement of a job.
+    pub fn remove_placement(&mut self, job: &JobKey, placement: &ObjectKey) {
+        if let Some(keys) = self.placements.get_mut(job) {
+            keys.remove(placement);
+            if keys.is_empty() {
+                self.placements.remove(job);
+            }
+        }
+    }
+
+    /// Keys of a job's placements.
+    pub fn placements_of(&self, job: &JobKey) -> impl Iterator<Item = &ObjectKey> {
+        self.placements.get(job).into_iter().flatten()
+    }
+
+    /// Says whether a job wants a place now.
+    pub fn set_eligible(&mut self, job: &JobKey, eligible: bool) {
+        if eligible {
+            self.eligible.insert(job.clone());
+        } else {
+            self.eligible.remove(job);
+            self.waiting.remove(job);
+        }
+    }
+
+    /// Jobs that want a place and were not tried under the present circumstances.
+    pub fn candidates<'a>(
+        &'a self,
+        capacity_version: u64,
+        generation_of: impl Fn(&JobKey) -> Option<i64> + 'a,
+    ) -> impl Iterator<Item = &'a JobKey> {
+        self.eligible.iter().filter(move |job| {
+            self.waiting.get(job).is_none_or(|w| {
+                w.tried_at != capacity_version || generation_of(job).is_none_or(|g| g != w.generation)
+            })
+        })
+    }
+
+    /// How many jobs want a place.
+    pub fn eligible_count(&self) -> usize {
+        self.eligible.len()
+    }
+
+    /// Why a job waits, if it was tried.
+    pub fn waiting(&self, job: &JobKey) -> Option<&Waiting> {
+        self.waiting.get(job)
+    }
+
+    /// Records that a job was tried and has to wait. Returns whether the reason changed.
+    pub fn must_wait(&mut self, job: &JobKey, why: Why, now: Timestamp, version: u64, generation: i64) -> bool {
+        let before = self.waiting.get(job);
+        let since = before.map_or(now, |w| w.since);
+        let changed = before.is_none_or(|w| w.why != why);
+        self.waiting.insert(job.clone(), Waiting { why, since, tried_at: version, generation });
+        changed
+    }
+
+    /// A placement of the job is being written.
+    pub fn commit_started(&mut self, job: &JobKey) {
+        *self.committing.entry(job.clone()).or_default() += 1;
+        self.set_eligible(job, false);
+    }
+
+    /// A placement of the job has been written, or not.
+    pub fn commit_ended(&mut self, job: &JobKey) {
+        if let Some(count) = self.committing.get_mut(job) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.committing.remove(job);
+            }
+        }
+    }
+
+    /// Whether a placement of the job is being written.
+    pub fn is_committing(&self, job: &JobKey) -> bool {
+        self.committing.contains_key(job)
+    }
+
+    /// Keeps a job out of a cluster until a time: something there did not work.
+    pub fn avoid(&mut self, job: &JobKey, cluster: &str, until: Timestamp) {
+        self.avoided.entry(job.clone()).or_default().insert(cluster.to_owned(), until);
+    }
+
+    /// Clusters that a job keeps out of now.
+    pub fn avoided_by(&self, job: &JobKey, now: Timestamp) -> impl Iterator<Item = &String> {
+        self.avoided.get(job).into_iter().flatten().filter(move |(_, until)| **until > now).map(|(cluster, _)| cluster)
+    }
+
+    /// Forgets a job that is gone.
+    pub fn forget(&mut self, job: &JobKey) {
+        self.set_eligible(job, false);
+        self.avoided.remove(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ampacity_api::JobKind;
+
+    use super::*;
+
+    fn key(name: &str) -> JobKey {
+        JobKey { kind: JobKind::TrainingJob, object: ObjectKey::new("research", name) }
+    }
+
+    fn unplaced() -> Why {
+        Why::DoesNotFit(Unplaced { job: String::new(), replicas: 1, reasons: Vec::new(), fix: None, earliest_start_seconds: None })
+    }
+
+    #[test]
+    fn a_job_that_does_not_fit_waits_for_a_change() {
+        let mut attempts = Attempts::default();
+        let generation = |_: &JobKey| Some(1);
+        attempts.set_eligible(&key("a"), true);
+        assert_eq!(attempts.candidates(7, generation).count(), 1);
+        attempts.must_wait(&key("a"), unplaced(), Timestamp::UNIX_EPOCH, 7, 1);
+        assert_eq!(attempts.candidates(7, generation).count(), 0, "nothing changed");
+        assert_eq!(attempts.candidates(8, generation).count(), 1, "capacity changed");
+        assert_eq!(attempts.candidates(7, |_: &JobKey| Some(2)).count(), 1, "the job changed");
+        attempts.set_eligible(&key("a"), false);
+        assert_eq!(attempts.candidates(8, generation).count(), 0);
+    }
+
+    #[test]
+    fn the_wait_counts_from_the_first_miss() {
+        let mut attempts = Attempts::default();
+        let at = |s| Timestamp::from_second(s).unwrap();
+        assert!(attempts.must_wait(&key("a"), unplaced(), at(10), 1, 1));
+        assert!(!attempts.must_wait(&key("a"), unplaced(), at(20), 2, 1), "same reasons");
+        assert_eq!(attempts.waiting(&key("a")).unwrap().since, at(10));
+    }
+}
