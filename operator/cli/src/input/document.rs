@@ -239,6 +239,8 @@ fn syntax_error(source: &SourceText, document: usize, error: &serde_saphyr::Erro
 /// Limits that hold for every document, so that no input can take the machine down.
 pub(super) fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
+        // An unquoted commit hash such as 320e1851414 reads as a number beyond all bounds; one label must not cost a file.
+        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::AsString,
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
