@@ -263,9 +263,9 @@ show() {
 }
 
 show_verdict() {
-  say 'Why research/nightly-sweep waits (kubectl get trainingjob -n research nightly-sweep -o yaml)'
-  hub -n research get trainingjob nightly-sweep -o jsonpath='{range .status.verdict.reasons[*]}{"  "}{.reason}{" × "}{.count}{"  "}{.details}{"\n"}{end}'
-  hub -n research get trainingjob nightly-sweep -o jsonpath='{"  fix: "}{.status.verdict.fix.action}{" "}{.status.verdict.fix.details}{"\n"}'
+  say 'Why research/nightly-sweep waits'
+  hub -n research get trainingjob nightly-sweep \
+    -o jsonpath='{range .status.verdict.reasons[*]}{"  "}{.reason}{": "}{.message}{"\n"}{end}{"  Fix: "}{.status.verdict.fix.message}{"\n"}'
 }
 
 keep() {
