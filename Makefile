@@ -87,4 +87,5 @@ bench: ## Benchmarks of the engine, one figure a line
 .PHONY: bench-e2e
 bench-e2e: ## Jobs per second on a real hub, beside plain Jobs and beside Kueue (builds Kueue; takes a while)
 	@$(BINARIES) all
-	cargo run --release --package ampacity-bench --bin bench-e2e
+	cargo build --release --package ampacity --package ampacity-bench
+	target/release/bench-e2e $(ARGS)
