@@ -13,10 +13,20 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, clap::Args)]
 pub(crate) struct OperatorArgs {
     /// Namespace of the operator: its Lease lives there.
-    #[arg(long, visible_alias = "lease-namespace", env = "POD_NAMESPACE", default_value = "ampacity-system")]
+    #[arg(
+        long,
+        visible_alias = "lease-namespace",
+        env = "POD_NAMESPACE",
+        default_value = "ampacity-system"
+    )]
     namespace: String,
     /// Name of this hub, a label value. Hubs that share a member cluster need different ones.
-    #[arg(long, env = "AMPACITY_HUB_NAME", value_name = "NAME", default_value = "hub")]
+    #[arg(
+        long,
+        env = "AMPACITY_HUB_NAME",
+        value_name = "NAME",
+        default_value = "hub"
+    )]
     hub_name: String,
     /// Address that health and metrics are served on, such as 0.0.0.0:8080. Default: they are not served.
     #[arg(long, visible_alias = "metrics-address", value_name = "ADDRESS")]
@@ -28,7 +38,11 @@ pub(crate) struct OperatorArgs {
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     context: Option<String>,
     /// Name of the Lease by which one of several operators is the leader.
-    #[arg(long, visible_alias = "leader-election-id", default_value = "ampacity-operator")]
+    #[arg(
+        long,
+        visible_alias = "leader-election-id",
+        default_value = "ampacity-operator"
+    )]
     lease_name: String,
     /// Seconds that a silent leader is waited for; 0 takes the Lease at once, for a single operator.
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
@@ -77,7 +91,11 @@ impl OperatorArgs {
     /// Two operators on one host, or one that starts again under the same name, must not take each other for themselves.
     fn identity(&self) -> String {
         let name = self.identity.clone().filter(|name| !name.is_empty());
-        let name = name.or_else(|| std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()));
+        let name = name.or_else(|| {
+            std::env::var("HOSTNAME")
+                .ok()
+                .filter(|name| !name.is_empty())
+        });
         let name = name.unwrap_or_else(|| "ampacity-operator".to_owned());
         format!("{name}_{}", std::process::id())
     }

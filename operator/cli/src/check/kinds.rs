@@ -27,7 +27,11 @@ impl Kinds {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let mut kinds = BTreeMap::new();
         for crd in ampacity_api::crds() {
-            let version = crd.spec.versions.iter().find(|version| version.name == VERSION);
+            let version = crd
+                .spec
+                .versions
+                .iter()
+                .find(|version| version.name == VERSION);
             let schema = version
                 .and_then(|version| version.schema.as_ref())
                 .and_then(|schema| schema.open_api_v3_schema.as_ref());
@@ -131,7 +135,10 @@ impl Kind {
             let metadata = metadata.entry("metadata").or_insert_with(|| json!({}));
             // `kubectl create --dry-run` writes it so.
             if let Some(metadata) = metadata.as_object_mut() {
-                if metadata.get("creationTimestamp").is_some_and(Value::is_null) {
+                if metadata
+                    .get("creationTimestamp")
+                    .is_some_and(Value::is_null)
+                {
                     metadata.remove("creationTimestamp");
                 }
                 if !self.namespaced {
@@ -139,7 +146,9 @@ impl Kind {
                 }
             }
             if self.namespaced
-                && let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut)
+                && let Some(properties) = schema
+                    .pointer_mut("/properties")
+                    .and_then(Value::as_object_mut)
             {
                 properties.insert("namespace".to_owned(), namespace);
             }
@@ -156,7 +165,10 @@ impl Kind {
         for name in fields.keys() {
             let standard = ["apiVersion", "kind", "metadata"].contains(&name.as_str());
             if !standard && properties.is_none_or(|properties| !properties.contains_key(name)) {
-                let known = properties.into_iter().flatten().map(|(name, _)| name.as_str());
+                let known = properties
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name.as_str());
                 problems.push(Problem {
                     field: root.key(name),
                     message: unknown_field(name, known.chain(["metadata"])),

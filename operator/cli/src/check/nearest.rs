@@ -29,7 +29,10 @@ mod tests {
     #[test]
     fn slips_are_found_and_other_words_are_not() {
         let names = ["devicesPerReplica", "replicas", "image", "name"];
-        assert_eq!(nearest("devicePerReplica", names), Some("devicesPerReplica"));
+        assert_eq!(
+            nearest("devicePerReplica", names),
+            Some("devicesPerReplica")
+        );
         assert_eq!(nearest("Replicas", names), Some("replicas"));
         assert_eq!(nearest("imgae", names), Some("image"));
         assert_eq!(nearest("tolerations", names), None);

@@ -25,7 +25,11 @@ pub(crate) fn check(
     let before = problems.len();
     if int_or_string(schema) {
         if !value.is_string() && !value.is_i64() && !value.is_u64() {
-            report(problems, at, format!("must be text or a whole number, not {}", shown(value)));
+            report(
+                problems,
+                at,
+                format!("must be text or a whole number, not {}", shown(value)),
+            );
         }
     } else if let Some(wanted) = schema.get("type").and_then(Value::as_str) {
         check_type(wanted, value, at, problems);
@@ -67,7 +71,9 @@ fn check_type(wanted: &str, value: &mut Value, at: &FieldPath, problems: &mut Ve
         "number" => value.is_number(),
         // `8.0` is a whole number for an API server too.
         "integer" => {
-            if let Some(whole) = value.as_f64().filter(|f| value.is_f64() && f.fract() == 0.0)
+            if let Some(whole) = value
+                .as_f64()
+                .filter(|f| value.is_f64() && f.fract() == 0.0)
                 && whole.abs() < 9e15
             {
                 *value = Value::from(whole as i64);
@@ -81,10 +87,7 @@ fn check_type(wanted: &str, value: &mut Value, at: &FieldPath, problems: &mut Ve
     }
     let shown_value = shown(value);
     let message = match (wanted, &*value) {
-        (_, Value::Null) => format!(
-            "is empty; give {} or remove the field",
-            type_word(wanted)
-        ),
+        (_, Value::Null) => format!("is empty; give {} or remove the field", type_word(wanted)),
         ("string", Value::Number(number)) => {
             format!("must be text, not a number; put it in quotes: \"{number}\"")
         }
@@ -92,7 +95,10 @@ fn check_type(wanted: &str, value: &mut Value, at: &FieldPath, problems: &mut Ve
             format!("must be text, not true or false; put it in quotes: \"{yes}\"")
         }
         ("integer", Value::String(text)) if text.trim().parse::<i64>().is_ok() => {
-            format!("must be a whole number, not text; remove the quotes: {}", text.trim())
+            format!(
+                "must be a whole number, not text; remove the quotes: {}",
+                text.trim()
+            )
         }
         ("array", Value::Object(_)) => {
             "must be a list, not an object; start each item with \"- \"".to_owned()
@@ -149,7 +155,11 @@ fn check_one_of_values(schema: &Value, value: &Value, at: &FieldPath, problems: 
     report(
         problems,
         at,
-        format!("must be one of {}, not {}{meant}", words.join(", "), shown(value)),
+        format!(
+            "must be one of {}, not {}{meant}",
+            words.join(", "),
+            shown(value)
+        ),
     );
 }
 
@@ -183,7 +193,11 @@ fn check_object(
                 .and_then(Value::as_str)
                 .map(|text| format!(" ({})", first_sentence(text)))
                 .unwrap_or_default();
-            report(problems, &at.key(name), format!("is missing; it is required{about}"));
+            report(
+                problems,
+                &at.key(name),
+                format!("is missing; it is required{about}"),
+            );
         }
     }
     count(schema, "Properties", object.len(), "entries", at, problems);
@@ -193,14 +207,20 @@ fn check_object(
         } else if let Some(values) = values {
             check(values, value, &at.key(name), problems);
         } else if !keeps_unknown(schema) && properties.is_some() {
-            let known = properties.into_iter().flatten().map(|(name, _)| name.as_str());
+            let known = properties
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.as_str());
             report(problems, &at.key(name), unknown_field(name, known));
         }
     }
 }
 
 /// What is said about a field that does not exist.
-pub(crate) fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(crate) fn unknown_field<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> String {
     match nearest(name, known.clone()) {
         Some(meant) => format!("is an unknown field; did you mean {meant}?"),
         None => {
@@ -213,8 +233,17 @@ pub(crate) fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str>
 }
 
 fn quoted_list(names: &[&str]) -> String {
-    let shown = names.iter().take(30).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 30 { format!("{shown}, …") } else { shown }
+    let shown = names
+        .iter()
+        .take(30)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > 30 {
+        format!("{shown}, …")
+    } else {
+        shown
+    }
 }
 
 fn first_sentence(text: &str) -> &str {
@@ -222,12 +251,7 @@ fn first_sentence(text: &str) -> &str {
     text.get(..end).unwrap_or(text).trim_end_matches('.')
 }
 
-fn check_list(
-    schema: &Value,
-    items: &mut [Value],
-    at: &FieldPath,
-    problems: &mut Vec<Problem>,
-) {
+fn check_list(schema: &Value, items: &mut [Value], at: &FieldPath, problems: &mut Vec<Problem>) {
     count(schema, "Items", items.len(), "items", at, problems);
     if let Some(item_schema) = schema.get("items").filter(|items| items.is_object()) {
         for (index, item) in items.iter_mut().enumerate() {
@@ -291,15 +315,30 @@ fn count(
     };
     let count = count as u64;
     if let Some(least) = bound("min").filter(|least| count < *least) {
-        report(problems, at, format!("must have at least {least} {what}, not {count}"));
+        report(
+            problems,
+            at,
+            format!("must have at least {least} {what}, not {count}"),
+        );
     }
     if let Some(most) = bound("max").filter(|most| count > *most) {
-        report(problems, at, format!("must have at most {most} {what}, not {count}"));
+        report(
+            problems,
+            at,
+            format!("must have at most {most} {what}, not {count}"),
+        );
     }
 }
 
 fn check_text(schema: &Value, text: &str, at: &FieldPath, problems: &mut Vec<Problem>) {
-    count(schema, "Length", text.chars().count(), "characters", at, problems);
+    count(
+        schema,
+        "Length",
+        text.chars().count(),
+        "characters",
+        at,
+        problems,
+    );
     if schema.get("format").and_then(Value::as_str) == Some("date-time")
         && text.parse::<jiff::Timestamp>().is_err()
     {
@@ -344,10 +383,18 @@ fn check_number(schema: &Value, value: &Value, at: &FieldPath, problems: &mut Ve
     };
     let bound = |name: &str| schema.get(name).filter(|bound| bound.is_number());
     if let Some(least) = bound("minimum").filter(|b| b.as_f64().is_some_and(|b| number < b)) {
-        report(problems, at, format!("must be at least {}, not {value}", whole(least)));
+        report(
+            problems,
+            at,
+            format!("must be at least {}, not {value}", whole(least)),
+        );
     }
     if let Some(most) = bound("maximum").filter(|b| b.as_f64().is_some_and(|b| number > b)) {
-        report(problems, at, format!("must be at most {}, not {value}", whole(most)));
+        report(
+            problems,
+            at,
+            format!("must be at most {}, not {value}", whole(most)),
+        );
     }
 }
 
@@ -381,7 +428,10 @@ mod tests {
             "list": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer", "default": 1}}}},
         }});
         let (value, lines) = problems(schema, json!({"queue": null, "list": [{}, {"n": 2.0}]}));
-        assert_eq!(value, json!({"queue": "default", "list": [{"n": 1}, {"n": 2}]}));
+        assert_eq!(
+            value,
+            json!({"queue": "default", "list": [{"n": 1}, {"n": 2}]})
+        );
         assert_eq!(lines, Vec::<String>::new());
     }
 
@@ -397,18 +447,54 @@ mod tests {
         }});
         let cases = [
             (json!({}), "kind: is missing; it is required"),
-            (json!({"kind": "cost"}), "kind: must be one of Cost, Time, not \"cost\"; did you mean Cost?"),
-            (json!({"kind": "Cost", "rate": 10.4}), "rate: must be text, not a number; put it in quotes: \"10.4\""),
-            (json!({"kind": "Cost", "rate": "-1"}), "rate: must be a decimal of at least 0 with at most 12 digits before and 6 after the point, such as \"98.32\", not \"-1\""),
-            (json!({"kind": "Cost", "count": "8"}), "count: must be a whole number, not text; remove the quotes: 8"),
-            (json!({"kind": "Cost", "count": 0}), "count: must be at least 1, not 0"),
-            (json!({"kind": "Cost", "count": 1e300}), "count: must be a whole number, not 1e+300"),
-            (json!({"kind": "Cost", "names": ["a", "a"]}), "names[1]: \"a\" is given twice, here and in names[0]; give each value once"),
-            (json!({"kind": "Cost", "names": {"a": 1}}), "names: must be a list, not an object; start each item with \"- \""),
-            (json!({"kind": "Cost", "names": null}), "names: is empty; give a list or remove the field"),
-            (json!({"kind": "Cost", "when": "tomorrow"}), "when: must be a time such as \"2026-12-01T08:00:00Z\", not \"tomorrow\""),
-            (json!({"kind": "Cost", "labels": {"a": true}}), "labels.a: must be text, not true or false; put it in quotes: \"true\""),
-            (json!({"kind": "Cost", "cuont": 1}), "cuont: is an unknown field; did you mean count?"),
+            (
+                json!({"kind": "cost"}),
+                "kind: must be one of Cost, Time, not \"cost\"; did you mean Cost?",
+            ),
+            (
+                json!({"kind": "Cost", "rate": 10.4}),
+                "rate: must be text, not a number; put it in quotes: \"10.4\"",
+            ),
+            (
+                json!({"kind": "Cost", "rate": "-1"}),
+                "rate: must be a decimal of at least 0 with at most 12 digits before and 6 after the point, such as \"98.32\", not \"-1\"",
+            ),
+            (
+                json!({"kind": "Cost", "count": "8"}),
+                "count: must be a whole number, not text; remove the quotes: 8",
+            ),
+            (
+                json!({"kind": "Cost", "count": 0}),
+                "count: must be at least 1, not 0",
+            ),
+            (
+                json!({"kind": "Cost", "count": 1e300}),
+                "count: must be a whole number, not 1e+300",
+            ),
+            (
+                json!({"kind": "Cost", "names": ["a", "a"]}),
+                "names[1]: \"a\" is given twice, here and in names[0]; give each value once",
+            ),
+            (
+                json!({"kind": "Cost", "names": {"a": 1}}),
+                "names: must be a list, not an object; start each item with \"- \"",
+            ),
+            (
+                json!({"kind": "Cost", "names": null}),
+                "names: is empty; give a list or remove the field",
+            ),
+            (
+                json!({"kind": "Cost", "when": "tomorrow"}),
+                "when: must be a time such as \"2026-12-01T08:00:00Z\", not \"tomorrow\"",
+            ),
+            (
+                json!({"kind": "Cost", "labels": {"a": true}}),
+                "labels.a: must be text, not true or false; put it in quotes: \"true\"",
+            ),
+            (
+                json!({"kind": "Cost", "cuont": 1}),
+                "cuont: is an unknown field; did you mean count?",
+            ),
         ];
         for (value, expected) in cases {
             let (_, lines) = problems(schema.clone(), value);

@@ -49,7 +49,13 @@ impl Origin {
             .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let mut stem: String = file
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
             .collect();
         stem.push_str(&format!("-{}", self.document));
         for step in &self.item.0 {
@@ -109,11 +115,7 @@ pub(crate) fn read_documents(source: &Source) -> Result<Vec<Document>, BadInput>
     Ok(documents)
 }
 
-fn take_apart(
-    value: Value,
-    origin: Origin,
-    documents: &mut Vec<Document>,
-) -> Result<(), BadInput> {
+fn take_apart(value: Value, origin: Origin, documents: &mut Vec<Document>) -> Result<(), BadInput> {
     let Value::Object(mut object) = value else {
         let what = kind_of(&value);
         return Err(origin.bad(
@@ -137,7 +139,8 @@ fn take_apart(
                 let mut origin = origin.clone();
                 origin.item = origin.item.key("items").index(index);
                 if let (Some(item), Some(kind)) = (item.as_object_mut(), &kind) {
-                    item.entry("kind").or_insert_with(|| Value::from(kind.as_str()));
+                    item.entry("kind")
+                        .or_insert_with(|| Value::from(kind.as_str()));
                     if let Some(api_version) = &api_version {
                         item.entry("apiVersion")
                             .or_insert_with(|| Value::from(api_version.as_str()));

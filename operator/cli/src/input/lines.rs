@@ -115,9 +115,16 @@ mod tests {
             ("spec.flow.y", 11),
             ("spec.list[1].missing.below", 8),
         ] {
-            assert_eq!(line_of(text, 2, &FieldPath::parse(path).0), Some(line), "{path}");
+            assert_eq!(
+                line_of(text, 2, &FieldPath::parse(path).0),
+                Some(line),
+                "{path}"
+            );
         }
         assert_eq!(line_of(text, 3, &[]), None);
-        assert_eq!(line_of("{\"a\":\n {\"b\": 1}}", 1, &FieldPath::parse("a.b").0), Some(2));
+        assert_eq!(
+            line_of("{\"a\":\n {\"b\": 1}}", 1, &FieldPath::parse("a.b").0),
+            Some(2)
+        );
     }
 }

@@ -73,7 +73,9 @@ mod tests {
         for text in ["spec", "spec.alternatives[3].name", "items[0][1].a"] {
             assert_eq!(FieldPath::parse(text).to_string(), text);
         }
-        let path = FieldPath::default().key("metadata").key("ampacity.dev/cluster");
+        let path = FieldPath::default()
+            .key("metadata")
+            .key("ampacity.dev/cluster");
         assert_eq!(path.to_string(), "metadata[\"ampacity.dev/cluster\"]");
     }
 }

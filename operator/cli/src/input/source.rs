@@ -119,7 +119,9 @@ fn visit(
         return Ok(());
     }
     if depth > MAX_FOLDER_DEPTH {
-        return Err(bad(format!("folders are nested deeper than {MAX_FOLDER_DEPTH}")));
+        return Err(bad(format!(
+            "folders are nested deeper than {MAX_FOLDER_DEPTH}"
+        )));
     }
     let mut entries: Vec<PathBuf> = fs::read_dir(path)
         .and_then(|entries| {
@@ -163,8 +165,7 @@ mod tests {
         for name in ["z.yaml", "b/a.json", "b/c.YML", "a.txt", ".git/x.yaml"] {
             fs::write(root.join(name), "").unwrap();
         }
-        let sources =
-            find_sources(&[root.join("z.yaml"), "-".into(), root.to_path_buf()]).unwrap();
+        let sources = find_sources(&[root.join("z.yaml"), "-".into(), root.to_path_buf()]).unwrap();
         let names: Vec<_> = sources
             .iter()
             .map(|s| s.name().replace(&format!("{}/", root.display()), ""))

@@ -39,8 +39,12 @@ pub(super) fn build(objects: &Objects, now: Timestamp) -> Scene {
         sites: Vec::new(),
         notes: Vec::new(),
     };
-    scene.notes.extend(catalog_issues.iter().map(ToString::to_string));
-    scene.notes.extend(price_issues.iter().map(ToString::to_string));
+    scene
+        .notes
+        .extend(catalog_issues.iter().map(ToString::to_string));
+    scene
+        .notes
+        .extend(price_issues.iter().map(ToString::to_string));
     for accelerator in scene.catalog.iter() {
         scene.fleet.set_accelerator(accelerator.facts());
     }
@@ -90,7 +94,12 @@ fn clusters(objects: &Objects, notes: &mut Vec<String>) -> BTreeMap<String, Memb
         .iter()
         .filter_map(|g| g.object.labels().get(labels::CLUSTER).cloned())
         .collect();
-    if names.is_empty() || objects.nodes.iter().any(|g| !g.object.labels().contains_key(labels::CLUSTER)) {
+    if names.is_empty()
+        || objects
+            .nodes
+            .iter()
+            .any(|g| !g.object.labels().contains_key(labels::CLUSTER))
+    {
         names.insert(IMPLIED_CLUSTER.to_owned());
     }
     let list: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -221,7 +230,9 @@ fn add_nodes(objects: &Objects, clusters: &BTreeMap<String, MemberCluster>, scen
         };
         let slices = slices.get(key).map(Vec::as_slice).unwrap_or_default();
         let inventory = node_spec(&context, node, slices, held.get(key).unwrap_or(&nothing));
-        scene.notes.extend(inventory.notes.iter().map(ToString::to_string));
+        scene
+            .notes
+            .extend(inventory.notes.iter().map(ToString::to_string));
         scene.fleet.set_node(inventory.spec);
     }
 }
@@ -275,7 +286,12 @@ fn held(
                 usage.placement = None;
             }
         }
-        match bound_cluster(pod.labels().get(labels::CLUSTER), &usage.node, clusters, nodes) {
+        match bound_cluster(
+            pod.labels().get(labels::CLUSTER),
+            &usage.node,
+            clusters,
+            nodes,
+        ) {
             Ok(cluster) => {
                 let key = (cluster, usage.node.clone());
                 held.entry(key).or_default().add(&usage);
@@ -310,7 +326,11 @@ fn slices<'a>(
     for given in &objects.slices {
         let slice = &given.object;
         let named = slice.spec.node_name.iter().map(String::as_str);
-        let per_device = slice.spec.devices.iter().filter_map(|d| d.node_name.as_deref());
+        let per_device = slice
+            .spec
+            .devices
+            .iter()
+            .filter_map(|d| d.node_name.as_deref());
         let on: BTreeSet<&str> = named.chain(per_device).collect();
         if on.is_empty() {
             notes.push(format!(
@@ -321,7 +341,10 @@ fn slices<'a>(
         }
         for node in on {
             match bound_cluster(slice.labels().get(labels::CLUSTER), node, clusters, nodes) {
-                Ok(cluster) => slices.entry((cluster, node.to_owned())).or_default().push(slice),
+                Ok(cluster) => slices
+                    .entry((cluster, node.to_owned()))
+                    .or_default()
+                    .push(slice),
                 Err(why) => notes.push(format!(
                     "{}: ResourceSlice {} is left out: {why}",
                     given.origin.name(),
@@ -358,7 +381,10 @@ pub(super) fn holds(given: &Given<ampacity_api::Placement>, objects: &Objects) -
 
 /// What the given Placements hold.
 fn reservations(objects: &Objects) -> Vec<Reservation> {
-    let in_force = objects.placements.values().filter(|given| holds(given, objects));
+    let in_force = objects
+        .placements
+        .values()
+        .filter(|given| holds(given, objects));
     in_force
         .map(|given| {
             let placement = &given.object;
@@ -376,10 +402,12 @@ fn reservations(objects: &Objects) -> Vec<Reservation> {
                 }),
             }
             .map_or((None, None, None), |(q, t, a)| (Some(q), Some(t), Some(a)));
-            let shape = template.zip(alternatives).and_then(|(template, alternatives)| {
-                let alternative = alternatives.iter().find(|a| a.name == spec.alternative)?;
-                pod_shape(template, alternative, "spec").ok()
-            });
+            let shape = template
+                .zip(alternatives)
+                .and_then(|(template, alternatives)| {
+                    let alternative = alternatives.iter().find(|a| a.name == spec.alternative)?;
+                    pod_shape(template, alternative, "spec").ok()
+                });
             let (cpu_milli, memory_mib) =
                 shape.map_or((0, 0), |shape| (shape.cpu_milli, shape.memory_mib));
             Reservation {

@@ -46,12 +46,16 @@ pub(super) fn collect(objects: &Objects, scene: &Scene) -> Jobs {
     for (name, given) in &objects.training {
         let shown = shown(JobKind::TrainingJob, name);
         if let Some(why) = training_is_left_out(objects, name, given) {
-            jobs.notes.push(format!("{} {}: {why}", shown.kind, shown.name));
+            jobs.notes
+                .push(format!("{} {}: {why}", shown.kind, shown.name));
             continue;
         }
         let job = &given.object;
-        let spec = priority(job.spec.priority_class_name.as_deref(), &objects.priority_classes)
-            .and_then(|priority| training_spec(job, &key(&shown), priority, &context));
+        let spec = priority(
+            job.spec.priority_class_name.as_deref(),
+            &objects.priority_classes,
+        )
+        .and_then(|priority| training_spec(job, &key(&shown), priority, &context));
         jobs.add(shown, spec, given);
     }
     for (name, given) in &objects.inference {
@@ -65,8 +69,11 @@ pub(super) fn collect(objects: &Objects, scene: &Scene) -> Jobs {
             continue;
         }
         let placed = placed_replicas(objects, name);
-        let spec = priority(job.spec.priority_class_name.as_deref(), &objects.priority_classes)
-            .and_then(|priority| inference_spec(job, &key(&shown), priority, placed, &context));
+        let spec = priority(
+            job.spec.priority_class_name.as_deref(),
+            &objects.priority_classes,
+        )
+        .and_then(|priority| inference_spec(job, &key(&shown), priority, placed, &context));
         jobs.add(shown, spec, given);
     }
     jobs
@@ -109,10 +116,13 @@ fn training_is_left_out(
     let status = job.status.as_ref();
     let state = status.and_then(|status| status.state).unwrap_or_default();
     if state.is_finished() {
-        return Some(format!("has {state} and is not planned", state = match state {
-            TrainingJobState::Failed => "failed",
-            _ => "succeeded",
-        }));
+        return Some(format!(
+            "has {state} and is not planned",
+            state = match state {
+                TrainingJobState::Failed => "failed",
+                _ => "succeeded",
+            }
+        ));
     }
     if job.spec.suspend {
         return Some("is suspended and not planned".to_owned());
@@ -123,7 +133,10 @@ fn training_is_left_out(
             placement.object.spec.cluster
         ));
     }
-    let running = matches!(state, TrainingJobState::Starting | TrainingJobState::Running);
+    let running = matches!(
+        state,
+        TrainingJobState::Starting | TrainingJobState::Running
+    );
     let place = status.and_then(|status| status.placement.as_ref());
     place.filter(|_| running).map(|place| {
         format!(

@@ -6,9 +6,7 @@ use ampacity_api::{
     AcceleratorType, InferenceJob, MemberCluster, Placement, PowerBudget, PowerDomain, PriceSheet,
     TrainingJob,
 };
-use ampacity_controller::inventory::{
-    SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice,
-};
+use ampacity_controller::inventory::{SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
@@ -122,17 +120,29 @@ impl Objects {
     fn add_priority_class(&mut self, document: &Document) -> Result<(), Vec<BadInput>> {
         let root = FieldPath::default();
         let bad = |field: FieldPath, message: &str| Err(vec![document.origin.bad(&field, message)]);
-        let Some(name) = document.value.pointer("/metadata/name").and_then(Value::as_str) else {
-            return bad(root.key("metadata").key("name"), "is missing; it is required");
+        let Some(name) = document
+            .value
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+        else {
+            return bad(
+                root.key("metadata").key("name"),
+                "is missing; it is required",
+            );
         };
         let value = document.value.get("value").and_then(Value::as_i64);
         let Some(value) = value.and_then(|value| i32::try_from(value).ok()) else {
-            return bad(root.key("value"), "must be a whole number of at most 32 bits");
+            return bad(
+                root.key("value"),
+                "must be a whole number of at most 32 bits",
+            );
         };
         match self.priority_classes.insert(name.to_owned(), value) {
             Some(before) if before != value => bad(
                 root.key("value"),
-                &format!("PriorityClass {name:?} is given twice, with {before} and {value}; remove one"),
+                &format!(
+                    "PriorityClass {name:?} is given twice, with {before} and {value}; remove one"
+                ),
             ),
             _ => Ok(()),
         }
@@ -173,8 +183,7 @@ impl Objects {
                 ),
             )]);
         }
-        self.first
-            .insert(identity, (origin.name(), value.clone()));
+        self.first.insert(identity, (origin.name(), value.clone()));
         match kind {
             "TrainingJob" => strict(value, origin, &mut self.training),
             "InferenceJob" => strict(value, origin, &mut self.inference),
@@ -213,13 +222,19 @@ fn check_template(value: &Value, origin: &Origin) -> Result<(), Vec<BadInput>> {
                     Err(_) => field.key(step),
                 };
             }
-            origin.bad(&field, "is an unknown field of a pod template; remove or correct it")
+            origin.bad(
+                &field,
+                "is an unknown field of a pod template; remove or correct it",
+            )
         })
         .collect();
     if let Err((path, error)) = read {
         let mut field = at;
         field.0.extend(FieldPath::parse(&path).0);
-        bad.push(origin.bad(&field, &format!("cannot be used in a pod template: {error}")));
+        bad.push(origin.bad(
+            &field,
+            &format!("cannot be used in a pod template: {error}"),
+        ));
     }
     if bad.is_empty() { Ok(()) } else { Err(bad) }
 }
@@ -250,7 +265,10 @@ fn lenient<T: DeserializeOwned>(
         Ok(object) => into.push(Given { object, origin }),
         Err(error) => {
             let field = FieldPath::parse(&error.path().to_string());
-            let bad = origin.bad(&field, &format!("{}; the object is passed over", error.inner()));
+            let bad = origin.bad(
+                &field,
+                &format!("{}; the object is passed over", error.inner()),
+            );
             notes.push(bad.to_string());
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ampacity_controller::translate::{
     Facts, FixAction, ReasonName, fix_text, reason_text, usd_number,
 };
-use ampacity_placement::{MicroUsd, Plan, PlacementDecision, Unplaced};
+use ampacity_placement::{MicroUsd, PlacementDecision, Plan, Unplaced};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -191,14 +191,17 @@ pub(super) fn report(plan: &Plan, jobs: &Jobs, notes: Vec<String>) -> Report {
     }
     unplaced.sort_by(|a, b| (&a.job, a.kind).cmp(&(&b.job, b.kind)));
 
-    let waiting: BTreeSet<(&str, &str)> = unplaced.iter().map(|u| (u.job.as_str(), u.kind)).collect();
+    let waiting: BTreeSet<(&str, &str)> =
+        unplaced.iter().map(|u| (u.job.as_str(), u.kind)).collect();
     let all = jobs.names.len() + jobs.invalid.len();
     let totals = Totals {
         placed: all.saturating_sub(waiting.len()),
         unplaced: waiting.len(),
         usd_per_hour: Usd(placements.iter().map(|p| p.usd_per_hour.0).sum()),
         usd_total: Usd(placements.iter().map(|p| p.usd_total.0).sum()),
-        watts: placements.iter().fold(0, |sum: i64, p| sum.saturating_add(p.watts)),
+        watts: placements
+            .iter()
+            .fold(0, |sum: i64, p| sum.saturating_add(p.watts)),
     };
     Report {
         placements,
@@ -276,7 +279,8 @@ fn not_placed(unplaced: &Unplaced, job: &JobName) -> NotPlaced {
     NotPlaced {
         job: job.name.clone(),
         kind: job.kind,
-        replicas: (job.kind == "InferenceJob" && unplaced.replicas > 0).then_some(unplaced.replicas),
+        replicas: (job.kind == "InferenceJob" && unplaced.replicas > 0)
+            .then_some(unplaced.replicas),
         reasons,
         fix,
         earliest_start_seconds: unplaced.earliest_start_seconds,

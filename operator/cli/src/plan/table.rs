@@ -48,12 +48,26 @@ fn placements(placements: &[Placed], colour: bool) -> String {
         table.force_no_tty();
     }
     let header = [
-        "JOB", "KIND", "CLUSTER", "ACCELERATOR", "ALT", "REPLICAS×DEVICES", "CAPACITY", "NODES", "WATTS",
-        "USD/H", "USD TOTAL", "DURATION",
+        "JOB",
+        "KIND",
+        "CLUSTER",
+        "ACCELERATOR",
+        "ALT",
+        "REPLICAS×DEVICES",
+        "CAPACITY",
+        "NODES",
+        "WATTS",
+        "USD/H",
+        "USD TOTAL",
+        "DURATION",
     ];
     table.set_header(header.map(|name| {
         let cell = Cell::new(name);
-        if colour { cell.add_attribute(Attribute::Bold) } else { cell }
+        if colour {
+            cell.add_attribute(Attribute::Bold)
+        } else {
+            cell
+        }
     }));
     for p in placements {
         let text = |text: &str| Cell::new(printable(text));
@@ -83,7 +97,11 @@ fn placements(placements: &[Placed], colour: bool) -> String {
 
 fn unplaced(out: &mut String, job: &NotPlaced, colour: bool) {
     let name = printable(&job.job);
-    let name = if colour { format!("\u{1b}[31m{name}\u{1b}[39m") } else { name };
+    let name = if colour {
+        format!("\u{1b}[31m{name}\u{1b}[39m")
+    } else {
+        name
+    };
     let missing = match job.replicas {
         Some(1) => "1 replica has no place".to_owned(),
         Some(replicas) => format!("{replicas} replicas have no place"),
@@ -108,7 +126,13 @@ fn unplaced(out: &mut String, job: &NotPlaced, colour: bool) {
 
 fn totals(out: &mut String, report: &Report) {
     let totals = &report.totals;
-    let jobs = |count: usize| if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") };
+    let jobs = |count: usize| {
+        if count == 1 {
+            "1 job".to_owned()
+        } else {
+            format!("{count} jobs")
+        }
+    };
     let unpriced = report.placements.iter().any(|p| p.unpriced);
     let _ = writeln!(
         out,
@@ -118,7 +142,11 @@ fn totals(out: &mut String, report: &Report) {
         Watts(totals.watts),
         totals.usd_per_hour.0,
         totals.usd_total.0,
-        if unpriced { " (* is without nodes that have no price)" } else { "" },
+        if unpriced {
+            " (* is without nodes that have no price)"
+        } else {
+            ""
+        },
     );
 }
 
@@ -166,11 +194,19 @@ mod tests {
 
     #[test]
     fn durations_and_node_lists_stay_short() {
-        for (seconds, text) in [(45, "45s"), (125, "2m5s"), (11_538, "3h12m"), (187_200, "2d4h")] {
+        for (seconds, text) in [
+            (45, "45s"),
+            (125, "2m5s"),
+            (11_538, "3h12m"),
+            (187_200, "2d4h"),
+        ] {
             assert_eq!(duration(seconds), text);
         }
         let list: Vec<NodeReplicas> = (0..5)
-            .map(|i| NodeReplicas { name: format!("n{i}"), replicas: 1 + i % 2 })
+            .map(|i| NodeReplicas {
+                name: format!("n{i}"),
+                replicas: 1 + i % 2,
+            })
             .collect();
         assert_eq!(nodes(&list), "n0, n1×2, n2 +2");
         assert_eq!(dollars(1_005_000, true), "1.00*");
