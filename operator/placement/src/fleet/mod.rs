@@ -409,7 +409,7 @@ impl Fleet {
     }
 
     /// Charges the watts of devices that others hold.
-    fn charge_held(&mut self, node: NodeIndex) {
+    pub(crate) fn charge_held(&mut self, node: NodeIndex) {
         let watts: i64 = self.nodes[node]
             .slots
             .iter()

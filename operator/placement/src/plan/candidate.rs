@@ -175,7 +175,7 @@ impl Fleet {
         }
     }
 
-    /// Candidates of a job that could have room, best first. `per_replica` prices one replica (inference) instead of the gang.
+    /// Candidates of a job that could have room, best first.
     pub(crate) fn candidates(&self, job: &JobSpec) -> Vec<Candidate> {
         let open = self.open_clusters(job);
         let mut found = Vec::new();
@@ -233,7 +233,7 @@ impl Fleet {
             .collect()
     }
 
-    fn on_group(
+    pub(crate) fn on_group(
         &self,
         job: &JobSpec,
         at: usize,

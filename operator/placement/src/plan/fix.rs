@@ -1,192 +1,596 @@
-//! The smallest change that would place a job: each is tried on the fleet, and only one that works is named.
+//! The smallest change that would place a job, tried before it is named.
+//!
+//! Each option is tried on the fleet itself, one group at a time, and taken back: what is named has been seen to work.
 
-use super::candidate::gang_size;
-use crate::arena::{GroupIndex, PoolIndex};
+use super::candidate::{requirement, untolerated};
+use super::gang::affordable;
+use super::price::duration_seconds;
+use super::select::{Want, total};
+use super::verdict::{Diagnosis, Missing};
+use crate::arena::{GroupIndex, NodeIndex, PoolIndex};
 use crate::fleet::{Fleet, PowerLimit};
-use crate::model::{CapacityType, Fix, JobSpec, Kind, Level, MicroUsd, PlanOptions, Watts};
+use crate::model::{
+    Alternative, DeviceGroup, Fix, JobSpec, Kind, Level, MicroUsd, NodeFault, NodeSpec, Reason,
+    Refusal, Watts,
+};
 
-/// Most limits on the way up that are raised one after another for one fix.
-const MOST_RAISES: usize = 4;
+/// Most groups on which an option of one kind is tried.
+const MOST_TRIES: usize = 6;
+/// Most nodes that are put in, restored or freed for one try.
+const MOST_NODES: u64 = 4096;
+
+/// A job on one group.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    job: &'a JobSpec,
+    at: usize,
+    alternative: &'a Alternative,
+    group: GroupIndex,
+    missing: Missing,
+    now_seconds: i64,
+}
 
 impl Fleet {
-    /// The first of these that places the job: a wider topology level, another capacity type, a raised budget or deadline,
-    /// a raised power limit, more nodes.
-    pub(crate) fn smallest_fix(&mut self, job: &JobSpec, missing: u32, options: &PlanOptions) -> Option<Fix> {
-        let job = &rest_of(job, missing);
-        self.relaxed_topology(job, options)
-            .or_else(|| self.allowed_capacity_type(job, options))
-            .or_else(|| self.raised_budget(job, options))
-            .or_else(|| self.raised_power(job, options))
-            .or_else(|| self.added_nodes(job))
-    }
-
-    fn would_place(&mut self, job: &JobSpec, options: &PlanOptions) -> bool {
-        match job.kind {
-            Kind::Training { .. } => {
-                self.prepare(job);
-                self.best_gang(job, options.now_seconds).is_some()
-            }
-            Kind::Inference { .. } => {
-                let filled = self.place_replicas(job);
-                for decision in &filled.decisions {
-                    self.release(&decision.reservation.key);
-                }
-                filled.missing == 0
-            }
-        }
-    }
-
-    fn relaxed_topology(&mut self, job: &JobSpec, options: &PlanOptions) -> Option<Fix> {
-        if !matches!(job.kind, Kind::Training { .. }) {
-            return None;
-        }
-        Level::ALL.into_iter().filter(|level| *level > job.topology.required).find_map(|to| {
-            let mut wider = job.clone();
-            wider.topology.required = to;
-            self.would_place(&wider, options).then_some(Fix::RelaxTopology { to })
-        })
-    }
-
-    fn allowed_capacity_type(&mut self, job: &JobSpec, options: &PlanOptions) -> Option<Fix> {
-        CapacityType::ALL.into_iter().filter(|t| !job.capacity_types.contains(t)).find_map(|capacity_type| {
-            let mut wider = job.clone();
-            wider.capacity_types.push(capacity_type);
-            self.would_place(&wider, options).then_some(Fix::AllowCapacityType { capacity_type })
-        })
-    }
-
-    fn raised_budget(&mut self, job: &JobSpec, options: &PlanOptions) -> Option<Fix> {
-        if let Kind::Inference { .. } = job.kind {
-            return None;
-        }
-        let mut free = job.clone();
-        let tried = |fleet: &mut Self, free: &JobSpec| {
-            fleet.prepare(free);
-            fleet.best_gang(free, options.now_seconds).map(|found| found.quote)
+    /// The smallest change that works, by kind and then by size.
+    pub(crate) fn fix(
+        &mut self,
+        job: &JobSpec,
+        missing: Missing,
+        found: &[Diagnosis],
+        reasons: &[Refusal],
+        now_seconds: i64,
+    ) -> Option<Fix> {
+        let case = |diagnosis: &Diagnosis| -> Option<Case<'_>> {
+            Some(Case {
+                job,
+                at: diagnosis.alternative,
+                alternative: job.alternatives.get(diagnosis.alternative)?,
+                group: diagnosis.group,
+                missing,
+                now_seconds,
+            })
         };
-        if job.budget.max_usd.is_some() {
-            free.budget.max_usd = None;
-            if let Some(quote) = tried(self, &free) {
-                return Some(Fix::RaiseMaxUsd { to: quote.total() });
-            }
-            free.budget.max_usd = job.budget.max_usd;
-        }
-        if job.budget.max_usd_per_hour.is_some() {
-            free.budget.max_usd_per_hour = None;
-            if let Some(quote) = tried(self, &free) {
-                return Some(Fix::RaiseMaxUsdPerHour { to: MicroUsd(quote.usd_per_hour) });
-            }
-            free.budget.max_usd_per_hour = job.budget.max_usd_per_hour;
-        }
-        let mut late = free;
-        let Kind::Training { deadline_seconds, .. } = &mut late.kind else { return None };
-        let deadline = deadline_seconds.take()?;
-        let quote = tried(self, &late)?;
-        let end = options.now_seconds.saturating_add(quote.duration_seconds?);
-        Some(Fix::ExtendDeadline { by_seconds: end.saturating_sub(deadline) })
-    }
-
-    fn raised_power(&mut self, job: &JobSpec, options: &PlanOptions) -> Option<Fix> {
-        let shortages = self.shortages(job);
-        for (limit, by) in shortages {
-            let mut raised = 0_i64;
-            let mut worked = false;
-            let mut step = by;
-            for _ in 0..MOST_RAISES {
-                self.power.shift_limit(&limit, step);
-                raised = raised.saturating_add(step);
-                if self.would_place(job, options) {
-                    worked = true;
-                    break;
-                }
-                let next = self.shortages(job).into_iter().find(|(other, _)| *other == limit);
-                let Some((_, more)) = next else { break };
-                step = more;
-            }
-            self.power.shift_limit(&limit, -raised);
-            if worked {
-                let by_watts = Watts(raised);
-                return Some(match limit {
-                    PowerLimit::Domain(domain) => Fix::RaisePowerDomain { domain, by_watts },
-                    PowerLimit::Budget(budget) => Fix::RaisePowerBudget { budget, by_watts },
-                });
-            }
-        }
-        None
-    }
-
-    /// Limits that stand in the way, with the watts missing there, least first.
-    fn shortages(&self, job: &JobSpec) -> Vec<(PowerLimit, i64)> {
-        let mut found = Vec::new();
-        let open = self.open(job);
-        for alternative in job.alternatives.iter().filter(|a| a.devices_per_replica > 0) {
-            let replicas = match job.kind {
-                Kind::Inference { replicas, .. } => u64::from(replicas),
-                Kind::Training { .. } => gang_size(job, alternative),
+        let mut best: Option<(u8, i128, String, Fix)> = None;
+        let mut tries: std::collections::BTreeMap<u8, usize> = std::collections::BTreeMap::new();
+        // Nearest candidates first, so that the bound on tries leaves the likely ones in.
+        let mut order: Vec<&Diagnosis> = found.iter().collect();
+        order.sort_by_cached_key(|d| {
+            let name = self.clusters[self.cluster_of(d.group)].name.clone();
+            (nearness(&d.reason), name, d.alternative, self.groups[d.group].key.clone().capacity_type)
+        });
+        for diagnosis in order {
+            let Some(case) = case(diagnosis) else {
+                continue;
             };
-            for group in self.groups_for(&alternative.accelerator) {
-                if !open.contains(&self.cluster_of(group)) || !job.capacity_types.contains(&self.groups[group].key.capacity_type) {
+            for kind in kinds(&diagnosis.reason) {
+                let rank = kind.rank();
+                if best.as_ref().is_some_and(|(least, ..)| *least < rank) {
                     continue;
                 }
-                let want = self.want(alternative, group, replicas, Some(self.admitted(job, alternative, group)));
-                let watts = want
-                    .watts_each
-                    .saturating_mul(i64::from(want.devices))
-                    .saturating_mul(i64::try_from(replicas).unwrap_or(i64::MAX));
-                let shortage = self.power.queue_shortage(&job.queue, watts).or_else(|| self.power_shortage(job, &want));
-                if let Some(shortage) = shortage {
-                    let by = shortage.needed.0.saturating_sub(shortage.headroom.0).max(1);
-                    if !found.iter().any(|(limit, _)| *limit == shortage.limit) {
-                        found.push((shortage.limit, by));
+                let tried = tries.entry(rank).or_default();
+                if *tried >= MOST_TRIES {
+                    continue;
+                }
+                *tried += 1;
+                if let Some((size, fix)) = self.try_fix(*kind, case, &diagnosis.reason) {
+                    let name = self.clusters[self.cluster_of(case.group)].name.to_string();
+                    let entry = (rank, size, name, fix);
+                    if best
+                        .as_ref()
+                        .is_none_or(|old| (entry.0, entry.1, &entry.2) < (old.0, old.1, &old.2))
+                    {
+                        best = Some(entry);
                     }
                 }
             }
         }
-        found.sort_by_key(|(_, by)| *by);
-        found
+        match best {
+            Some((.., fix)) => Some(fix),
+            None => reasons
+                .iter()
+                .any(|refusal| is_jobs_own(&refusal.reason))
+                .then_some(Fix::ChangeJob),
+        }
     }
 
-    /// Nodes like those of a pool, the fewest that bring the room that is missing. Nodes of the pool are taken as the
-    /// measure: empty, healthy, and fed by power that is not short.
-    fn added_nodes(&mut self, job: &JobSpec) -> Option<Fix> {
-        let mut best: Option<(u64, String, String)> = None;
-        let open = self.open(job);
-        for alternative in job.alternatives.iter().filter(|a| a.devices_per_replica > 0) {
-            let replicas = match job.kind {
-                Kind::Inference { replicas, .. } => u64::from(replicas),
-                Kind::Training { .. } => gang_size(job, alternative),
-            };
-            for group in self.groups_for(&alternative.accelerator) {
-                if !open.contains(&self.cluster_of(group)) || !job.capacity_types.contains(&self.groups[group].key.capacity_type) {
-                    continue;
+    fn try_fix(&mut self, kind: Change, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+        match kind {
+            Change::Topology => self.relax_topology(case),
+            Change::Capacity => self.allow_capacity_type(case),
+            Change::Restore => self.restore_nodes(case),
+            Change::Power => self.raise_power(case, reason),
+            Change::Money => self.raise_dollars(case, reason),
+            Change::Deadline => self.extend_deadline(case, reason),
+            Change::Add => self.add_nodes(case),
+            Change::Free => self.free_devices(case),
+        }
+    }
+
+    /// Whether the job has room on the group as things are.
+    fn fits(&self, case: Case<'_>) -> bool {
+        let Case {
+            job,
+            alternative,
+            group,
+            ..
+        } = case;
+        if !job.capacity_types.contains(&self.groups[group].key.capacity_type) {
+            return false;
+        }
+        let needed = case.missing.of(job, alternative);
+        match &job.kind {
+            Kind::Training { work, .. } => {
+                let duration = duration_seconds(*work, alternative);
+                let mut candidates = Vec::new();
+                self.on_group(job, case.at, alternative, group, duration, &mut candidates);
+                duration.is_some()
+                    && candidates
+                        .iter()
+                        .any(|c| self.try_candidate(job, c, case.now_seconds).is_some())
+            }
+            Kind::Inference { spread, .. } => {
+                let mut pools = self.admitted(job, alternative, group);
+                pools.sort_unstable();
+                let want = self.want(alternative, group, needed, Some(pools));
+                if spread.is_some() || total(&self.fill(&want)) < needed {
+                    return false;
                 }
-                for pool in self.admitted(job, alternative, group) {
-                    let (nodes, name) = self.nodes_missing(group, pool, alternative.devices_per_replica, replicas);
-                    let cluster = self.clusters[self.cluster_of(group)].name.to_string();
-                    let candidate = (nodes, cluster, name);
-                    if nodes > 0 && best.as_ref().is_none_or(|old| candidate < *old) {
-                        best = Some(candidate);
-                    }
-                }
+                self.likely_quote(job, alternative, &want)
+                    .is_some_and(|mut quote| {
+                        quote.usd_per_hour =
+                            quote.usd_per_hour.saturating_add(case.missing.spent_per_hour);
+                        let free = self.power.queue_shortage(&job.queue, quote.watts).is_none();
+                        quote.usd_total = 0;
+                        free && affordable(job, &quote, case.now_seconds)
+                    })
             }
         }
-        best.map(|(nodes, cluster, pool)| Fix::AddNodes { cluster, pool, nodes })
     }
 
-    fn nodes_missing(&self, group: GroupIndex, pool: PoolIndex, devices: u32, replicas: u64) -> (u64, String) {
+    fn fits_changed(&self, case: Case<'_>, change: impl FnOnce(&mut JobSpec)) -> bool {
+        let mut job = case.job.clone();
+        change(&mut job);
+        self.fits(Case { job: &job, ..case })
+    }
+
+    fn relax_topology(&self, case: Case<'_>) -> Option<(i128, Fix)> {
+        Level::ALL
+            .into_iter()
+            .filter(|level| *level > case.job.topology.required)
+            .find(|&level| self.fits_changed(case, |job| job.topology.required = level))
+            .map(|to| (to as i128, Fix::RelaxTopology { to }))
+    }
+
+    fn allow_capacity_type(&self, case: Case<'_>) -> Option<(i128, Fix)> {
+        let capacity_type = self.groups[case.group].key.capacity_type;
+        let works = self.fits_changed(case, |job| job.capacity_types.push(capacity_type));
+        works.then_some((
+            capacity_type as i128,
+            Fix::AllowCapacityType { capacity_type },
+        ))
+    }
+
+    fn raise_power(&mut self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+        let (limit, needed, headroom) = match reason {
+            Reason::PowerDomainExceeded {
+                domain,
+                needed_watts,
+                headroom_watts,
+            } => (PowerLimit::Domain(domain.clone()), needed_watts, headroom_watts),
+            Reason::PowerBudgetExceeded {
+                budget,
+                needed_watts,
+                headroom_watts,
+            } => (PowerLimit::Budget(budget.clone()), needed_watts, headroom_watts),
+            _ => return None,
+        };
+        let by = *needed - *headroom;
+        self.power.shift_limit(&limit, by.0);
+        let works = self.fits(case);
+        self.power.shift_limit(&limit, -by.0);
+        let fix = match limit {
+            PowerLimit::Domain(domain) => Fix::RaisePowerDomain {
+                domain,
+                by_watts: Watts(by.0),
+            },
+            PowerLimit::Budget(budget) => Fix::RaisePowerBudget {
+                budget,
+                by_watts: Watts(by.0),
+            },
+        };
+        works.then(|| (i128::from(by.0), fix))
+    }
+
+    fn raise_dollars(&self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+        match *reason {
+            Reason::DollarBudgetExceeded { needed_usd: to, .. } => self
+                .fits_changed(case, |job| job.budget.max_usd = Some(to))
+                .then(|| (i128::from(to.0), Fix::RaiseMaxUsd { to })),
+            Reason::HourlyBudgetExceeded {
+                needed_usd_per_hour: to,
+                ..
+            } => {
+                // Rounding each part may add a micro-dollar a replica.
+                let to = match case.job.kind {
+                    Kind::Inference { .. } => to + MicroUsd(i64::from(case.missing.replicas)),
+                    Kind::Training { .. } => to,
+                };
+                self.fits_changed(case, |job| job.budget.max_usd_per_hour = Some(to))
+                    .then(|| (i128::from(to.0), Fix::RaiseMaxUsdPerHour { to }))
+            }
+            _ => None,
+        }
+    }
+
+    fn extend_deadline(&self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+        let Reason::DeadlineMissed {
+            late_seconds: by_seconds,
+        } = *reason
+        else {
+            return None;
+        };
+        let works = self.fits_changed(case, |job| {
+            if let Kind::Training {
+                deadline_seconds: Some(deadline),
+                ..
+            } = &mut job.kind
+            {
+                *deadline = deadline.saturating_add(by_seconds);
+            }
+        });
+        works.then_some((i128::from(by_seconds), Fix::ExtendDeadline { by_seconds }))
+    }
+
+    /// Nodes of the group that the job may use but for what `open` lifts.
+    fn own_nodes(&self, case: Case<'_>) -> Vec<NodeIndex> {
+        let admitted = self.admitted(case.job, case.alternative, case.group);
+        let wanted = requirement(&case.alternative.pod);
+        let mut nodes: Vec<NodeIndex> = self
+            .nodes_of(self.cluster_of(case.group))
+            .filter(|&index| {
+                let node = &self.nodes[index];
+                node.slot(case.group)
+                    .is_some_and(|slot| admitted.contains(&slot.pool))
+                    && wanted.is_none_or(|wanted| node.satisfies(wanted, &self.symbols))
+            })
+            .collect();
+        nodes.sort_by(|a, b| self.nodes[*a].name.cmp(&self.nodes[*b].name));
+        nodes
+    }
+
+    fn restore_nodes(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
+        let mut out: Vec<(NodeIndex, Box<NodeFault>)> = self
+            .own_nodes(case)
+            .into_iter()
+            .filter_map(|node| Some((node, self.nodes[node].fault.clone()?)))
+            .collect();
+        out.sort_by_key(|(node, _)| {
+            std::cmp::Reverse(self.nodes[*node].slot(case.group).map_or(0, |slot| slot.free))
+        });
+        out.truncate(usize::try_from(MOST_NODES).unwrap_or(usize::MAX));
+        let count = self.fewest(
+            out.len(),
+            |fleet, range, on| {
+                for (node, fault) in out.get(range).unwrap_or_default() {
+                    fleet.nodes[*node].fault = (!on).then(|| fault.clone());
+                    fleet.refresh(*node);
+                }
+                fleet.cells.settle();
+            },
+            |fleet| fleet.fits(case),
+        )?;
+        let cluster = self.clusters[self.cluster_of(case.group)].name.to_string();
+        let nodes = u64::try_from(count).unwrap_or(u64::MAX);
+        Some((i128::from(nodes), Fix::RestoreNodes { cluster, nodes }))
+    }
+
+    fn free_devices(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
+        let mut held: Vec<(NodeIndex, u32)> = self
+            .own_nodes(case)
+            .into_iter()
+            .filter_map(|node| {
+                let slot = self.nodes[node].slot(case.group)?;
+                (slot.held > 0).then_some((node, slot.held))
+            })
+            .collect();
+        held.sort_by_key(|(_, held)| *held);
+        held.truncate(usize::try_from(MOST_NODES).unwrap_or(usize::MAX));
+        let group = case.group;
+        let count = self.fewest(
+            held.len(),
+            |fleet, range, on| {
+                for (node, devices) in held.get(range).unwrap_or_default() {
+                    if let Some(slot) = fleet.nodes[*node]
+                        .slots
+                        .iter_mut()
+                        .find(|slot| slot.group == group)
+                    {
+                        slot.held = if on { 0 } else { *devices };
+                    }
+                    fleet.charge_held(*node);
+                    fleet.refresh(*node);
+                }
+                fleet.cells.settle();
+            },
+            |fleet| fleet.fits(case),
+        )?;
+        let devices: u64 = held.iter().take(count).map(|(_, held)| u64::from(*held)).sum();
+        let cluster = self.clusters[self.cluster_of(group)].name.to_string();
+        Some((i128::from(devices), Fix::FreeDevices { cluster, devices }))
+    }
+
+    /// The least number of changes, taken from the front, after which `works`; all are taken back.
+    fn fewest(
+        &mut self,
+        all: usize,
+        change: impl Fn(&mut Self, std::ops::Range<usize>, bool),
+        works: impl Fn(&Self) -> bool,
+    ) -> Option<usize> {
+        if all == 0 {
+            return None;
+        }
+        change(self, 0..all, true);
+        let mut enough = works(self).then_some(all);
+        let mut done = all;
+        let mut too_few = 0;
+        while let Some(most) = enough
+            && most - too_few > 1
+        {
+            let middle = usize::midpoint(too_few, most);
+            if middle < done {
+                change(self, middle..done, false);
+            } else {
+                change(self, done..middle, true);
+            }
+            done = middle;
+            if works(self) {
+                enough = Some(middle);
+            } else {
+                too_few = middle;
+            }
+        }
+        change(self, 0..done, false);
+        enough
+    }
+
+    fn add_nodes(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
+        let template = self.template(case)?;
+        let slot = self.nodes[template].slot(case.group)?;
+        let pool = slot.pool;
+        let node = &self.nodes[template];
+        let alternative = case.alternative;
+        // A fresh node: what daemons use of the template is used there too, nothing else is.
+        let room = u64::from(slot.devices.checked_div(alternative.devices_per_replica)?)
+            .min(
+                node.cpu
+                    .total
+                    .saturating_sub(node.cpu.held)
+                    .checked_div(alternative.pod.cpu_milli)
+                    .unwrap_or(u64::MAX),
+            )
+            .min(
+                node.memory
+                    .total
+                    .saturating_sub(node.memory.held)
+                    .checked_div(alternative.pod.memory_mib)
+                    .unwrap_or(u64::MAX),
+            )
+            .min(node.pods.total.saturating_sub(node.pods.held));
+        if room == 0 {
+            return None;
+        }
+        let needed = case.missing.of(case.job, alternative);
+        let level = match case.job.kind {
+            Kind::Training { .. } => case.job.topology.required,
+            Kind::Inference { .. } => Level::Cluster,
+        };
+        let nodes = match level {
+            Level::Cluster | Level::Zone => {
+                let fits = self.exact_room(case, level, template);
+                needed.saturating_sub(fits).div_ceil(room).max(1)
+            }
+            Level::Node if needed <= room => 1,
+            Level::Node => return None,
+            // In a domain of their own, no larger than the largest there is.
+            _ => {
+                let nodes = needed.div_ceil(room);
+                let cells = self.cells.at_level(self.groups[case.group].root, level);
+                let largest = cells.iter().map(|&cell| self.cells.get(cell).nodes).max()?;
+                if nodes > u64::from(largest) {
+                    return None;
+                }
+                nodes
+            }
+        };
+        if nodes > MOST_NODES {
+            return None;
+        }
+        let mut spec = self.fresh_spec(template, case.group);
+        let fresh_domain = !matches!(level, Level::Cluster | Level::Zone);
+        let names: Vec<String> = (0..nodes).map(|at| format!("\u{0}fresh-{at}")).collect();
+        for level in [Level::Block, Level::Rack, Level::NvlinkDomain] {
+            if fresh_domain && let Some(name) = spec.domains.get_mut(&level) {
+                *name = "\u{0}fresh".into();
+            }
+        }
+        let mut added = Vec::new();
+        for name in names {
+            spec.name = name;
+            added.push(self.put_in(spec.clone()));
+        }
+        self.cells.settle();
+        let works = self.fits(case);
+        for node in added {
+            self.take_out(node);
+        }
+        self.cells.settle();
         let key = &self.pools[pool].key;
-        let per_node = u64::from(key.devices / devices.max(1)).max(1);
-        let fitting = self.cells.get(self.groups[group].root).capacity(devices, |p| p == pool);
-        let name = if key.instance_type.is_empty() { &self.groups[group].key.accelerator_type } else { &key.instance_type };
-        (replicas.saturating_sub(fitting).div_ceil(per_node), name.to_string())
+        let name = if key.instance_type.is_empty() {
+            self.groups[case.group].key.accelerator_type.to_string()
+        } else {
+            key.instance_type.to_string()
+        };
+        let cluster = self.clusters[self.cluster_of(case.group)].name.to_string();
+        works.then_some((
+            i128::from(nodes),
+            Fix::AddNodes {
+                cluster,
+                pool: name,
+                nodes,
+            },
+        ))
+    }
+
+    /// Replicas that fit at a level as things are, power aside: in the cluster, or in the template's zone.
+    fn exact_room(&self, case: Case<'_>, level: Level, template: NodeIndex) -> u64 {
+        let mut pools = self.admitted(case.job, case.alternative, case.group);
+        if level == Level::Zone
+            && let Some(slot) = self.nodes[template].slot(case.group)
+        {
+            let zone = &self.pools[slot.pool].key.zone;
+            pools.retain(|&pool| self.pools[pool].key.zone == *zone);
+        }
+        pools.sort_unstable();
+        let needed = case.missing.of(case.job, case.alternative);
+        let want = Want {
+            watts_each: 0,
+            ..self.want(case.alternative, case.group, needed, Some(pools))
+        };
+        total(&self.fill(&want))
+    }
+
+    /// A node to add more of: of the cheapest admitted pool, the first by name.
+    fn template(&self, case: Case<'_>) -> Option<NodeIndex> {
+        let rate = |pool: PoolIndex| {
+            let key = &self.pools[pool].key;
+            super::price::rate(&key.price, key.devices, 0)
+        };
+        let pools: Vec<PoolIndex> = self
+            .admitted(case.job, case.alternative, case.group)
+            .into_iter()
+            .filter(|&pool| untolerated(&self.pools[pool], &case.alternative.pod).is_none())
+            .collect();
+        let wanted = requirement(&case.alternative.pod);
+        self.nodes_of(self.cluster_of(case.group))
+            .filter(|&index| {
+                let node = &self.nodes[index];
+                node.slot(case.group)
+                    .is_some_and(|slot| pools.contains(&slot.pool))
+                    && wanted.is_none_or(|wanted| node.satisfies(wanted, &self.symbols))
+            })
+            .min_by_key(|&index| {
+                let node = &self.nodes[index];
+                let cost = node.slot(case.group).map_or(0, |slot| rate(slot.pool));
+                (cost, node.name.clone())
+            })
+    }
+
+    /// A node like another one, with nothing on it but what daemons use.
+    fn fresh_spec(&self, template: NodeIndex, group: GroupIndex) -> NodeSpec {
+        let node = &self.nodes[template];
+        let mut spec = NodeSpec {
+            cluster: self.clusters[node.cluster].name.to_string(),
+            cpu_milli: node.cpu,
+            memory_mib: node.memory,
+            pod_slots: node.pods,
+            labels: node
+                .labels
+                .iter()
+                .map(|(key, value)| {
+                    let text = |symbol| self.symbols.text(symbol).to_owned();
+                    (text(*key), text(*value))
+                })
+                .collect(),
+            feeds: self.power.feed_names(node.feed).to_vec(),
+            capacity_type: Some(self.groups[group].key.capacity_type),
+            ..NodeSpec::default()
+        };
+        for slot in &node.slots {
+            let key = &self.pools[slot.pool].key;
+            let group = &self.groups[slot.group].key;
+            spec.devices.push(DeviceGroup {
+                accelerator_type: group.accelerator_type.to_string(),
+                resource: group.resource.to_string(),
+                devices: slot.devices,
+                held: 0,
+                taint_keys: key.taint_keys.clone(),
+            });
+            spec.instance_type = key.instance_type.to_string();
+            spec.zone = key.zone.to_string();
+            spec.taints.clone_from(&key.taints);
+            spec.price = key.price.clone();
+        }
+        let mut cell = node.slot(group).map(|slot| slot.cell);
+        while let Some(at) = cell {
+            let here = self.cells.get(at);
+            if here.level != Level::Cluster {
+                spec.domains.insert(here.level, here.name.to_string());
+            }
+            cell = here.parent;
+        }
+        spec
     }
 }
 
-/// The part of a job that has no place yet.
-fn rest_of(job: &JobSpec, missing: u32) -> JobSpec {
-    let mut rest = job.clone();
-    if let Kind::Inference { replicas, .. } = &mut rest.kind {
-        *replicas = missing;
+/// Kinds of change, in order of how small a change they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Topology,
+    Capacity,
+    Restore,
+    Power,
+    Money,
+    Deadline,
+    Add,
+    Free,
+}
+
+impl Change {
+    fn rank(self) -> u8 {
+        self as u8
     }
-    rest
+}
+
+/// Changes that could lift a reason.
+fn kinds(reason: &Reason) -> &'static [Change] {
+    use Change as O;
+    match reason {
+        Reason::CapacityTypeNotAllowed { .. } => &[O::Capacity],
+        Reason::InsufficientCapacity { .. } => &[O::Add],
+        Reason::InsufficientDevices { .. } | Reason::Fragmented { .. } => {
+            &[O::Restore, O::Add, O::Free]
+        }
+        Reason::InsufficientCpu { .. }
+        | Reason::InsufficientMemory { .. }
+        | Reason::InsufficientPodSlots { .. }
+        | Reason::NodeSelectorMismatch { .. }
+        | Reason::NodesUnavailable { .. } => &[O::Restore, O::Add],
+        Reason::TopologyTooSmall { .. } | Reason::TopologyUnknown { .. } => {
+            &[O::Topology, O::Restore, O::Add]
+        }
+        Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. } => &[O::Power],
+        Reason::DollarBudgetExceeded { .. } | Reason::HourlyBudgetExceeded { .. } => &[O::Money],
+        Reason::DeadlineMissed { .. } => &[O::Deadline],
+        _ => &[],
+    }
+}
+
+/// Whether only the job's author can help.
+fn is_jobs_own(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Invalid { .. }
+            | Reason::NoThroughput
+            | Reason::TaintNotTolerated { .. }
+            | Reason::NodeSelectorMismatch { .. }
+            | Reason::ClusterNotSelected
+            | Reason::NamespaceNotAllowed
+            | Reason::NoSuchAccelerator { .. }
+            | Reason::Unpriced
+    )
+}
+
+/// How far a candidate is from being taken: replicas or watts or dollars that it lacks.
+fn nearness(reason: &Reason) -> i128 {
+    super::verdict::shortage(reason)
 }

@@ -10,6 +10,7 @@ mod verdict;
 
 use std::collections::BTreeSet;
 
+use self::verdict::Missing;
 use crate::fleet::Fleet;
 use crate::model::{Fix, JobSpec, Kind, Plan, PlanOptions, Proof, Reason, Refusal, Unplaced};
 
@@ -31,7 +32,7 @@ impl Fleet {
             ..Plan::default()
         };
         let mut keys = BTreeSet::new();
-        let mut waiting: Vec<(&JobSpec, u32)> = Vec::new();
+        let mut waiting: Vec<(&JobSpec, Missing)> = Vec::new();
         for job in order {
             let fault = if keys.insert(&job.key) {
                 candidate::invalid(job)
@@ -53,14 +54,29 @@ impl Fleet {
                             self.reserve(decision.reservation.clone());
                             plan.placements.push(decision);
                         }
-                        None => waiting.push((job, 0)),
+                        None => waiting.push((
+                            job,
+                            Missing {
+                                replicas: 0,
+                                spent_per_hour: 0,
+                            },
+                        )),
                     }
                 }
                 Kind::Inference { .. } => {
                     let filled = self.place_replicas(job);
+                    let spent_per_hour = filled
+                        .decisions
+                        .iter()
+                        .map(|decision| decision.usd_per_hour.0)
+                        .fold(0, i64::saturating_add);
                     plan.placements.extend(filled.decisions);
                     if filled.missing > 0 {
-                        waiting.push((job, filled.missing));
+                        let missing = Missing {
+                            replicas: filled.missing,
+                            spent_per_hour,
+                        };
+                        waiting.push((job, missing));
                     }
                 }
             }
