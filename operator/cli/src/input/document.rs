@@ -211,14 +211,12 @@ fn without_position(error: &serde_json::Error) -> String {
 }
 
 fn syntax_error(source: &SourceText, document: usize, error: &serde_saphyr::Error) -> BadInput {
-    let message = serde_saphyr::DefaultMessageFormatter
-        .format_message(error.without_snippet())
-        .into_owned();
+    let error = error.without_snippet();
     let mut place = source.name.clone();
     if document > 1 {
         place.push_str(&format!(", document {document}"));
     }
-    let mut advice = "correct the YAML there or on the line before";
+    let mut tab = false;
     if let Some(location) = error.location().filter(|location| location.line() > 0) {
         place.push_str(&format!(
             ", line {}, column {}",
@@ -228,15 +226,31 @@ fn syntax_error(source: &SourceText, document: usize, error: &serde_saphyr::Erro
         let line = usize::try_from(location.line())
             .ok()
             .and_then(|line| source.text.lines().nth(line.saturating_sub(1)));
-        if line.is_some_and(|line| {
+        tab = line.is_some_and(|line| {
             line.chars()
                 .take_while(|c| c.is_whitespace())
                 .any(|c| c == '\t')
-        }) {
-            advice = "the line is indented with a tab; YAML takes only spaces";
-        }
+        });
     }
-    BadInput::new(place, format!("is not valid YAML: {message}; {advice}"))
+    let message = match error {
+        serde_saphyr::Error::Budget { .. } => format!(
+            "is too deep or too large for a manifest (at most {MAX_DEPTH} levels, and aliases may not multiply it); simplify it"
+        ),
+        serde_saphyr::Error::DuplicateMappingKey { key, .. } => match key {
+            Some(key) => format!("{key} is given twice; remove one"),
+            None => "a key is given twice; remove one".to_owned(),
+        },
+        _ => {
+            let what = serde_saphyr::DefaultMessageFormatter.format_message(error);
+            let advice = if tab {
+                "the line is indented with a tab; YAML takes only spaces"
+            } else {
+                "correct it there or on the line before"
+            };
+            format!("is not valid YAML: {what}; {advice}")
+        }
+    };
+    BadInput::new(place, message)
 }
 
 /// Limits that hold for every document, so that no input can take the machine down.

@@ -7,7 +7,6 @@ use ampacity_controller::translate::{
 };
 use ampacity_placement::{MicroUsd, PlacementDecision, Plan, Unplaced};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
 
 use super::jobs::{JobName, Jobs};
 
@@ -293,9 +292,8 @@ impl Report {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// As YAML: the same fields.
-    pub(super) fn to_yaml(&self) -> anyhow::Result<String> {
-        let value: Value = serde_json::to_value(self)?;
-        Ok(serde_saphyr::to_string(&value)?)
+    /// As YAML: the same fields in the same order.
+    pub(super) fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
+        serde_saphyr::to_string(self)
     }
 }

@@ -108,10 +108,13 @@ fn unplaced(out: &mut String, job: &NotPlaced, colour: bool) {
         None => "has no place".to_owned(),
     };
     let _ = writeln!(out, "{name} ({}) {missing}:", job.kind);
-    for reason in job.reasons.iter().take(MAX_REASONS) {
-        let _ = writeln!(out, "  - {}", printable(&reason.sentence));
+    // Pools of one cluster may say the same of themselves.
+    let mut sentences: Vec<&str> = job.reasons.iter().map(|r| r.sentence.as_str()).collect();
+    sentences.dedup();
+    for sentence in sentences.iter().take(MAX_REASONS) {
+        let _ = writeln!(out, "  - {}", printable(sentence));
     }
-    let more = job.reasons.len().saturating_sub(MAX_REASONS);
+    let more = sentences.len().saturating_sub(MAX_REASONS);
     if more > 0 {
         let _ = writeln!(out, "  - … and {more} more (see -o json)");
     }
