@@ -44,7 +44,10 @@ expected=(
   "inferencejob serving/chat Running"
 )
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+[[ ! -t 1 ]] || { bold=$'\033[1m' plain=$'\033[0m'; }
+
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 note() { printf '  %s\n' "$*"; }
 fail() {
   printf 'demo: %s\n' "$*" >&2
@@ -329,6 +332,17 @@ settled() {
   done
 }
 
+# Deletes the TrainingJobs of file $1 that have finished before, so that applying it runs them again.
+forget_finished() {
+  local kind name state_
+  while read -r kind name state_; do
+    [[ $kind == TrainingJob && ($state_ == Succeeded || $state_ == Failed) ]] || continue
+    note "$name has finished before: it is run anew"
+    hub -n "${name%%/*}" delete trainingjob "${name#*/}" >/dev/null
+  done < <(hub get -f "$1" --ignore-not-found --no-headers \
+    -o custom-columns='K:.kind,N:.metadata.namespace,M:.metadata.name,S:.status.state' | awk '{print $1, $2 "/" $3, $4}')
+}
+
 job() {
   local file=$1 text
   [[ -r $file ]] || fail "no such file: $file"
@@ -336,6 +350,7 @@ job() {
   up
   hub apply -f docs/examples/pricesheet-onprem.yaml -f docs/examples/pricesheet-aws.yaml -f docs/examples/pricesheet-gcp.yaml \
     -f docs/examples/power.yaml -f docs/examples/00-namespaces.yaml -f docs/examples/priorityclasses.yaml >/dev/null
+  forget_finished "$file"
   say "Applying $file"
   hub apply -f "$file" | sed 's/^/  /'
   text=$(hub get -f "$file" --no-headers -o custom-columns='K:.kind,NS:.metadata.namespace,N:.metadata.name')

@@ -287,6 +287,8 @@ const MEMBER_REFUSED: &[Question] = &[
     ("get", "", "secrets", "kube-system", ""),
     ("get", "", "configmaps", "kube-system", ""),
     ("delete", "", "namespaces", "", ""),
+    ("patch", "batch", "jobs", "research", ""),
+    ("patch", "", "services", "research", ""),
     ("list", "", "namespaces", "", ""),
     (
         "create",
@@ -394,6 +396,7 @@ async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
                 "ampacity-operator",
             ),
             ("create", "ampacity.dev", "trainingjobs", "research", ""),
+            ("patch", "ampacity.dev", "trainingjobs", "research", ""),
             ("delete", "ampacity.dev", "inferencejobs", "research", ""),
             ("delete", "ampacity.dev", "memberclusters", "", ""),
             ("create", "ampacity.dev", "pricesheets", "", ""),
