@@ -120,7 +120,7 @@ impl PowerLedger {
                 }
             };
             if let Some(place) = self.domains.get_mut(at) {
-                place.usable = place.usable.min(domain.usable_watts.0.min(MOST_WATTS));
+                place.usable = place.usable.min(domain.usable_watts.0.clamp(-MOST_WATTS, MOST_WATTS));
             }
             if let Some((_, loss)) = self.parents.get_mut(at) {
                 *loss = (*loss).max(domain.loss_percent);
@@ -153,7 +153,7 @@ impl PowerLedger {
         let mut budgets = spec.budgets;
         budgets.sort_by(|a, b| (&a.name, &a.scope, a.limit_watts).cmp(&(&b.name, &b.scope, b.limit_watts)));
         for budget in budgets {
-            let limit = budget.limit_watts.0.min(MOST_WATTS);
+            let limit = budget.limit_watts.0.clamp(-MOST_WATTS, MOST_WATTS);
             match &budget.scope {
                 BudgetScope::Queue(queue) => self
                     .queue_budgets

@@ -16,11 +16,23 @@ impl Random {
 impl Policy for Random {
     fn choose(&mut self, cluster: &Cluster, task: &Task) -> Option<Placement> {
         let roomy = |node: &Node| node.fits(&task.shape) && node.memory_free_mib >= task.memory_mib;
-        let feasible: Vec<usize> = cluster.nodes().iter().enumerate().filter(|(_, node)| roomy(node)).map(|(at, _)| at).collect();
+        let feasible: Vec<usize> = cluster
+            .nodes()
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| roomy(node))
+            .map(|(at, _)| at)
+            .collect();
         let node = *feasible.get(self.0.below(feasible.len()))?;
         let shares = cluster.nodes().get(node)?.shares().enumerate();
-        let devices: Vec<usize> = shares.filter(|&(_, free)| free >= task.shape.device_milli).map(|(at, _)| at).collect();
-        let device = devices.get(self.0.below(devices.len())).copied().unwrap_or_default() as u8;
+        let devices: Vec<usize> = shares
+            .filter(|&(_, free)| free >= task.shape.device_milli)
+            .map(|(at, _)| at)
+            .collect();
+        let device = devices
+            .get(self.0.below(devices.len()))
+            .copied()
+            .unwrap_or_default() as u8;
         Some(Placement { node, device })
     }
 }
@@ -36,8 +48,16 @@ impl NodeScore for BestFit {
             return None;
         }
         let cpu_left = f64::from(node.cpu_free_milli - shape.cpu_milli) / 128_000.0;
-        let devices_left = (f64::from(node.total_free_milli()) - shape.total_milli() as f64) / 8_000.0;
-        let device = if shape.is_shared() { node.tightest(shape.device_milli)? } else { 0 };
-        Some(((100.0 * (1.0 - 0.5 * (cpu_left + devices_left))) as i64, device))
+        let devices_left =
+            (f64::from(node.total_free_milli()) - shape.total_milli() as f64) / 8_000.0;
+        let device = if shape.is_shared() {
+            node.tightest(shape.device_milli)?
+        } else {
+            0
+        };
+        Some((
+            (100.0 * (1.0 - 0.5 * (cpu_left + devices_left))) as i64,
+            device,
+        ))
     }
 }

@@ -25,7 +25,10 @@ impl Models {
 
     /// The model's index, 63 for one beyond the last bit.
     pub fn index(&self, name: &str) -> Option<u8> {
-        self.0.iter().position(|known| known == name).map(|at| at.min(63) as u8)
+        self.0
+            .iter()
+            .position(|known| known == name)
+            .map(|at| at.min(63) as u8)
     }
 
     /// The name at an index.
@@ -38,7 +41,12 @@ impl Models {
         if names.is_empty() {
             return ModelSet(u64::MAX);
         }
-        ModelSet(names.iter().filter_map(|name| self.index(name)).fold(0, |bits, at| bits | 1 << at))
+        ModelSet(
+            names
+                .iter()
+                .filter_map(|name| self.index(name))
+                .fold(0, |bits, at| bits | 1 << at),
+        )
     }
 }
 
@@ -74,7 +82,12 @@ impl Shape {
             1 => pod.device_milli.min(WHOLE),
             _ => WHOLE,
         };
-        Self { cpu_milli: pod.cpu_milli, device_milli, devices: pod.devices, models: models.set(&pod.models) }
+        Self {
+            cpu_milli: pod.cpu_milli,
+            device_milli,
+            devices: pod.devices,
+            models: models.set(&pod.models),
+        }
     }
 
     /// Device thousandths in total.
@@ -112,7 +125,10 @@ impl Node {
     pub fn of(row: &NodeRow, models: &Models) -> Self {
         let devices = row.devices.min(MAX_DEVICES as u8);
         let mut free_milli = [0; MAX_DEVICES];
-        free_milli.iter_mut().take(usize::from(devices)).for_each(|free| *free = WHOLE);
+        free_milli
+            .iter_mut()
+            .take(usize::from(devices))
+            .for_each(|free| *free = WHOLE);
         Self {
             model: models.index(&row.model).unwrap_or(63),
             devices,
@@ -126,7 +142,10 @@ impl Node {
 
     /// Free shares of the node's own devices.
     pub fn shares(&self) -> impl Iterator<Item = u16> + '_ {
-        self.free_milli.iter().copied().take(usize::from(self.devices))
+        self.free_milli
+            .iter()
+            .copied()
+            .take(usize::from(self.devices))
     }
 
     /// Free device thousandths in total.
@@ -141,7 +160,9 @@ impl Node {
 
     /// Whether no task runs here.
     pub fn is_idle(&self) -> bool {
-        self.cpu_free_milli == self.cpu_milli && self.memory_free_mib == self.memory_mib && self.whole_free() == self.devices
+        self.cpu_free_milli == self.cpu_milli
+            && self.memory_free_mib == self.memory_mib
+            && self.whole_free() == self.devices
     }
 
     /// Whether CPU and devices suffice; memory is checked apart, as it differs between tasks of one shape.
@@ -159,8 +180,13 @@ impl Node {
 
     /// The device with the least room that still suffices for a share.
     pub fn tightest(&self, device_milli: u16) -> Option<u8> {
-        let fitting = self.shares().enumerate().filter(|&(_, free)| free >= device_milli);
-        fitting.min_by_key(|&(at, free)| (free, at)).map(|(at, _)| at as u8)
+        let fitting = self
+            .shares()
+            .enumerate()
+            .filter(|&(_, free)| free >= device_milli);
+        fitting
+            .min_by_key(|&(at, free)| (free, at))
+            .map(|(at, _)| at as u8)
     }
 
     /// The node with the task on it: a share on `device`, whole devices on the first free ones. `None` when it does not fit there.
@@ -176,7 +202,12 @@ impl Node {
             wanted => {
                 let wanted = usize::from(wanted);
                 let mut taken = 0;
-                for free in after.free_milli.iter_mut().filter(|free| **free == WHOLE).take(wanted) {
+                for free in after
+                    .free_milli
+                    .iter_mut()
+                    .filter(|free| **free == WHOLE)
+                    .take(wanted)
+                {
                     *free = 0;
                     taken += 1;
                 }
@@ -220,7 +251,10 @@ pub struct Cluster {
 impl Cluster {
     /// An empty fleet in the order of the rows.
     pub fn new(rows: &[NodeRow], models: &Models) -> Self {
-        Self { nodes: rows.iter().map(|row| Node::of(row, models)).collect(), versions: vec![0; rows.len()] }
+        Self {
+            nodes: rows.iter().map(|row| Node::of(row, models)).collect(),
+            versions: vec![0; rows.len()],
+        }
     }
 
     /// All nodes.
@@ -235,7 +269,10 @@ impl Cluster {
 
     /// Device thousandths in all.
     pub fn capacity_milli(&self) -> u64 {
-        self.nodes.iter().map(|node| u64::from(node.devices) * u64::from(WHOLE)).sum()
+        self.nodes
+            .iter()
+            .map(|node| u64::from(node.devices) * u64::from(WHOLE))
+            .sum()
     }
 
     /// Puts a task on a node. Returns the node before and after, or `None`, changing nothing, when it does not fit there.
@@ -259,11 +296,22 @@ mod tests {
     use super::*;
 
     fn row(devices: u8) -> NodeRow {
-        NodeRow { name: "n".into(), cpu_milli: 8000, memory_mib: 100, devices, model: "T4".into() }
+        NodeRow {
+            name: "n".into(),
+            cpu_milli: 8000,
+            memory_mib: 100,
+            devices,
+            model: "T4".into(),
+        }
     }
 
     fn shape(cpu_milli: u32, devices: u8, device_milli: u16) -> Shape {
-        Shape { cpu_milli, device_milli, devices, models: ModelSet(u64::MAX) }
+        Shape {
+            cpu_milli,
+            device_milli,
+            devices,
+            models: ModelSet(u64::MAX),
+        }
     }
 
     #[test]
@@ -292,7 +340,12 @@ mod tests {
         let models = Models::of(&rows);
         let node = Node::of(&rows[0], &models);
         let asked = |names: &[&str]| Shape {
-            models: models.set(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()),
+            models: models.set(
+                &names
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<Vec<_>>(),
+            ),
             ..shape(0, 1, 1000)
         };
         assert!(node.fits(&asked(&[])));
@@ -306,9 +359,21 @@ mod tests {
         let models = Models::of(&rows);
         let mut cluster = Cluster::new(&rows, &models);
         let before = cluster.clone();
-        let task = Task { shape: shape(0, 1, 500), shape_id: 0, memory_mib: 101 };
-        assert!(cluster.place(&task, Placement { node: 0, device: 0 }).is_none());
-        assert!(cluster.place(&task, Placement { node: 1, device: 0 }).is_none());
+        let task = Task {
+            shape: shape(0, 1, 500),
+            shape_id: 0,
+            memory_mib: 101,
+        };
+        assert!(
+            cluster
+                .place(&task, Placement { node: 0, device: 0 })
+                .is_none()
+        );
+        assert!(
+            cluster
+                .place(&task, Placement { node: 1, device: 0 })
+                .is_none()
+        );
         assert_eq!(cluster, before);
     }
 }

@@ -15,7 +15,10 @@ pub fn fragmentation(node: &Node, mix: &JobMix) -> f64 {
             let lost = if shape.devices == 0 || !node.fits(shape) {
                 free
             } else {
-                node.shares().filter(|&share| share < shape.device_milli).map(u32::from).sum()
+                node.shares()
+                    .filter(|&share| share < shape.device_milli)
+                    .map(u32::from)
+                    .sum()
             };
             probability * f64::from(lost)
         })
@@ -54,7 +57,9 @@ impl NodeScore for Fgd {
         let mut best: Option<(i64, u8)> = None;
         for (device, share) in node.shares().enumerate().take(MAX_DEVICES) {
             // Devices with the same room are the same: the first stands for all.
-            let seen = tried.get_mut(usize::from(share)).is_some_and(|tried| std::mem::replace(tried, true));
+            let seen = tried
+                .get_mut(usize::from(share))
+                .is_some_and(|tried| std::mem::replace(tried, true));
             if seen || share < shape.device_milli {
                 continue;
             }

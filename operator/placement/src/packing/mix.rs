@@ -34,7 +34,12 @@ impl JobMix {
             wanted
         });
         let scale = 1.0 / covered.max(1) as f64;
-        Self { classes: counts.into_iter().map(|(shape, count)| (shape, count as f64 * scale)).collect() }
+        Self {
+            classes: counts
+                .into_iter()
+                .map(|(shape, count)| (shape, count as f64 * scale))
+                .collect(),
+        }
     }
 
     /// The classes, the most frequent first.
@@ -50,7 +55,12 @@ mod tests {
 
     #[test]
     fn rare_shapes_are_left_out_and_the_rest_adds_up_to_one() {
-        let shape = |cpu_milli| Shape { cpu_milli, device_milli: 1000, devices: 1, models: ModelSet(u64::MAX) };
+        let shape = |cpu_milli| Shape {
+            cpu_milli,
+            device_milli: 1000,
+            devices: 1,
+            models: ModelSet(u64::MAX),
+        };
         let list = [vec![shape(1); 60], vec![shape(2); 36], vec![shape(3); 4]].concat();
         let mix = JobMix::typical(list, 0.95);
         assert_eq!(mix.classes(), [(shape(1), 0.625), (shape(2), 0.375)]);

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   NodeRow… ──► Cluster ◄── place ── Policy::choose(cluster, task) ──► Placement
-//!   PodRow…  ──► Arrivals ── run ──► Series: allocated, fragmented, watts by arrived load
+//!   PodRow…  ──► Arrivals ── Experiment::run ──► LoadPoint…: allocated, fragmented, watts by arrived load
 //!   PodRow…  ──► JobMix   ──► the policies that look ahead
 //! ```
 //!
@@ -16,19 +16,24 @@ mod baseline;
 mod cluster;
 mod fgd;
 mod mix;
+mod outlook;
+mod power;
 mod prices;
 mod protocol;
 mod random;
+mod replay;
 mod rows;
 mod scored;
 
-pub use ampacity::*;
-pub use baseline::*;
-pub use cluster::*;
-pub use fgd::*;
-pub use mix::*;
-pub use prices::*;
-pub use protocol::*;
-pub use random::*;
-pub use rows::*;
-pub use scored::*;
+pub use ampacity::Ampacity;
+pub use baseline::{BestFit, Random};
+pub use cluster::{Cluster, MAX_DEVICES, ModelSet, Models, Node, Placement, Shape, Task, WHOLE};
+pub use fgd::{Fgd, fragmentation};
+pub use mix::JobMix;
+pub use power::{PowerBlend, PowerTable};
+pub use prices::SharePrices;
+pub use protocol::{Arrivals, mix_of};
+pub use random::SplitMix64;
+pub use replay::{Experiment, LoadPoint, PolicyName};
+pub use rows::{NodeRow, PodRow};
+pub use scored::{NodeScore, Policy, Scored};

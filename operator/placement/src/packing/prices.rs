@@ -27,8 +27,14 @@ impl SharePrices {
                 *slot += if weight > 0.0 { weight } else { 0.0 };
             }
         }
-        let wanted = weights.iter().enumerate().take(SLOTS).skip(1).filter(|&(_, &weight)| weight > 0.0);
-        let (sizes, weights): (Vec<usize>, Vec<f64>) = wanted.map(|(slots, &weight)| (slots, weight)).unzip();
+        let wanted = weights
+            .iter()
+            .enumerate()
+            .take(SLOTS)
+            .skip(1)
+            .filter(|&(_, &weight)| weight > 0.0);
+        let (sizes, weights): (Vec<usize>, Vec<f64>) =
+            wanted.map(|(slots, &weight)| (slots, weight)).unzip();
         let duals = duals(&sizes, &weights);
         let sizes: Vec<(usize, f64)> = sizes.into_iter().zip(duals).collect();
         let holes = best_fill(&sizes).0;
@@ -40,7 +46,10 @@ impl SharePrices {
         if free_milli >= super::WHOLE {
             return 1.0;
         }
-        self.holes.get(usize::from(free_milli) / STEP).copied().unwrap_or(1.0)
+        self.holes
+            .get(usize::from(free_milli) / STEP)
+            .copied()
+            .unwrap_or(1.0)
     }
 
     /// The price of a share, in devices; its own size when the demand had none of it.
@@ -57,7 +66,11 @@ fn best_fill(sizes: &[(usize, f64)]) -> ([f64; SLOTS + 1], [Option<usize>; SLOTS
     let mut first = [None; SLOTS + 1];
     for hole in 1..=SLOTS {
         let mut best = (0.0, None);
-        for (at, &(size, price)) in sizes.iter().enumerate().filter(|(_, (size, _))| *size <= hole) {
+        for (at, &(size, price)) in sizes
+            .iter()
+            .enumerate()
+            .filter(|(_, (size, _))| *size <= hole)
+        {
             let total = price + value.get(hole - size).copied().unwrap_or_default();
             if total > best.0 + 1e-9 {
                 best = (total, Some(at));
@@ -66,7 +79,11 @@ fn best_fill(sizes: &[(usize, f64)]) -> ([f64; SLOTS + 1], [Option<usize>; SLOTS
         // A larger hole is never worth less.
         let smaller = value.get(hole - 1).copied().unwrap_or_default();
         if let (Some(value), Some(first)) = (value.get_mut(hole), first.get_mut(hole)) {
-            (*value, *first) = if best.0 > smaller { best } else { (smaller, None) };
+            (*value, *first) = if best.0 > smaller {
+                best
+            } else {
+                (smaller, None)
+            };
         }
     }
     (value, first)
@@ -85,21 +102,50 @@ fn duals(sizes: &[usize], weights: &[f64]) -> Vec<f64> {
         }
         inverse.push(line);
     }
-    let mut used: Vec<f64> = inverse.iter().map(|line| line.iter().zip(weights).map(|(a, b)| a * b).sum()).collect();
+    let mut used: Vec<f64> = inverse
+        .iter()
+        .map(|line| line.iter().zip(weights).map(|(a, b)| a * b).sum())
+        .collect();
     for _ in 0..50 * rows {
-        let prices: Vec<f64> = (0..rows).map(|column| inverse.iter().filter_map(|line| line.get(column)).sum::<f64>().max(0.0)).collect();
+        let prices: Vec<f64> = (0..rows)
+            .map(|column| {
+                inverse
+                    .iter()
+                    .filter_map(|line| line.get(column))
+                    .sum::<f64>()
+                    .max(0.0)
+            })
+            .collect();
         let priced: Vec<(usize, f64)> = sizes.iter().copied().zip(prices.iter().copied()).collect();
         let (value, first) = best_fill(&priced);
         if value.last().is_none_or(|&best| best <= 1.0 + 1e-7) {
             return prices;
         }
         let pattern = read_pattern(sizes, &first);
-        let column: Vec<f64> = inverse.iter().map(|line| line.iter().zip(&pattern).map(|(a, b)| a * b).sum()).collect();
-        let ratios = column.iter().zip(&used).enumerate().filter(|&(_, (&c, _))| c > 1e-9).map(|(row, (c, u))| (row, u / c));
-        let Some((leaving, step)) = ratios.min_by(|a, b| a.1.total_cmp(&b.1)) else { return prices };
+        let column: Vec<f64> = inverse
+            .iter()
+            .map(|line| line.iter().zip(&pattern).map(|(a, b)| a * b).sum())
+            .collect();
+        let ratios = column
+            .iter()
+            .zip(&used)
+            .enumerate()
+            .filter(|&(_, (&c, _))| c > 1e-9)
+            .map(|(row, (c, u))| (row, u / c));
+        let Some((leaving, step)) = ratios.min_by(|a, b| a.1.total_cmp(&b.1)) else {
+            return prices;
+        };
         pivot(&mut inverse, &mut used, &column, leaving, step);
     }
-    (0..rows).map(|column| inverse.iter().filter_map(|line| line.get(column)).sum::<f64>().max(0.0)).collect()
+    (0..rows)
+        .map(|column| {
+            inverse
+                .iter()
+                .filter_map(|line| line.get(column))
+                .sum::<f64>()
+                .max(0.0)
+        })
+        .collect()
 }
 
 /// How often each size is in the best fill of one device.
@@ -122,8 +168,12 @@ fn read_pattern(sizes: &[usize], first: &[Option<usize>; SLOTS + 1]) -> Vec<f64>
 
 /// Brings the column into the basis in place of `leaving`.
 fn pivot(inverse: &mut [Vec<f64>], used: &mut [f64], column: &[f64], leaving: usize, step: f64) {
-    let Some(&scale) = column.get(leaving) else { return };
-    let Some(line) = inverse.get_mut(leaving) else { return };
+    let Some(&scale) = column.get(leaving) else {
+        return;
+    };
+    let Some(line) = inverse.get_mut(leaving) else {
+        return;
+    };
     line.iter_mut().for_each(|entry| *entry /= scale);
     let pivot_line = line.clone();
     for (row, ((line, used), &factor)) in inverse.iter_mut().zip(used).zip(column).enumerate() {
@@ -132,7 +182,9 @@ fn pivot(inverse: &mut [Vec<f64>], used: &mut [f64], column: &[f64], leaving: us
             continue;
         }
         *used -= factor * step;
-        line.iter_mut().zip(&pivot_line).for_each(|(entry, pivot)| *entry -= factor * pivot);
+        line.iter_mut()
+            .zip(&pivot_line)
+            .for_each(|(entry, pivot)| *entry -= factor * pivot);
     }
 }
 
@@ -154,12 +206,25 @@ mod tests {
 
     #[test]
     fn no_pattern_is_worth_more_than_the_device_it_needs() {
-        let demand = [(470, 750.0), (320, 328.0), (650, 253.0), (230, 140.0), (590, 75.0), (550, 72.0), (220, 62.0), (370, 47.0), (110, 24.0)];
+        let demand = [
+            (470, 750.0),
+            (320, 328.0),
+            (650, 253.0),
+            (230, 140.0),
+            (590, 75.0),
+            (550, 72.0),
+            (220, 62.0),
+            (370, 47.0),
+            (110, 24.0),
+        ];
         let prices = SharePrices::of(demand);
         for (a, _) in demand {
             for (b, _) in demand {
                 if a + b <= 1000 {
-                    assert!(prices.share(a) + prices.share(b) + prices.hole(1000 - a - b) <= 1.0 + 1e-6, "{a} + {b}");
+                    assert!(
+                        prices.share(a) + prices.share(b) + prices.hole(1000 - a - b) <= 1.0 + 1e-6,
+                        "{a} + {b}"
+                    );
                 }
             }
         }
@@ -168,6 +233,9 @@ mod tests {
     #[test]
     fn nothing_shared_prices_nothing() {
         let prices = SharePrices::of([]);
-        assert_eq!((prices.hole(999), prices.hole(1000), prices.share(250)), (0.0, 1.0, 0.25));
+        assert_eq!(
+            (prices.hole(999), prices.hole(1000), prices.share(250)),
+            (0.0, 1.0, 0.25)
+        );
     }
 }

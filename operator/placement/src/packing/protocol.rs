@@ -1,6 +1,6 @@
 //! The published experiment of FGD (USENIX ATC'23): a list in random order, more than the fleet holds, one task at a time.
 
-use super::{Cluster, JobMix, Models, NodeRow, PodRow, Policy, Shape, SplitMix64, Task, fragmentation};
+use super::{Cluster, JobMix, Models, NodeRow, PodRow, Shape, SplitMix64, Task};
 
 /// The order in which tasks and nodes come in one run.
 #[derive(Debug, Clone)]
@@ -27,23 +27,36 @@ impl Arrivals {
 
         let all = tasks(pods, &models);
         let target = tune * cluster.capacity_milli() as f64;
-        let asked = |tasks: &[Task]| tasks.iter().map(|task| task.shape.total_milli()).sum::<u64>() as f64;
+        let asked = |tasks: &[Task]| {
+            tasks
+                .iter()
+                .map(|task| task.shape.total_milli())
+                .sum::<u64>() as f64
+        };
         let mut arriving = all.clone();
         random.shuffle(&mut arriving);
         let mut sum = asked(&arriving);
         while sum > target && !arriving.is_empty() {
-            sum -= arriving.remove(random.below(arriving.len())).shape.total_milli() as f64;
+            sum -= arriving
+                .remove(random.below(arriving.len()))
+                .shape
+                .total_milli() as f64;
         }
         // A list without devices would never reach the target.
         while sum < target && asked(&all) > 0.0 {
-            let Some(task) = all.get(random.below(all.len())) else { break };
+            let Some(task) = all.get(random.below(all.len())) else {
+                break;
+            };
             if sum + f64::from(task.shape.device_milli) > target {
                 break;
             }
             sum += task.shape.total_milli() as f64;
             arriving.push(*task);
         }
-        Self { cluster, tasks: arriving }
+        Self {
+            cluster,
+            tasks: arriving,
+        }
     }
 }
 
@@ -55,45 +68,80 @@ fn tasks(pods: &[PodRow], models: &Models) -> Vec<Task> {
     let numbered = rows.into_iter().map(|pod| {
         let shape = Shape::of(pod, models);
         let next = ids.len() as u32;
-        Task { shape, shape_id: *ids.entry(shape).or_insert(next), memory_mib: pod.memory_mib }
+        Task {
+            shape,
+            shape_id: *ids.entry(shape).or_insert(next),
+            memory_mib: pod.memory_mib,
+        }
     });
     numbered.collect()
 }
 
-/// The mix that the published experiment gives the policies: the shapes that cover 95 % of the list.
-pub fn typical_mix(nodes: &[NodeRow], pods: &[PodRow], coverage: f64) -> JobMix {
+/// The mix of a list: the most frequent shapes that cover this part of it. The published experiment covers 0.95.
+pub fn mix_of(nodes: &[NodeRow], pods: &[PodRow], coverage: f64) -> JobMix {
     let models = Models::of(nodes);
     JobMix::typical(tasks(pods, &models).iter().map(|task| task.shape), coverage)
 }
 
-/// State after an arrival.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
-    /// Device thousandths asked for so far.
-    pub arrived_milli: u64,
-    /// Device thousandths in use.
-    pub allocated_milli: u64,
-    /// Free device thousandths that a task of the mix cannot use, in expectation.
-    pub fragmented_milli: f64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Sends every task through the policy; a sample after each.
-pub fn run(arrivals: &Arrivals, policy: &mut dyn Policy, mix: &JobMix, mut each: impl FnMut(&Cluster, Sample)) -> Cluster {
-    let mut cluster = arrivals.cluster.clone();
-    let mut now = Sample {
-        arrived_milli: 0,
-        allocated_milli: 0,
-        fragmented_milli: cluster.nodes().iter().map(|node| fragmentation(node, mix)).sum(),
-    };
-    for task in &arrivals.tasks {
-        now.arrived_milli += task.shape.total_milli();
-        if let Some(placement) = policy.choose(&cluster, task) {
-            if let Some((before, after)) = cluster.place(task, placement) {
-                now.allocated_milli += task.shape.total_milli();
-                now.fragmented_milli += fragmentation(after, mix) - fragmentation(&before, mix);
-            }
+    fn node(devices: u8) -> NodeRow {
+        NodeRow {
+            name: "n".into(),
+            cpu_milli: 1000,
+            memory_mib: 1,
+            devices,
+            model: "T4".into(),
         }
-        each(&cluster, now);
     }
-    cluster
+
+    fn pods(count: usize, devices: u8) -> Vec<PodRow> {
+        let pod = |at| PodRow {
+            name: format!("p{at:03}"),
+            cpu_milli: 1,
+            memory_mib: 1,
+            devices,
+            device_milli: 1000,
+            models: vec![],
+        };
+        (0..count).map(pod).collect()
+    }
+
+    #[test]
+    fn a_list_is_stretched_or_cut_to_the_target() {
+        for (case, list, arriving) in [
+            ("stretched", pods(4, 1), 10),
+            ("cut", pods(40, 1), 10),
+            ("as it is", pods(10, 1), 10),
+            ("no devices: never reaches a target", pods(3, 0), 3),
+            ("nothing", vec![], 0),
+        ] {
+            assert_eq!(
+                Arrivals::new(&[node(8)], &list, 1.25, 42).tasks.len(),
+                arriving,
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_rows_does_not_matter() {
+        let mut list = pods(20, 1);
+        list.iter_mut()
+            .enumerate()
+            .for_each(|(at, pod)| pod.cpu_milli = at as u32);
+        let before = Arrivals::new(&[node(8)], &list, 1.3, 7);
+        list.reverse();
+        let after = Arrivals::new(&[node(8)], &list, 1.3, 7);
+        let cpu = |arrivals: &Arrivals| {
+            arrivals
+                .tasks
+                .iter()
+                .map(|task| task.shape.cpu_milli)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(cpu(&before), cpu(&after));
+    }
 }

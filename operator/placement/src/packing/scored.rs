@@ -29,16 +29,26 @@ struct Kept {
     best: Option<(i64, u8)>,
 }
 
-const NEVER: Kept = Kept { version: u32::MAX, best: None };
+const NEVER: Kept = Kept {
+    version: u32::MAX,
+    best: None,
+};
 
 impl<S: NodeScore> Scored<S> {
     /// A policy from a score.
     pub fn new(score: S) -> Self {
-        Self { score, kept: Vec::new() }
+        Self {
+            score,
+            kept: Vec::new(),
+        }
     }
 
     /// Score and place for every node with room for the task, memory included, in the order of the nodes.
-    pub fn feasible(&mut self, cluster: &Cluster, task: &Task) -> impl Iterator<Item = (i64, Placement)> {
+    pub fn feasible(
+        &mut self,
+        cluster: &Cluster,
+        task: &Task,
+    ) -> impl Iterator<Item = (i64, Placement)> {
         let at = task.shape_id as usize;
         if self.kept.len() <= at {
             self.kept.resize(at + 1, Vec::new());
@@ -48,13 +58,22 @@ impl<S: NodeScore> Scored<S> {
             kept
         });
         let score = &self.score;
-        let nodes = cluster.nodes().iter().zip(cluster.versions()).zip(kept).enumerate();
+        let nodes = cluster
+            .nodes()
+            .iter()
+            .zip(cluster.versions())
+            .zip(kept)
+            .enumerate();
         nodes.filter_map(move |(at, ((node, &version), kept))| {
             if kept.version != version {
-                *kept = Kept { version, best: score.score(node, &task.shape) };
+                *kept = Kept {
+                    version,
+                    best: score.score(node, &task.shape),
+                };
             }
             let (value, device) = kept.best?;
-            (node.memory_free_mib >= task.memory_mib).then_some((value, Placement { node: at, device }))
+            (node.memory_free_mib >= task.memory_mib)
+                .then_some((value, Placement { node: at, device }))
         })
     }
 }

@@ -19,6 +19,9 @@ const MOST_TRIES: usize = 6;
 /// Most nodes that are put in, restored or freed for one try.
 const MOST_NODES: u64 = 4096;
 
+/// Largest step by which a limit is raised: a billion gigawatts.
+const MOST_RAISE_WATTS: i64 = 1_000_000_000_000_000_000;
+
 /// A job on one group.
 #[derive(Clone, Copy)]
 struct Case<'a> {
@@ -185,6 +188,10 @@ impl Fleet {
             _ => return None,
         };
         let by = *needed - *headroom;
+        // Nobody raises a limit by so much, and a larger step could not be taken back exactly.
+        if by.0 > MOST_RAISE_WATTS {
+            return None;
+        }
         self.power.shift_limit(&limit, by.0);
         let works = self.fits(case);
         self.power.shift_limit(&limit, -by.0);
