@@ -1,5 +1,8 @@
 //! What a user is told about input that cannot be used: file, document, line, field, and what to do. Never a panic.
 
+// A test that cannot go on is to fail.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -182,6 +185,15 @@ fn a_path_or_argument_that_cannot_be_used_ends_with_1() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {err}");
         assert!(err.contains(said), "{args:?}: {err}");
     }
+}
+
+#[test]
+fn kubectl_finds_it_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("kubectl-ampacity");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ampacity"), &plugin).unwrap();
+    let output = Command::new(plugin).arg("version").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]

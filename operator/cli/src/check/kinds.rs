@@ -1,5 +1,6 @@
 //! Every Ampacity kind with its schema and rules.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use ampacity_api::{GROUP, VERSION};
@@ -18,7 +19,8 @@ pub(crate) struct Kinds {
 
 struct Kind {
     schema: Value,
-    rules: CompiledSchema,
+    /// Compiled when the first object of the kind is checked: it takes longer than everything else.
+    rules: OnceCell<CompiledSchema>,
     namespaced: bool,
 }
 
@@ -39,7 +41,7 @@ impl Kinds {
             kinds.insert(
                 crd.spec.names.kind,
                 Kind {
-                    rules: compile_schema(&schema),
+                    rules: OnceCell::new(),
                     schema,
                     namespaced: crd.spec.scope == "Namespaced",
                 },
@@ -90,7 +92,8 @@ impl Kinds {
 
     /// The CEL rules. A rule that cannot be run here is left to the API server.
     fn check_rules(&self, kind: &Kind, object: &Value, problems: &mut Vec<Problem>) {
-        let Err(errors) = self.validator.validate_compiled(&kind.rules, object, None) else {
+        let rules = kind.rules.get_or_init(|| compile_schema(&kind.schema));
+        let Err(errors) = self.validator.validate_compiled(rules, object, None) else {
             return;
         };
         for error in errors.as_slice() {

@@ -232,23 +232,24 @@ fn syntax_error(source: &SourceText, document: usize, error: &serde_saphyr::Erro
                 .any(|c| c == '\t')
         });
     }
+    let what = serde_saphyr::DefaultMessageFormatter.format_message(error);
     let message = match error {
-        serde_saphyr::Error::Budget { .. } => format!(
-            "is too deep or too large for a manifest (at most {MAX_DEPTH} levels, and aliases may not multiply it); simplify it"
-        ),
-        serde_saphyr::Error::DuplicateMappingKey { key, .. } => match key {
-            Some(key) => format!("{key} is given twice; remove one"),
-            None => "a key is given twice; remove one".to_owned(),
-        },
-        _ => {
-            let what = serde_saphyr::DefaultMessageFormatter.format_message(error);
-            let advice = if tab {
-                "the line is indented with a tab; YAML takes only spaces"
-            } else {
-                "correct it there or on the line before"
-            };
-            format!("is not valid YAML: {what}; {advice}")
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("{key} is given twice; remove one")
         }
+        // Several kinds of error stand for a limit, some of them wrapped in others; their texts are what they share.
+        _ if ["budget breached", "recursion limit"]
+            .iter()
+            .any(|limit| what.contains(limit)) =>
+        {
+            format!(
+                "is too deep or too large for a manifest (at most {MAX_DEPTH} levels, and aliases may not multiply it); simplify it"
+            )
+        }
+        _ if tab => format!(
+            "is not valid YAML: {what}; the line is indented with a tab, and YAML takes only spaces"
+        ),
+        _ => format!("is not valid YAML: {what}; correct it there or on the line before"),
     };
     BadInput::new(place, message)
 }
@@ -264,6 +265,7 @@ pub(super) fn options() -> serde_saphyr::Options {
             max_events: MAX_NODES * 2,
             max_nodes: MAX_NODES,
             max_documents: 1_000_000,
+            max_recorded_anchor_events: 100_000,
             max_total_scalar_bytes: 512 << 20,
             max_reader_input_bytes: Some(usize::MAX),
         },

@@ -1,5 +1,6 @@
 //! The fleet that the objects describe.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::{MemberCluster, PlacementPhase, labels};
@@ -187,17 +188,15 @@ fn add_nodes(objects: &Objects, clusters: &BTreeMap<String, MemberCluster>, scen
         }
         let name = node.name_any();
         match cluster_of(node.labels().get(labels::CLUSTER), clusters) {
-            Ok(cluster) => {
-                let key = (cluster.to_owned(), name.clone());
-                if nodes.contains_key(&key) {
-                    scene.notes.push(format!(
-                        "{}: node {cluster}/{name} is given more than once; the first is used",
-                        given.origin.name()
-                    ));
-                } else {
-                    nodes.insert(key, node);
+            Ok(cluster) => match nodes.entry((cluster.to_owned(), name.clone())) {
+                Entry::Vacant(entry) => {
+                    entry.insert(node);
                 }
-            }
+                Entry::Occupied(_) => scene.notes.push(format!(
+                    "{}: node {cluster}/{name} is given more than once; the first is used",
+                    given.origin.name()
+                )),
+            },
             Err(why) => scene.notes.push(format!(
                 "{}: node {name} is left out: {why}",
                 given.origin.name()

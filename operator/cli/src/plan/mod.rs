@@ -63,7 +63,6 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let jobs = jobs::collect(&objects, &scene);
     let options = PlanOptions {
         now_seconds: now.as_second(),
-        ..PlanOptions::default()
     };
     let plan = scene.fleet.plan(&jobs.specs, &options);
 
