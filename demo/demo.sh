@@ -16,6 +16,8 @@ hub_namespace=ampacity-system
 clusters=(hub aws-east gcp-tokyo)
 timeout_seconds=${DEMO_TIMEOUT:-180}
 started_here=
+# The jobs of the file given to `job`, as "kind namespace/name"; only they are followed.
+wanted_jobs=()
 
 # cluster/node kind in demo/nodes, and how many of it there are.
 fleet=(
@@ -217,6 +219,7 @@ follow() {
     while read -r kind job state_ cluster accelerator devices watts usd; do
       [[ -n ${kind:-} && $state_ != '<none>' ]] || continue
       [[ ${seen[$kind $job]:-} != "$state_ $cluster" ]] || continue
+      ((${#wanted_jobs[@]} == 0)) || [[ " ${wanted_jobs[*]} " == *" $kind $job "* ]] || continue
       seen[$kind $job]="$state_ $cluster"
       if [[ $cluster == '<none>' ]]; then
         printf '  %3d s  %-28s %s\n' $((SECONDS - begin)) "$job" "$state_"
@@ -294,10 +297,20 @@ finish() {
   fi
 }
 
+# What the jobs rely on goes first: a job that is there before the prices is placed by the prices that are there.
+apply_facts() {
+  local file
+  for file in 00-namespaces priorityclasses power pricesheet-aws pricesheet-gcp pricesheet-onprem; do
+    hub apply -f "docs/examples/$file.yaml"
+  done
+}
+
 run() {
   up
-  say 'Applying docs/examples and demo/jobs to the hub'
-  hub apply -f docs/examples -f demo/jobs | sed 's/^/  /'
+  say 'Applying what things cost and may draw (docs/examples)'
+  apply_facts | sed 's/^/  /'
+  say 'Applying jobs (docs/examples and demo/jobs)'
+  hub apply -f docs/examples -f demo/jobs | grep -v unchanged | sed 's/^/  /'
   say 'What happens'
   if ! follow all_as_expected; then
     show
@@ -323,8 +336,6 @@ report_missing() {
   done
 }
 
-# The jobs of the file given to `job`, as "kind namespace/name".
-wanted_jobs=()
 settled() {
   local job
   for job in "${wanted_jobs[@]}"; do
@@ -348,8 +359,7 @@ job() {
   [[ -r $file ]] || fail "no such file: $file"
   file=$(realpath "$file")
   up
-  hub apply -f docs/examples/pricesheet-onprem.yaml -f docs/examples/pricesheet-aws.yaml -f docs/examples/pricesheet-gcp.yaml \
-    -f docs/examples/power.yaml -f docs/examples/00-namespaces.yaml -f docs/examples/priorityclasses.yaml >/dev/null
+  apply_facts >/dev/null
   forget_finished "$file"
   say "Applying $file"
   hub apply -f "$file" | sed 's/^/  /'
