@@ -63,9 +63,10 @@ pub(crate) struct Pick {
     pub(crate) replicas: u32,
 }
 
-/// Nodes with so many free devices; `whole` when that is all they have.
+/// Nodes of one rank by price with so many free devices; `whole` when that is all they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Fill {
+    rank: u32,
     free: u32,
     whole: bool,
 }
@@ -95,9 +96,7 @@ impl Fleet {
     }
 
     fn choose_in(&self, want: &Want<'_>, cell: CellIndex) -> Option<Vec<Pick>> {
-        if want.ranks.is_none()
-            && let Some(picks) = self.by_counters(want, cell)
-        {
+        if let Some(picks) = self.by_counters(want, cell) {
             return Some(picks);
         }
         let picks = self.by_nodes(want, cell, &|_| u64::MAX);
@@ -162,6 +161,7 @@ impl Fleet {
         for count in &self.cells.get(cell).counts {
             if count.free >= want.devices && want.admits(count.pool) {
                 let fill = Fill {
+                    rank: want.rank(count.pool),
                     free: count.free,
                     whole: self.is_whole(count.pool, count.free),
                 };
@@ -174,7 +174,7 @@ impl Fleet {
             let (fill, each) = nodes
                 .keys()
                 .map(|&fill| (fill, u64::from(fill.free / want.devices).min(left)))
-                .min_by_key(|&(fill, each)| fit_key(fill, each, want.devices))?;
+                .min_by_key(|&(fill, each)| (fill.rank, fit_key(fill, each, want.devices)))?;
             let available = nodes.get_mut(&fill)?;
             let used = (left / each).min(*available);
             *available -= used;
@@ -235,7 +235,11 @@ impl Fleet {
         wanted: u64,
         found: &mut Vec<NodeIndex>,
     ) {
-        let admits = |pool| want.admits(pool) && self.is_whole(pool, fill.free) == fill.whole;
+        let admits = |pool| {
+            want.admits(pool)
+                && self.is_whole(pool, fill.free) == fill.whole
+                && want.rank(pool) == fill.rank
+        };
         let cell = self.cells.get(at);
         if wanted == 0 {
             return;
@@ -324,10 +328,11 @@ impl Fleet {
                 let (slot, room) = self.usable(want, node)?;
                 let room = room.min(most(node)).min(want.replicas);
                 let fill = Fill {
+                    rank: want.rank(slot.pool),
                     free: slot.offered,
                     whole: slot.offered == slot.devices,
                 };
-                let key = (want.rank(slot.pool), fit_key(fill, room, want.devices));
+                let key = (fill.rank, fit_key(fill, room, want.devices));
                 (room > 0).then_some((key, node, slot.pool, room))
             })
             .collect();
@@ -383,8 +388,8 @@ impl Fleet {
                 .is_some_and(|(_, room)| room >= want.replicas)
         };
         let mut picks = match self.by_counters(&as_one, root).filter(|p| p.iter().all(suits)) {
-            Some(picks) if want.ranks.is_none() => picks,
-            _ => self.by_nodes(&as_one, root, &|node| {
+            Some(picks) => picks,
+            None => self.by_nodes(&as_one, root, &|node| {
                 u64::from(
                     self.usable(want, node)
                         .is_some_and(|(_, room)| room >= want.replicas),
