@@ -22,16 +22,27 @@ enum Kind {
 /// Finds the devices in the slices of a node. Slices of other nodes, of network cards and of compute domains are passed over.
 ///
 /// A pool counts as a whole or not at all: only its highest generation, and only when all `resourceSliceCount` slices are there.
+/// For the families in `offered` a device plugin is what counts, so nothing is noted about them.
 pub(super) fn find(
     subject: &Subject<'_>,
     node_name: &str,
     slices: &[&SlimResourceSlice],
+    offered: &BTreeSet<Family>,
     notes: &mut Notes<'_>,
 ) -> Devices {
     let mut devices = Devices::default();
+    let mut unsaid = Notes {
+        notes: Vec::new(),
+        ..*notes
+    };
     for ((driver, pool), slices) in pools(node_name, slices) {
         let Some(family) = family_of(driver) else {
             continue;
+        };
+        let notes = if offered.contains(&family) {
+            &mut unsaid
+        } else {
+            &mut *notes
         };
         let newest = slices.iter().map(|s| s.spec.pool.generation).max();
         let current: Vec<&SlimResourceSlice> = slices

@@ -43,8 +43,10 @@ impl<'a> Subject<'a> {
 pub(super) struct Devices {
     pub(super) groups: Vec<(Option<Family>, DeviceGroup)>,
     pub(super) unsupported: Vec<Unsupported>,
-    /// Families of which something is offered, whole or not.
+    /// Families of which something is shown, usable or not.
     pub(super) shown: BTreeSet<Family>,
+    /// Families of which pods may use something, whole or not.
+    pub(super) offered: BTreeSet<Family>,
 }
 
 /// One extended resource with units.
@@ -88,15 +90,8 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
                 let count = extended(subject.node, resource, true, notes);
                 let by_match = subject.catalog.identify_by_match(&subject.query(resource));
                 if let Some(accelerator) = by_match {
-                    add_group(
-                        subject,
-                        &mut devices,
-                        None,
-                        resource,
-                        count,
-                        accelerator,
-                        notes,
-                    );
+                    note_unhealthy(resource, count, notes);
+                    add_group(subject, &mut devices, None, resource, count, accelerator);
                 }
             }
             None => {}
@@ -104,6 +99,9 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
     }
     for (family, offers) in families {
         devices.shown.insert(family);
+        if offers.iter().any(|offer| offer.count.allocatable > 0) {
+            devices.offered.insert(family);
+        }
         family_devices(subject, family, &offers, &mut devices, notes);
     }
     devices
@@ -137,6 +135,10 @@ fn family_devices(
         if same_silicon || offer.unit == Unit::Measure {
             continue;
         }
+        note_unhealthy(offer.resource, offer.count, notes);
+        if offer.count.allocatable == 0 {
+            continue;
+        }
         let query = subject.query(offer.resource);
         let reason = match offer.unit {
             Unit::Device | Unit::DeviceAlias => split(subject, family, offer, offers),
@@ -157,7 +159,6 @@ fn family_devices(
                 offer.resource,
                 offer.count,
                 accelerator,
-                notes,
             );
             continue;
         }
@@ -205,7 +206,6 @@ fn family_devices(
                     offer.resource,
                     offer.count,
                     accelerator,
-                    notes,
                 );
             }
             (None, Identity::Unknown { seen }) => {
@@ -255,15 +255,7 @@ fn note_split(offer: &Offer<'_>, reason: &UnsupportedReason, notes: &mut Notes<'
     );
 }
 
-fn add_group(
-    subject: &Subject<'_>,
-    devices: &mut Devices,
-    family: Option<Family>,
-    resource: &str,
-    count: Count,
-    accelerator: &Accelerator,
-    notes: &mut Notes<'_>,
-) {
+fn note_unhealthy(resource: &str, count: Count, notes: &mut Notes<'_>) {
     if let Some(missing) = count
         .capacity
         .checked_sub(count.allocatable)
@@ -277,6 +269,16 @@ fn add_group(
             ),
         );
     }
+}
+
+fn add_group(
+    subject: &Subject<'_>,
+    devices: &mut Devices,
+    family: Option<Family>,
+    resource: &str,
+    count: Count,
+    accelerator: &Accelerator,
+) {
     if count.allocatable == 0 {
         return;
     }

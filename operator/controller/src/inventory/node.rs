@@ -150,12 +150,8 @@ fn all_devices(
     notes: &mut Notes<'_>,
 ) -> Devices {
     let mut devices = extended::find(subject, notes);
-    let mut dra_notes = Notes {
-        notes: Vec::new(),
-        ..*notes
-    };
-    let mut dra = dra::find(subject, name, slices, &mut dra_notes);
-    let twice: BTreeSet<Family> = devices.shown.intersection(&dra.shown).copied().collect();
+    let mut dra = dra::find(subject, name, slices, &devices.offered, notes);
+    let twice: BTreeSet<Family> = devices.offered.intersection(&dra.shown).copied().collect();
     for family in &twice {
         notes.add(
             NoteReason::CountedOnce,
@@ -205,11 +201,10 @@ fn all_devices(
             .into_iter()
             .filter(|u| !of_twice(&u.resource)),
     );
-    if twice.is_empty() {
-        notes.notes.extend(dra_notes.notes);
-    }
     devices.shown.extend(dra.shown);
-    note_absent(subject, &devices.shown, notes);
+    if platform::foreign_os(subject.node, subject.labels).is_none() {
+        note_absent(subject, &devices.shown, notes);
+    }
     devices
 }
 
@@ -260,12 +255,15 @@ fn sign_of(family: Family, labels: &Labels, shape: Option<&InstanceShape>) -> Op
         Family::IntelGpu => &["gpu.intel.com/device-id."],
         _ => &[],
     };
-    let by_label = labels
+    let shows =
+        |key: &str, value: &str| value != "false" && !is_of_other_maker(family, key, labels);
+    let by_label = exact
         .iter()
-        .find(|(key, value)| {
-            let shows =
-                exact.contains(&key.as_str()) || prefixes.iter().any(|p| key.starts_with(p));
-            shows && value.as_str() != "false" && !is_of_other_maker(family, key, labels)
+        .find_map(|key| labels.get_key_value(*key).filter(|(k, v)| shows(k, v)))
+        .or_else(|| {
+            labels
+                .iter()
+                .find(|(k, v)| prefixes.iter().any(|p| k.starts_with(p)) && shows(k, v))
         })
         .map(|(key, value)| format!("label {key}={value}"));
     by_label.or_else(|| {
