@@ -5,9 +5,14 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 BINARIES := tests/controlplane/binaries/build.sh
-CARGO_DENY_VERSION := 0.18.5
+CARGO_DENY_VERSION := 0.20.2
 CRD_MANIFESTS := crds/manifests
 CHART := charts/ampacity
+
+# Large public traces, for benchmarks only.
+AMPACITY_DATA ?= ../shared/data
+BENCH_POLICIES ?= fgd,ampacity
+BENCH_SEEDS ?= 1
 
 .PHONY: help
 help: ## List the targets
@@ -81,11 +86,16 @@ docs: ## Build the book into target/book (needs mdbook)
 ## Measurements
 
 .PHONY: bench
-bench: ## Benchmarks of the engine, one figure a line
-	cargo bench --package ampacity-bench
+bench: ## Decisions per second of the engine on a fleet of a million accelerators; packing on the openb trace where AMPACITY_DATA has it
+	cargo run --release --quiet --package ampacity-placement --example scale
+	@if [[ -d "$(AMPACITY_DATA)/alibaba-gpu-2023" ]]; then \
+	  AMPACITY_DATA="$(AMPACITY_DATA)" cargo run --release --quiet --package ampacity-placement --example openb -- $(BENCH_POLICIES) default $(BENCH_SEEDS); \
+	else \
+	  echo "packing is not measured: no alibaba-gpu-2023 in AMPACITY_DATA=$(AMPACITY_DATA)"; \
+	fi
 
 .PHONY: bench-e2e
-bench-e2e: ## Jobs per second on a real hub, beside plain Jobs and beside Kueue (builds Kueue; takes a while)
+bench-e2e: ## Jobs per second on a real hub, beside plain Jobs and beside Kueue (builds Kueue; BENCH_ARGS=--help lists options)
 	@$(BINARIES) all
 	cargo build --release --package ampacity --package ampacity-bench
-	target/release/bench-e2e $(ARGS)
+	cargo run --release --quiet --package ampacity-bench --bin bench-e2e -- $(BENCH_ARGS)
