@@ -59,7 +59,12 @@ impl Fleet {
         let mut order: Vec<&Diagnosis> = found.iter().collect();
         order.sort_by_cached_key(|d| {
             let name = self.clusters[self.cluster_of(d.group)].name.clone();
-            (nearness(&d.reason), name, d.alternative, self.groups[d.group].key.clone().capacity_type)
+            (
+                nearness(&d.reason),
+                name,
+                d.alternative,
+                self.groups[d.group].key.clone().capacity_type,
+            )
         });
         for diagnosis in order {
             let Some(case) = case(diagnosis) else {
@@ -75,7 +80,12 @@ impl Fleet {
                     continue;
                 }
                 *tried += 1;
-                if let Some((size, fix)) = self.try_fix(*kind, case, &diagnosis.reason) {
+                // Only a smaller change of the same kind is of interest now.
+                let below = best
+                    .as_ref()
+                    .filter(|(least, ..)| *least == rank)
+                    .map(|(_, size, ..)| *size);
+                if let Some((size, fix)) = self.try_fix(*kind, case, &diagnosis.reason, below) {
                     let name = self.clusters[self.cluster_of(case.group)].name.to_string();
                     let entry = (rank, size, name, fix);
                     if best
@@ -96,7 +106,13 @@ impl Fleet {
         }
     }
 
-    fn try_fix(&mut self, kind: Change, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+    fn try_fix(
+        &mut self,
+        kind: Change,
+        case: Case<'_>,
+        reason: &Reason,
+        below: Option<i128>,
+    ) -> Option<(i128, Fix)> {
         match kind {
             Change::Topology => self.relax_topology(case),
             Change::Capacity => self.allow_capacity_type(case),
@@ -104,7 +120,7 @@ impl Fleet {
             Change::Power => self.raise_power(case, reason),
             Change::Money => self.raise_dollars(case, reason),
             Change::Deadline => self.extend_deadline(case, reason),
-            Change::Add => self.add_nodes(case),
+            Change::Add => self.add_nodes(case, below),
             Change::Free => self.free_devices(case),
         }
     }
@@ -117,7 +133,10 @@ impl Fleet {
             group,
             ..
         } = case;
-        if !job.capacity_types.contains(&self.groups[group].key.capacity_type) {
+        if !job
+            .capacity_types
+            .contains(&self.groups[group].key.capacity_type)
+        {
             return false;
         }
         let needed = case.missing.of(job, alternative);
@@ -140,8 +159,9 @@ impl Fleet {
                 }
                 self.likely_quote(job, alternative, &want)
                     .is_some_and(|mut quote| {
-                        quote.usd_per_hour =
-                            quote.usd_per_hour.saturating_add(case.missing.spent_per_hour);
+                        quote.usd_per_hour = quote
+                            .usd_per_hour
+                            .saturating_add(case.missing.spent_per_hour);
                         let free = self.power.queue_shortage(&job.queue, quote.watts).is_none();
                         quote.usd_total = 0;
                         free && affordable(job, &quote, case.now_seconds)
@@ -179,12 +199,20 @@ impl Fleet {
                 domain,
                 needed_watts,
                 headroom_watts,
-            } => (PowerLimit::Domain(domain.clone()), needed_watts, headroom_watts),
+            } => (
+                PowerLimit::Domain(domain.clone()),
+                needed_watts,
+                headroom_watts,
+            ),
             Reason::PowerBudgetExceeded {
                 budget,
                 needed_watts,
                 headroom_watts,
-            } => (PowerLimit::Budget(budget.clone()), needed_watts, headroom_watts),
+            } => (
+                PowerLimit::Budget(budget.clone()),
+                needed_watts,
+                headroom_watts,
+            ),
             _ => return None,
         };
         let by = *needed - *headroom;
@@ -266,13 +294,21 @@ impl Fleet {
     }
 
     fn restore_nodes(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
+        let pools = &self.groups[case.group].pools;
+        if pools.iter().all(|&pool| self.pools[pool].faulty() == 0) {
+            return None;
+        }
         let mut out: Vec<(NodeIndex, Box<NodeFault>)> = self
             .own_nodes(case)
             .into_iter()
             .filter_map(|node| Some((node, self.nodes[node].fault.clone()?)))
             .collect();
         out.sort_by_key(|(node, _)| {
-            std::cmp::Reverse(self.nodes[*node].slot(case.group).map_or(0, |slot| slot.free))
+            std::cmp::Reverse(
+                self.nodes[*node]
+                    .slot(case.group)
+                    .map_or(0, |slot| slot.free),
+            )
         });
         out.truncate(usize::try_from(MOST_NODES).unwrap_or(usize::MAX));
         let count = self.fewest(
@@ -321,7 +357,11 @@ impl Fleet {
             },
             |fleet| fleet.fits(case),
         )?;
-        let devices: u64 = held.iter().take(count).map(|(_, held)| u64::from(*held)).sum();
+        let devices: u64 = held
+            .iter()
+            .take(count)
+            .map(|(_, held)| u64::from(*held))
+            .sum();
         let cluster = self.clusters[self.cluster_of(group)].name.to_string();
         Some((i128::from(devices), Fix::FreeDevices { cluster, devices }))
     }
@@ -360,7 +400,7 @@ impl Fleet {
         enough
     }
 
-    fn add_nodes(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
+    fn add_nodes(&mut self, case: Case<'_>, below: Option<i128>) -> Option<(i128, Fix)> {
         let template = self.template(case)?;
         let slot = self.nodes[template].slot(case.group)?;
         let pool = slot.pool;
@@ -409,7 +449,7 @@ impl Fleet {
                 nodes
             }
         };
-        if nodes > MOST_NODES {
+        if nodes > MOST_NODES || below.is_some_and(|size| i128::from(nodes) > size) {
             return None;
         }
         let mut spec = self.fresh_spec(template, case.group);

@@ -85,13 +85,25 @@ impl Fleet {
             return self.choose_node(want);
         }
         let root = self.groups[want.group].root;
-        if self.cells.get(root).capacity(want.devices, |p| want.admits(p)) < want.replicas
+        if self
+            .cells
+            .get(root)
+            .capacity(want.devices, |p| want.admits(p))
+            < want.replicas
             || !self.power_may_suffice(want)
         {
             return None;
         }
         self.cells
             .tightest(root, level, want.devices, want.replicas)
+            // The order counts pools that are not admitted too: asked again before nodes are looked at.
+            .filter(|&cell| {
+                let fits = self
+                    .cells
+                    .get(cell)
+                    .capacity(want.devices, |p| want.admits(p));
+                fits >= want.replicas
+            })
             .find_map(|cell| self.choose_in(want, cell))
     }
 
@@ -106,7 +118,10 @@ impl Fleet {
     /// Nodes for as many replicas as fit, up to what is wanted.
     pub(crate) fn fill(&self, want: &Want<'_>) -> Vec<Pick> {
         let root = self.groups[want.group].root;
-        let fits = self.cells.get(root).capacity(want.devices, |p| want.admits(p));
+        let fits = self
+            .cells
+            .get(root)
+            .capacity(want.devices, |p| want.admits(p));
         let want = Want {
             replicas: want.replicas.min(fits),
             ..want.clone()
@@ -308,7 +323,11 @@ impl Fleet {
         for &child in cell.children.values() {
             self.offered_below(child, found);
         }
-        let mut direct: Vec<_> = cell.direct.iter().map(|(_, name, node)| (name, node)).collect();
+        let mut direct: Vec<_> = cell
+            .direct
+            .iter()
+            .map(|(_, name, node)| (name, node))
+            .collect();
         direct.sort_unstable();
         found.extend(direct.into_iter().map(|(_, node)| *node));
     }
@@ -387,7 +406,10 @@ impl Fleet {
             self.usable(want, pick.node)
                 .is_some_and(|(_, room)| room >= want.replicas)
         };
-        let mut picks = match self.by_counters(&as_one, root).filter(|p| p.iter().all(suits)) {
+        let mut picks = match self
+            .by_counters(&as_one, root)
+            .filter(|p| p.iter().all(suits))
+        {
             Some(picks) => picks,
             None => self.by_nodes(&as_one, root, &|node| {
                 u64::from(
