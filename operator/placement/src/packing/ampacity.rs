@@ -15,6 +15,8 @@ const OPENING: f64 = 0.7;
 const HOLES_KEPT: f64 = 0.03;
 /// The cost of opening rises from nothing to all of it within ± this part of the wanted stock.
 const HOLES_RAMP: f64 = 0.2;
+/// Watts have their full price while this part of the fleet is not asked for yet: an idle device is cheap to leave idle then.
+const ROOMY: f64 = 0.6;
 /// A place lost to a task of several devices counts so often when such places are short.
 const GANG_WEIGHT: f64 = 3.0;
 
@@ -59,15 +61,18 @@ const NEVER: Kept = Kept {
 #[derive(Debug, Clone, Copy)]
 struct Offer {
     device: u8,
-    /// Worth that is lost, and the watts' price.
+    /// Worth that is lost.
     lost: f64,
+    /// Watts that are added.
+    watts: f64,
     /// Worth that is lost to tasks of several devices.
     gangs: [f64; GANGS],
 }
 
 impl Offer {
-    fn cost(&self, scarcity: &[f64; GANGS]) -> f64 {
+    fn cost(&self, scarcity: &[f64; GANGS], devices_per_watt: f64) -> f64 {
         self.lost
+            + self.watts * devices_per_watt
             + self
                 .gangs
                 .iter()
@@ -90,7 +95,7 @@ impl Ampacity {
         }
     }
 
-    /// Makes a watt cost `devices_per_watt`.
+    /// Makes a watt cost `devices_per_watt` while there is room, and nothing once the fleet is asked for in full.
     #[must_use]
     pub fn with_power(self, table: PowerTable, devices_per_watt: f64) -> Self {
         Self {
@@ -114,13 +119,14 @@ impl Ampacity {
             .iter_mut()
             .zip(after.gangs)
             .for_each(|(gang, after)| *gang -= after);
-        let watts = self.power.as_ref().map_or(0.0, |(table, price)| {
-            price * (table.node_watts(&placed) as f64 - table.node_watts(node) as f64)
+        let watts = self.power.as_ref().map_or(0.0, |(table, _)| {
+            f64::from(table.node_watts(&placed)) - f64::from(table.node_watts(node))
         });
         let tightness = TIGHTNESS * f64::from(left) / f64::from(WHOLE);
         Some(Offer {
             device,
-            lost: before.single - after.single + tightness + watts,
+            lost: before.single - after.single + tightness,
+            watts,
             gangs,
         })
     }
@@ -161,7 +167,7 @@ impl Ampacity {
     /// How short places for tasks of several devices are: expected demand until the fleet is full over places, at most 1, weighted.
     fn scarcity(&self, cluster: &Cluster) -> [f64; GANGS] {
         let mut places = [0.0; GANGS];
-        let sizes = [2, 4, 8];
+        let sizes = [2, 4, 8, 2, 4, 8];
         for node in cluster.nodes() {
             let whole = node.whole_free();
             for ((places, size), &cpu) in places.iter_mut().zip(sizes).zip(&self.outlook.gang_cpu) {
@@ -176,6 +182,13 @@ impl Ampacity {
             *rate = GANG_WEIGHT * (*rate * rest / places.max(1e-9)).min(1.0)
         });
         scarcity
+    }
+
+    /// What a watt costs now, in devices: all of the price while there is room, less and less of it as the fleet fills up.
+    fn watt(&self) -> f64 {
+        let room = (1.0 - self.arrived / self.capacity).max(0.0);
+        let full = |(_, price): &(PowerTable, f64)| price * (room / ROOMY).min(1.0);
+        self.power.as_ref().map_or(0.0, full)
     }
 
     /// What opening a device costs a share that leaves a hole.
@@ -201,6 +214,7 @@ impl Policy for Ampacity {
             0.0
         };
 
+        let watt = self.watt();
         let shape_id = task.shape_id as usize;
         if self.kept.len() <= shape_id {
             self.kept.resize(shape_id + 1, Vec::new());
@@ -235,7 +249,8 @@ impl Policy for Ampacity {
                 .into_iter()
                 .filter_map(|(offer, extra)| Some((offer?, extra)))
             {
-                let steps = ((offer.cost(&scarcity) + extra) * STEPS_PER_DEVICE).round() as i64;
+                let steps =
+                    ((offer.cost(&scarcity, watt) + extra) * STEPS_PER_DEVICE).round() as i64;
                 if best.is_none_or(|(least, _)| steps < least) {
                     best = Some((
                         steps,

@@ -6,26 +6,18 @@ use super::{JobMix, Node, Shape, SharePrices, WHOLE};
 const CORES: usize = 64;
 /// Holes and shares count in hundredths of a device.
 const SLOTS: usize = 100;
-/// Sizes of tasks with several devices that are watched apart: 2 to 3, 4 to 7, 8 and more.
-pub(super) const GANGS: usize = 3;
+/// Groups of tasks with several devices that are watched apart: 2 to 3, 4 to 7, 8 and more; with usual and with much CPU.
+pub(super) const GANGS: usize = 6;
+/// CPU per device above this many times the mean of the mix is much: few nodes may have it.
+const MUCH_CPU: f64 = 1.25;
 
 /// Free devices of one node that tasks of the mix can use, in expectation.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Worth {
     /// To tasks of one device or less, in devices.
     pub single: f64,
-    /// To tasks of several devices, by [`gang`], in devices weighted by how much of the demand is theirs.
+    /// To tasks of several devices, by group, in devices weighted by how much of the demand is theirs.
     pub gangs: [f64; GANGS],
-}
-
-/// The group of a task with several devices, `None` for the others.
-pub(super) fn gang(devices: u8) -> Option<usize> {
-    match devices {
-        0 | 1 => None,
-        2 | 3 => Some(0),
-        4..=7 => Some(1),
-        _ => Some(2),
-    }
 }
 
 /// The mix, priced.
@@ -79,10 +71,11 @@ impl Outlook {
             .map(|(shape, often)| often * price(shape))
             .sum();
 
+        let mean_cpu = cpu / priced;
         let (mut gang_rate, mut gang_cpu, mut gang_often) =
             ([0.0; GANGS], [0.0; GANGS], [0.0; GANGS]);
         for (shape, often) in on_devices() {
-            let at = gang(shape.devices);
+            let at = gang(shape, mean_cpu);
             let Some(((rate, cpu), sum)) = at.and_then(|at| {
                 gang_rate
                     .get_mut(at)
@@ -110,7 +103,7 @@ impl Outlook {
             fill_cpu: (0..=SLOTS)
                 .map(|hole| fill_cpu(hole, &prices, &levels))
                 .collect(),
-            mean_cpu: cpu / priced,
+            mean_cpu,
             small_rate: small / asked,
             gang_rate,
             gang_cpu,
@@ -176,7 +169,7 @@ impl Outlook {
                 .filter(|(shape, ..)| shape.models.accepts(node.model))
             {
                 let by_cpu = for_whole.checked_div(shape.cpu_milli).unwrap_or(u32::MAX);
-                let group = gang(shape.devices);
+                let group = gang(shape, self.mean_cpu);
                 let times = if group.is_some() {
                     by_cpu.min(u32::from(node.whole_free() / shape.devices))
                 } else {
@@ -202,6 +195,18 @@ impl Outlook {
             .copied()
             .unwrap_or_default()
     }
+}
+
+/// The group of a task with several devices, `None` for the others.
+fn gang(shape: &Shape, mean_cpu: f64) -> Option<usize> {
+    let size = match shape.devices {
+        0 | 1 => return None,
+        2 | 3 => 0,
+        4..=7 => 1,
+        _ => 2,
+    };
+    let much = f64::from(shape.cpu_milli) > MUCH_CPU * mean_cpu * f64::from(shape.devices);
+    Some(if much { size + 3 } else { size })
 }
 
 /// By size in slots: the cores that tasks of the size ask for, and how likely each.

@@ -8,7 +8,7 @@ use super::{
 /// The part of the list that FGD's mix covers.
 const TYPICAL: f64 = 0.95;
 /// What a watt costs the power-aware policy, in devices.
-const DEVICES_PER_WATT: f64 = 0.002;
+const DEVICES_PER_WATT: f64 = 0.015;
 
 /// The policies that can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +190,7 @@ mod tests {
             memory_mib: 4096,
             devices: [1, 1, 1, 0, 1, 2][at % 6],
             device_milli: [1000, 470, 810, 0, 320, 1000][at % 6],
-            models: if at % 7 == 0 {
+            models: if at.is_multiple_of(7) {
                 vec!["T4".into()]
             } else {
                 vec![]
