@@ -1,5 +1,8 @@
 //! A structural schema held against a value, as an API server does it: defaults are filled in, then everything is checked.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use serde_json::{Map, Value};
 
@@ -269,7 +272,7 @@ fn check_list(schema: &Value, items: &mut [Value], at: &FieldPath, problems: &mu
     if keys.is_empty() && !is_set {
         return;
     }
-    let mut seen = std::collections::BTreeMap::new();
+    let mut seen = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
         let identity = if is_set {
             item.to_string()
@@ -354,8 +357,7 @@ fn check_text(schema: &Value, text: &str, at: &FieldPath, problems: &mut Vec<Pro
     let Some(pattern) = schema.get("pattern").and_then(Value::as_str) else {
         return;
     };
-    // Patterns are ours and are compiled by tests; one that this engine cannot read is left to the API server.
-    if Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text)) {
+    if !matches(pattern, text) {
         let advice = match pattern {
             ampacity_api::decimal::PATTERN => {
                 "a decimal of at least 0 with at most 12 digits before and 6 after the point, such as \"98.32\""
@@ -375,6 +377,21 @@ fn check_text(schema: &Value, text: &str, at: &FieldPath, problems: &mut Vec<Pro
             format!("must be {advice}, not {:?}", quoted(text)),
         );
     }
+}
+
+/// Whether `text` matches; a pattern that cannot be read here is left to the API server.
+fn matches(pattern: &str, text: &str) -> bool {
+    thread_local! {
+        /// Compiling a pattern takes far longer than matching it, and there are only a few.
+        static COMPILED: RefCell<BTreeMap<String, Option<Regex>>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    COMPILED.with_borrow_mut(|compiled| {
+        if !compiled.contains_key(pattern) {
+            compiled.insert(pattern.to_owned(), Regex::new(pattern).ok());
+        }
+        let regex = compiled.get(pattern).and_then(Option::as_ref);
+        regex.is_none_or(|regex| regex.is_match(text))
+    })
 }
 
 fn check_number(schema: &Value, value: &Value, at: &FieldPath, problems: &mut Vec<Problem>) {
