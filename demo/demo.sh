@@ -375,7 +375,19 @@ job() {
   finish
 }
 
+# Ctrl-C: nothing that was started here stays, unless it was asked for.
+interrupted() {
+  trap - INT TERM
+  printf '\n'
+  if [[ -n $started_here && ${DEMO_KEEP:-} != 1 ]]; then
+    say 'Interrupted: stopping'
+    down
+  fi
+  exit 130
+}
+
 main() {
+  trap interrupted INT TERM
   case ${1:-run} in
     run) run ;;
     job) job "${2:?demo.sh job FILE}" ;;
