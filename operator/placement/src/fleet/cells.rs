@@ -352,12 +352,4 @@ impl Cells {
             }
         }
     }
-
-    /// Most replicas that one domain of a level holds, and whether the level is known at all.
-    pub(crate) fn largest(&self, root: CellIndex, level: Level, devices: u32) -> Option<u64> {
-        self.at_level(root, level)
-            .into_iter()
-            .map(|at| self.cells[at].capacity(devices, |_| true))
-            .max()
-    }
 }

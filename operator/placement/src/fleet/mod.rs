@@ -14,16 +14,16 @@ mod symbols;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub(crate) use cells::{Cell, Cells};
+pub(crate) use cells::Cells;
 pub(crate) use ledger::Ledger;
 pub(crate) use node::{Node, Slot};
 pub(crate) use pool::{Cluster, Group, GroupKey, Pool, PoolKey};
 pub(crate) use power::{PowerLedger, PowerLimit, PowerShortage, PowerTrial, chargeable};
 use symbols::Symbols;
 
-use crate::arena::{Arena, CellIndex, ClusterIndex, GroupIndex, NodeIndex, PoolIndex};
+use crate::arena::{Arena, ClusterIndex, GroupIndex, NodeIndex, PoolIndex};
 use crate::model::{
-    AcceleratorFacts, CapacityType, ClusterSpec, DeviceGroup, Level, NodeSpec, PowerIssue,
+    AcceleratorFacts, CapacityType, ClusterSpec, Level, NodeSpec, PowerIssue,
     PowerSpec, PowerUsage, TaintEffect,
 };
 

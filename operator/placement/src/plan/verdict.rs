@@ -322,7 +322,7 @@ impl Fleet {
             slots += limit(Some(node.pods_free));
         }
         let needed = want.replicas;
-        if any < needed && admitted || !admitted {
+        if any < needed || !admitted {
             // Selected nodes have devices, but the usable ones among them not enough.
             let faults = self.nodes_of(self.cluster_of(want.group));
             let out = faults

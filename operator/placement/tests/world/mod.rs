@@ -1,5 +1,6 @@
 //! Builders of small worlds, and a naive model that judges a plan node by node.
 #![allow(dead_code)] // Each test file uses its own part.
+#![allow(clippy::unwrap_used, clippy::panic)] // A judge stops at the first fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 
