@@ -3,7 +3,6 @@
 //! Each option is tried on the fleet itself, one group at a time, and taken back: what is named has been seen to work.
 
 use super::candidate::{requirement, untolerated};
-use super::gang::affordable;
 use super::price::duration_seconds;
 use super::select::{Want, total};
 use super::verdict::{Diagnosis, Missing};
@@ -126,7 +125,7 @@ impl Fleet {
     }
 
     /// Whether the job has room on the group as things are.
-    fn fits(&self, case: Case<'_>) -> bool {
+    fn fits(&mut self, case: Case<'_>) -> bool {
         let Case {
             job,
             alternative,
@@ -139,7 +138,6 @@ impl Fleet {
         {
             return false;
         }
-        let needed = case.missing.of(job, alternative);
         match &job.kind {
             Kind::Training { work, .. } => {
                 let duration = duration_seconds(*work, alternative);
@@ -150,33 +148,34 @@ impl Fleet {
                         .iter()
                         .any(|c| self.try_candidate(job, c, case.now_seconds).is_some())
             }
-            Kind::Inference { spread, .. } => {
-                let mut pools = self.admitted(job, alternative, group);
-                pools.sort_unstable();
-                let want = self.want(alternative, group, needed, Some(pools));
-                if spread.is_some() || total(&self.fill(&want)) < needed {
-                    return false;
+            // Placed as the planner would and taken back: which nodes it takes decides which watts are short.
+            Kind::Inference {
+                spread: Some(_), ..
+            } => false,
+            Kind::Inference { .. } => {
+                let mut rest = job.clone();
+                if let Kind::Inference { replicas, .. } = &mut rest.kind {
+                    *replicas = case.missing.replicas;
                 }
-                self.likely_quote(job, alternative, &want)
-                    .is_some_and(|mut quote| {
-                        quote.usd_per_hour = quote
-                            .usd_per_hour
-                            .saturating_add(case.missing.spent_per_hour);
-                        let free = self.power.queue_shortage(&job.queue, quote.watts).is_none();
-                        quote.usd_total = 0;
-                        free && affordable(job, &quote, case.now_seconds)
-                    })
+                if let Some(most) = &mut rest.budget.max_usd_per_hour {
+                    *most -= MicroUsd(case.missing.spent_per_hour);
+                }
+                let filled = self.place_replicas(&rest);
+                for decision in &filled.decisions {
+                    self.release(&decision.reservation.key);
+                }
+                filled.missing == 0
             }
         }
     }
 
-    fn fits_changed(&self, case: Case<'_>, change: impl FnOnce(&mut JobSpec)) -> bool {
+    fn fits_changed(&mut self, case: Case<'_>, change: impl FnOnce(&mut JobSpec)) -> bool {
         let mut job = case.job.clone();
         change(&mut job);
         self.fits(Case { job: &job, ..case })
     }
 
-    fn relax_topology(&self, case: Case<'_>) -> Option<(i128, Fix)> {
+    fn relax_topology(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
         Level::ALL
             .into_iter()
             .filter(|level| *level > case.job.topology.required)
@@ -184,7 +183,7 @@ impl Fleet {
             .map(|to| (to as i128, Fix::RelaxTopology { to }))
     }
 
-    fn allow_capacity_type(&self, case: Case<'_>) -> Option<(i128, Fix)> {
+    fn allow_capacity_type(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
         let capacity_type = self.groups[case.group].key.capacity_type;
         let works = self.fits_changed(case, |job| job.capacity_types.push(capacity_type));
         works.then_some((
@@ -236,7 +235,7 @@ impl Fleet {
         works.then(|| (i128::from(by.0), fix))
     }
 
-    fn raise_dollars(&self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+    fn raise_dollars(&mut self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
         match *reason {
             Reason::DollarBudgetExceeded { needed_usd: to, .. } => self
                 .fits_changed(case, |job| job.budget.max_usd = Some(to))
@@ -257,7 +256,7 @@ impl Fleet {
         }
     }
 
-    fn extend_deadline(&self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+    fn extend_deadline(&mut self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
         let Reason::DeadlineMissed {
             late_seconds: by_seconds,
         } = *reason
@@ -371,7 +370,7 @@ impl Fleet {
         &mut self,
         all: usize,
         change: impl Fn(&mut Self, std::ops::Range<usize>, bool),
-        works: impl Fn(&Self) -> bool,
+        works: impl Fn(&mut Self) -> bool,
     ) -> Option<usize> {
         if all == 0 {
             return None;
