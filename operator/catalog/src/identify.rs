@@ -402,8 +402,7 @@ fn by_instance(family: Family, query: &DeviceQuery<'_>) -> Found {
 /// Memory of one device in MiB from labels; CoreWeave's `vram` is in GiB.
 fn label_memory_mib(labels: &Labels) -> Option<u64> {
     let number = |key: &str| labels.get(key)?.parse::<u64>().ok();
-    number("nvidia.com/gpu.memory")
-        .or_else(|| Some(number("gpu.nvidia.com/vram")?.checked_mul(1024)?))
+    number("nvidia.com/gpu.memory").or_else(|| number("gpu.nvidia.com/vram")?.checked_mul(1024))
 }
 
 fn pci(id: &str) -> String {
@@ -477,7 +476,14 @@ mod tests {
     fn labels_of_every_platform_tell_the_type() {
         let catalog = Catalog::builtin();
         let gpu = "nvidia.com/gpu";
-        let cases: &[(&str, &[(&str, &str)], &str, Option<&str>)] = &[
+        // Resource, labels, instance type, accelerator type.
+        type Case = (
+            &'static str,
+            &'static [(&'static str, &'static str)],
+            &'static str,
+            Option<&'static str>,
+        );
+        let cases: &[Case] = &[
             (
                 gpu,
                 &[("nvidia.com/gpu.product", "NVIDIA-H100-80GB-HBM3")],

@@ -1,5 +1,7 @@
 //! What the inventory makes of nodes and ResourceSlices as real clusters show them. Each fixture names its source.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Nodes, slices and pods of kinds that the recorded fixtures do not show, as small tables.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use std::collections::BTreeMap;
 
 use ampacity_api::accelerator_type::{AcceleratorMatch, AcceleratorPower};
@@ -299,19 +301,8 @@ fn unhealthy_and_nonsense_amounts_are_told_and_the_rest_goes_on() {
         let status = json!({"cpu": "8", "memory": "64Gi", "pods": "110", "nvidia.com/gpu": gpu, "amd.com/gpu": 2});
         take(node(labels.clone(), status), &[])
     };
-    for bad in [
-        json!("-1"),
-        json!("eight"),
-        json!("1e30"),
-        json!("4000"),
-        json!([1]),
-    ] {
+    for bad in [json!("-1"), json!("eight"), json!("1e30"), json!([1])] {
         let inventory = with(bad.clone());
-        if bad == json!("4000") {
-            // A number that sharing could explain is no device count either.
-            assert_eq!(seen(&inventory), [("amd-mi300x", 2, 0)]);
-            continue;
-        }
         assert_eq!(seen(&inventory), [("amd-mi300x", 2, 0)], "{bad}");
         let note = inventory
             .notes

@@ -5,7 +5,7 @@ use ampacity_placement::MicroUsd;
 /// Something wrong with a PriceSheet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PriceIssue {
-    /// The value cannot be a price: zero for something that is never free, or a sentinel such as 99999. The row is ignored.
+    /// The value cannot be a price: zero for something that is never free, or a sentinel such as 99999. The value is ignored, and with it the row if it is its price.
     #[error(
         "price sheet {sheet:?}: {row}: {value} cannot be right and is ignored; correct it or remove the row"
     )]

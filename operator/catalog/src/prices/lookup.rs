@@ -56,7 +56,28 @@ impl Prices {
         capacity_type: CapacityType,
         accelerator_type: &str,
     ) -> NodePrice {
-        let row = self.node_row(provider, region, zone, instance_type, capacity_type);
+        self.node_price_in(
+            provider,
+            region,
+            &[zone],
+            instance_type,
+            capacity_type,
+            accelerator_type,
+        )
+    }
+
+    /// As [`Self::node_price`] for a zone that goes by several names: AWS prices spot by zone id (`use1-az2`), nodes show the
+    /// zone's name too (`us-east-1a`). The first name that has a row wins.
+    pub fn node_price_in(
+        &self,
+        provider: &str,
+        region: &str,
+        zones: &[&str],
+        instance_type: &str,
+        capacity_type: CapacityType,
+        accelerator_type: &str,
+    ) -> NodePrice {
+        let row = self.node_row(provider, region, zones, instance_type, capacity_type);
         let mut price = NodePrice {
             pue_micro: 1_000_000,
             ..NodePrice::default()
@@ -85,7 +106,7 @@ impl Prices {
         &self,
         provider: &str,
         region: &str,
-        zone: &str,
+        zones: &[&str],
         instance_type: &str,
         capacity_type: CapacityType,
     ) -> Option<&Row<NodeRow>> {
@@ -101,11 +122,10 @@ impl Prices {
                 capacity_type,
             ))
         };
-        let in_zone = if zone.is_empty() {
-            None
-        } else {
-            find(region, zone)
-        };
+        let in_zone = zones
+            .iter()
+            .filter(|zone| !zone.is_empty())
+            .find_map(|zone| find(region, zone));
         in_zone
             .or_else(|| find(region, ""))
             .or_else(|| find(ANY_REGION, ""))

@@ -131,7 +131,12 @@ mod tests {
 
     #[test]
     fn labels_are_read_in_order() {
-        let cases: &[(&[(&str, &str)], &str, CapacityType)] = &[
+        type Case = (
+            &'static [(&'static str, &'static str)],
+            &'static str,
+            CapacityType,
+        );
+        let cases: &[Case] = &[
             (&[], "onprem", Owned),
             (&[], "aws", OnDemand),
             (&[], "", OnDemand),

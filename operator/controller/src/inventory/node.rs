@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use ampacity_api::member_cluster::TopologyLabel;
-use ampacity_catalog::{Catalog, DeviceQuery, Family, Identity, InstanceShape, Prices};
+use ampacity_catalog::{
+    Catalog, DeviceQuery, Family, Identity, InstanceShape, Prices, ProductName, Sharing,
+};
 use ampacity_placement::{Amount, DeviceGroup, Labels, NodePrice, NodeSpec, Taint, TaintEffect};
 
 use super::extended::{Devices, Subject};
@@ -90,10 +92,10 @@ pub fn node_spec(
     };
     let accelerator_type = groups.first().map_or("", |g| g.accelerator_type.as_str());
     let price = |region: &str| {
-        ctx.prices.node_price(
+        ctx.prices.node_price_in(
             ctx.provider,
             region,
-            zone,
+            &[zone, platform::zone_id(&labels)],
             instance_type,
             capacity_type,
             accelerator_type,
@@ -222,6 +224,17 @@ fn note_absent(subject: &Subject<'_>, shown: &BTreeSet<Family>, notes: &mut Note
         let what = match subject.catalog.identify(&query) {
             Identity::Known { accelerator, .. } => accelerator.name.clone(),
             Identity::Unknown { .. } => format!("{} devices of an unknown model", family.vendor()),
+        };
+        let what = match subject
+            .labels
+            .get("nvidia.com/gpu.product")
+            .filter(|_| family == Family::Nvidia)
+            .map(|product| ProductName::parse(product).sharing)
+        {
+            None | Some(Sharing::Whole) => what,
+            Some(Sharing::TimeSliced) => format!("time slices of {what}"),
+            Some(Sharing::Mig(profile)) => format!("MIG {profile} instances of {what}"),
+            Some(Sharing::VirtualGpu) => format!("virtual GPUs on {what}"),
         };
         notes.add(
             NoteReason::LabelsWithoutCapacity,

@@ -40,6 +40,11 @@ pub(super) fn zone(labels: &Labels) -> &str {
     }
 }
 
+/// AWS' id of the zone, which is the same in every account; empty where unknown.
+pub(super) fn zone_id(labels: &Labels) -> &str {
+    first(labels, &["topology.k8s.aws/zone-id"])
+}
+
 /// Region; empty where unknown.
 pub(super) fn region(labels: &Labels) -> &str {
     first(labels, &REGION)

@@ -156,7 +156,12 @@ mod tests {
 
     #[test]
     fn every_provider_has_its_labels() {
-        let cases: &[(&[(&str, &str)], Level, Option<&str>)] = &[
+        type Case = (
+            &'static [(&'static str, &'static str)],
+            Level,
+            Option<&'static str>,
+        );
+        let cases: &[Case] = &[
             (
                 &[
                     ("topology.k8s.aws/network-node-layer-1", "nn-1"),
