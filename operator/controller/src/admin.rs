@@ -12,10 +12,17 @@ use crate::operator::OperatorError;
 
 /// Serves `/healthz`, `/readyz` and `/metrics` until the returned set is dropped. A standby is ready: it is there to
 /// take over.
-pub(crate) async fn serve(address: Option<SocketAddr>, metrics: Metrics) -> Result<JoinSet<()>, OperatorError> {
+pub(crate) async fn serve(
+    address: Option<SocketAddr>,
+    metrics: Metrics,
+) -> Result<JoinSet<()>, OperatorError> {
     let mut set = JoinSet::new();
-    let Some(address) = address else { return Ok(set) };
-    let listener = TcpListener::bind(address).await.map_err(|source| OperatorError::Listen { address, source })?;
+    let Some(address) = address else {
+        return Ok(set);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| OperatorError::Listen { address, source })?;
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(|| async { "ok" }))

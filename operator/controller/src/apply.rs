@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::dispatch::{
-    DispatchError, HUB, PLACEMENT_UID, Target, inference_name, inference_objects, service_name, training_name, training_objects,
+    DispatchError, HUB, PLACEMENT_UID, Target, inference_name, inference_objects, service_name,
+    training_name, training_objects,
 };
 use crate::failpoint::failpoint;
 
@@ -39,7 +40,9 @@ pub enum ApplyError {
         message: String,
     },
     /// One of that name is there and is not ours.
-    #[error("cluster {cluster} has a {kind} {name} that does not belong to this placement; delete or rename it")]
+    #[error(
+        "cluster {cluster} has a {kind} {name} that does not belong to this placement; delete or rename it"
+    )]
     Taken {
         /// The cluster.
         cluster: String,
@@ -71,7 +74,12 @@ pub enum Workload {
 ///
 /// # Errors
 /// See [`ApplyError`].
-pub async fn make_objects(member: &Client, workload: &Workload, placement: &Placement, target: &Target) -> Result<(), ApplyError> {
+pub async fn make_objects(
+    member: &Client,
+    workload: &Workload,
+    placement: &Placement,
+    target: &Target,
+) -> Result<(), ApplyError> {
     let maker = Maker { member, placement };
     match workload {
         Workload::Training(job) => {
@@ -105,7 +113,11 @@ struct Maker<'a> {
 impl Maker<'_> {
     async fn create_opt<K>(&self, object: Option<K>) -> Result<(), ApplyError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         match object {
             Some(object) => self.create(object).await,
@@ -116,12 +128,18 @@ impl Maker<'_> {
     /// Creates an object of this placement alone; one that is there must be the same.
     async fn create<K>(&self, object: K) -> Result<(), ApplyError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         let wanted = object.annotations().get(PLACEMENT_UID).cloned();
         match self.post(&object).await? {
             Posted::Made => Ok(()),
-            Posted::Exists(there) if there.annotations().get(PLACEMENT_UID) == wanted.as_ref() => Ok(()),
+            Posted::Exists(there) if there.annotations().get(PLACEMENT_UID) == wanted.as_ref() => {
+                Ok(())
+            }
             Posted::Exists(_) => Err(self.taken(&object)),
         }
     }
@@ -129,18 +147,30 @@ impl Maker<'_> {
     /// Creates an object that all placements of the job in this cluster share.
     async fn create_shared<K>(&self, object: K) -> Result<(), ApplyError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         match self.post(&object).await? {
             Posted::Made => Ok(()),
-            Posted::Exists(there) if there.labels().get(labels::JOB_UID) == object.labels().get(labels::JOB_UID) => Ok(()),
+            Posted::Exists(there)
+                if there.labels().get(labels::JOB_UID) == object.labels().get(labels::JOB_UID) =>
+            {
+                Ok(())
+            }
             Posted::Exists(_) => Err(self.taken(&object)),
         }
     }
 
     async fn post<K>(&self, object: &K) -> Result<Posted<K>, ApplyError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         let namespace = object.namespace().unwrap_or_default();
         let api: Api<K> = Api::namespaced(self.member.clone(), &namespace);
@@ -153,13 +183,15 @@ impl Maker<'_> {
                     self.make_namespace(&namespace).await?;
                     made_namespace = true;
                 }
-                Err(kube::Error::Api(status)) if status.code == 409 => match api.get_opt(&object.name_any()).await {
-                    Ok(Some(there)) => return Ok(Posted::Exists(Box::new(there))),
-                    Ok(None) => {
-                        return Err(self.transient(kube::Error::Api(status)));
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    match api.get_opt(&object.name_any()).await {
+                        Ok(Some(there)) => return Ok(Posted::Exists(Box::new(there))),
+                        Ok(None) => {
+                            return Err(self.transient(kube::Error::Api(status)));
+                        }
+                        Err(error) => return Err(self.transient(error)),
                     }
-                    Err(error) => return Err(self.transient(error)),
-                },
+                }
                 Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
                     return Err(ApplyError::Refused {
                         cluster: self.placement.spec.cluster.clone(),
@@ -176,18 +208,33 @@ impl Maker<'_> {
     async fn make_namespace(&self, name: &str) -> Result<(), ApplyError> {
         let metadata = ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some([(labels::MANAGED_BY.to_owned(), labels::MANAGED_BY_VALUE.to_owned())].into()),
+            labels: Some(
+                [(
+                    labels::MANAGED_BY.to_owned(),
+                    labels::MANAGED_BY_VALUE.to_owned(),
+                )]
+                .into(),
+            ),
             ..ObjectMeta::default()
         };
-        let namespace = Namespace { metadata, ..Namespace::default() };
-        match Api::<Namespace>::all(self.member.clone()).create(&PostParams::default(), &namespace).await {
+        let namespace = Namespace {
+            metadata,
+            ..Namespace::default()
+        };
+        match Api::<Namespace>::all(self.member.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+        {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 403 => Err(ApplyError::Refused {
                 cluster: self.placement.spec.cluster.clone(),
                 kind: "Namespace".to_owned(),
                 name: name.to_owned(),
-                message: format!("{}; create the namespace there or allow the operator to", status.message),
+                message: format!(
+                    "{}; create the namespace there or allow the operator to",
+                    status.message
+                ),
             }),
             Err(error) => Err(self.transient(error)),
         }
@@ -202,7 +249,10 @@ impl Maker<'_> {
     }
 
     fn transient(&self, source: kube::Error) -> ApplyError {
-        ApplyError::Transient { cluster: self.placement.spec.cluster.clone(), source: Box::new(source) }
+        ApplyError::Transient {
+            cluster: self.placement.spec.cluster.clone(),
+            source: Box::new(source),
+        }
     }
 }
 
@@ -215,12 +265,19 @@ enum Posted<K> {
 ///
 /// # Errors
 /// The member's; that an object is gone already is none.
-pub async fn remove_objects(member: &Client, hub_name: &str, placement: &Placement, last: bool) -> Result<(), kube::Error> {
+pub async fn remove_objects(
+    member: &Client,
+    hub_name: &str,
+    placement: &Placement,
+    last: bool,
+) -> Result<(), kube::Error> {
     use ampacity_api::JobKind;
     let namespace = placement.namespace().unwrap_or_default();
     let spec = &placement.spec;
     let uid = placement.uid().unwrap_or_default();
-    let ours = |meta: &ObjectMeta| meta.annotations.as_ref().and_then(|a| a.get(PLACEMENT_UID)) == Some(&uid);
+    let ours = |meta: &ObjectMeta| {
+        meta.annotations.as_ref().and_then(|a| a.get(PLACEMENT_UID)) == Some(&uid)
+    };
     failpoint("release.before-remove");
     match spec.job_ref.kind {
         JobKind::TrainingJob => {
@@ -243,27 +300,54 @@ pub async fn remove_objects(member: &Client, hub_name: &str, placement: &Placeme
             }
             if last {
                 let of_job = |meta: &ObjectMeta| {
-                    let has = |key: &str, value: &str| meta.labels.as_ref().and_then(|l| l.get(key)).is_some_and(|v| v == value);
+                    let has = |key: &str, value: &str| {
+                        meta.labels
+                            .as_ref()
+                            .and_then(|l| l.get(key))
+                            .is_some_and(|v| v == value)
+                    };
                     has(labels::JOB_UID, &spec.job_ref.uid) && has(HUB, hub_name)
                 };
-                remove::<Service>(member, &namespace, &service_name(&spec.job_ref.name), &of_job).await?;
+                remove::<Service>(
+                    member,
+                    &namespace,
+                    &service_name(&spec.job_ref.name),
+                    &of_job,
+                )
+                .await?;
             }
         }
     }
     Ok(())
 }
 
-async fn remove<K>(member: &Client, namespace: &str, name: &str, ours: &impl Fn(&ObjectMeta) -> bool) -> Result<(), kube::Error>
+async fn remove<K>(
+    member: &Client,
+    namespace: &str,
+    name: &str,
+    ours: &impl Fn(&ObjectMeta) -> bool,
+) -> Result<(), kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(member.clone(), namespace);
-    let Some(there) = api.get_metadata_opt(name).await? else { return Ok(()) };
+    let Some(there) = api.get_metadata_opt(name).await? else {
+        return Ok(());
+    };
     if !ours(&there.metadata) || there.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
-    let preconditions = kube::api::Preconditions { uid: there.metadata.uid, resource_version: None };
-    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    let preconditions = kube::api::Preconditions {
+        uid: there.metadata.uid,
+        resource_version: None,
+    };
+    let params = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::background()
+    };
     match api.delete(name, &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -275,10 +359,18 @@ where
 ///
 /// # Errors
 /// The member's; that the pod is gone or another has its name now is none.
-pub async fn bind_pod(member: &Client, namespace: &str, pod: &str, patch: &Value) -> Result<(), kube::Error> {
+pub async fn bind_pod(
+    member: &Client,
+    namespace: &str,
+    pod: &str,
+    patch: &Value,
+) -> Result<(), kube::Error> {
     let api: Api<Pod> = Api::namespaced(member.clone(), namespace);
     failpoint("bind.before");
-    match api.patch(pod, &PatchParams::default(), &Patch::Strategic(patch)).await {
+    match api
+        .patch(pod, &PatchParams::default(), &Patch::Strategic(patch))
+        .await
+    {
         Ok(_) => {
             failpoint("bind.done");
             Ok(())
@@ -293,9 +385,17 @@ pub async fn bind_pod(member: &Client, namespace: &str, pod: &str, patch: &Value
 /// # Errors
 /// The member's.
 pub async fn scale_deployment(member: &Client, placement: &Placement) -> Result<(), kube::Error> {
-    let api: Api<Deployment> = Api::namespaced(member.clone(), &placement.namespace().unwrap_or_default());
+    let api: Api<Deployment> =
+        Api::namespaced(member.clone(), &placement.namespace().unwrap_or_default());
     let patch = json!({"spec": {"replicas": placement.spec.replicas}});
-    match api.patch(&inference_name(&placement.name_any()), &PatchParams::default(), &Patch::Merge(&patch)).await {
+    match api
+        .patch(
+            &inference_name(&placement.name_any()),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        )
+        .await
+    {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(error),

@@ -28,7 +28,10 @@ pub enum CommitError {
 ///
 /// # Errors
 /// See [`CommitError`].
-pub async fn create_placement(hub: &Client, placement: &Placement) -> Result<Placement, CommitError> {
+pub async fn create_placement(
+    hub: &Client,
+    placement: &Placement,
+) -> Result<Placement, CommitError> {
     let key = ObjectKey::of(placement);
     failpoint("commit.before");
     let api: Api<Placement> = Api::namespaced(hub.clone(), &key.namespace);
@@ -38,7 +41,10 @@ pub async fn create_placement(hub: &Client, placement: &Placement) -> Result<Pla
             Ok(written)
         }
         Err(kube::Error::Api(status)) if status.code == 409 => Err(CommitError::Exists(key)),
-        Err(source) => Err(CommitError::Failed { key, source: Box::new(source) }),
+        Err(source) => Err(CommitError::Failed {
+            key,
+            source: Box::new(source),
+        }),
     }
 }
 
@@ -46,19 +52,31 @@ pub async fn create_placement(hub: &Client, placement: &Placement) -> Result<Pla
 ///
 /// # Errors
 /// The API server's, a conflict among them.
-pub async fn replace_placement(hub: &Client, placement: &Placement) -> Result<Placement, kube::Error> {
-    let api: Api<Placement> = Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
-    api.replace(&placement.name_any(), &PostParams::default(), placement).await
+pub async fn replace_placement(
+    hub: &Client,
+    placement: &Placement,
+) -> Result<Placement, kube::Error> {
+    let api: Api<Placement> =
+        Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
+    api.replace(&placement.name_any(), &PostParams::default(), placement)
+        .await
 }
 
 /// Takes a decision back. The finalizer keeps it until nothing is left in the member.
 ///
 /// # Errors
 /// The API server's; that it is gone already is none.
-pub async fn delete_placement(hub: &Client, placement: &Placement) -> Result<Option<Placement>, kube::Error> {
-    let api: Api<Placement> = Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
+pub async fn delete_placement(
+    hub: &Client,
+    placement: &Placement,
+) -> Result<Option<Placement>, kube::Error> {
+    let api: Api<Placement> =
+        Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
     failpoint("release.before-delete");
-    let params = DeleteParams { preconditions: uid_precondition(placement), ..DeleteParams::default() };
+    let params = DeleteParams {
+        preconditions: uid_precondition(placement),
+        ..DeleteParams::default()
+    };
     match api.delete(&placement.name_any(), &params).await {
         Ok(left_or_done) => Ok(left_or_done.left()),
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(None),
@@ -67,7 +85,10 @@ pub async fn delete_placement(hub: &Client, placement: &Placement) -> Result<Opt
 }
 
 fn uid_precondition(placement: &Placement) -> Option<kube::api::Preconditions> {
-    placement.uid().map(|uid| kube::api::Preconditions { uid: Some(uid), resource_version: None })
+    placement.uid().map(|uid| kube::api::Preconditions {
+        uid: Some(uid),
+        resource_version: None,
+    })
 }
 
 /// Nothing is left in the member: lets the API server remove the Placement.
@@ -75,11 +96,24 @@ fn uid_precondition(placement: &Placement) -> Option<kube::api::Preconditions> {
 /// # Errors
 /// The API server's; that it is gone already is none.
 pub async fn drop_finalizer(hub: &Client, placement: &Placement) -> Result<(), kube::Error> {
-    let api: Api<Placement> = Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
+    let api: Api<Placement> =
+        Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
     failpoint("release.before-finalizer");
-    let left: Vec<&String> = placement.finalizers().iter().filter(|f| *f != labels::PLACEMENT_FINALIZER).collect();
-    let patch = json!({"metadata": {"finalizers": left, "resourceVersion": placement.resource_version()}});
-    match api.patch(&placement.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+    let left: Vec<&String> = placement
+        .finalizers()
+        .iter()
+        .filter(|f| *f != labels::PLACEMENT_FINALIZER)
+        .collect();
+    let patch =
+        json!({"metadata": {"finalizers": left, "resourceVersion": placement.resource_version()}});
+    match api
+        .patch(
+            &placement.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(&patch),
+        )
+        .await
+    {
         Ok(_) => {
             failpoint("release.done");
             Ok(())

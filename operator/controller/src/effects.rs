@@ -19,7 +19,12 @@ pub struct Effects<T> {
 impl<T: Send + 'static> Effects<T> {
     /// At most `concurrency` calls in flight per API server.
     pub fn new(inbox: Sender<T>, concurrency: usize) -> Self {
-        Self { inbox, limits: BTreeMap::new(), concurrency, running: BTreeSet::new() }
+        Self {
+            inbox,
+            limits: BTreeMap::new(),
+            concurrency,
+            running: BTreeSet::new(),
+        }
     }
 
     /// Whether an effect for this key has not reported yet.
@@ -33,11 +38,19 @@ impl<T: Send + 'static> Effects<T> {
     }
 
     /// Starts `work` for `key` against `server`, unless one is running for that key. Its result is sent to the inbox.
-    pub fn start(&mut self, server: &str, key: &str, work: impl Future<Output = T> + Send + 'static) -> bool {
+    pub fn start(
+        &mut self,
+        server: &str,
+        key: &str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> bool {
         if !self.running.insert(key.to_owned()) {
             return false;
         }
-        let limit = self.limits.entry(server.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.concurrency)));
+        let limit = self
+            .limits
+            .entry(server.to_owned())
+            .or_insert_with(|| Arc::new(Semaphore::new(self.concurrency)));
         let (limit, inbox) = (Arc::clone(limit), self.inbox.clone());
         tokio::spawn(async move {
             // The semaphore is never closed; should it be, running without a permit beats losing the effect.

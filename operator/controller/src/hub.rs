@@ -1,7 +1,8 @@
 //! Watches of what the hub wants.
 
 use ampacity_api::{
-    AcceleratorType, InferenceJob, MemberCluster, Placement, PowerBudget, PowerDomain, PriceSheet, TrainingJob,
+    AcceleratorType, InferenceJob, MemberCluster, Placement, PowerBudget, PowerDomain, PriceSheet,
+    TrainingJob,
 };
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::core::DeserializeGuard;
@@ -53,9 +54,18 @@ pub(crate) struct Unreadable {
     pub(crate) error: String,
 }
 
-fn watch_kind<K>(set: &mut JoinSet<()>, hub: &Client, inbox: &Sender<Message>, change: fn(Change<K>) -> HubChange)
-where
-    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+fn watch_kind<K>(
+    set: &mut JoinSet<()>,
+    hub: &Client,
+    inbox: &Sender<Message>,
+    change: fn(Change<K>) -> HubChange,
+) where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + 'static,
 {
     let kind = K::kind(&()).into_owned();
     let failed_kind = kind.clone();
@@ -66,17 +76,30 @@ where
         move |event| {
             let mut unreadable = Vec::new();
             let readable = readable(&kind, event, &mut unreadable);
-            Message::Hub { change: readable.map(change), unreadable }
+            Message::Hub {
+                change: readable.map(change),
+                unreadable,
+            }
         },
         move |error| {
-            let help = if error.contains("404") || error.contains("could not find") { "; is the CRD installed?" } else { "" };
-            Some(Message::HubWatchFailed(format!("watch of {failed_kind}: {error}{help}")))
+            let help = if error.contains("404") || error.contains("could not find") {
+                "; is the CRD installed?"
+            } else {
+                ""
+            };
+            Some(Message::HubWatchFailed(format!(
+                "watch of {failed_kind}: {error}{help}"
+            )))
         },
     ));
 }
 
 /// Sets aside what cannot be read, so that one bad object stops no other.
-fn readable<K: Resource>(kind: &str, change: Change<DeserializeGuard<K>>, aside: &mut Vec<Unreadable>) -> Option<Change<K>> {
+fn readable<K: Resource>(
+    kind: &str,
+    change: Change<DeserializeGuard<K>>,
+    aside: &mut Vec<Unreadable>,
+) -> Option<Change<K>> {
     let mut sound = |guard: DeserializeGuard<K>| {
         let key = ObjectKey::new(
             guard.meta().namespace.as_deref().unwrap_or_default(),
@@ -85,7 +108,11 @@ fn readable<K: Resource>(kind: &str, change: Change<DeserializeGuard<K>>, aside:
         match guard.0 {
             Ok(object) => Some(object),
             Err(invalid) => {
-                aside.push(Unreadable { kind: kind.to_owned(), key, error: invalid.error });
+                aside.push(Unreadable {
+                    kind: kind.to_owned(),
+                    key,
+                    error: invalid.error,
+                });
                 None
             }
         }
@@ -95,7 +122,10 @@ fn readable<K: Resource>(kind: &str, change: Change<DeserializeGuard<K>>, aside:
         Change::Applied(object) => sound(object).map(Change::Applied),
         Change::Deleted(guard) => {
             let meta = guard.meta();
-            let key = ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+            let key = ObjectKey::new(
+                meta.namespace.as_deref().unwrap_or_default(),
+                meta.name.as_deref().unwrap_or_default(),
+            );
             Some(match guard.0 {
                 Ok(object) => Change::Deleted(object),
                 Err(_) => Change::Forgotten(key),

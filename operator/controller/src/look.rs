@@ -5,7 +5,10 @@ use ampacity_api::{InferenceJob, JobKind, Placement, TrainingJob, TrainingJobSta
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::observe::{InferenceFacts, MemberView, PlacementView, TrainingFacts, inference_status, next_training_status, resize};
+use crate::observe::{
+    InferenceFacts, MemberView, PlacementView, TrainingFacts, inference_status,
+    next_training_status, resize,
+};
 use crate::operator::Operator;
 use crate::queue::Why;
 use crate::translate::verdict;
@@ -49,13 +52,21 @@ impl Operator {
     }
 
     /// What a placement's member shows of it.
-    fn view<'a>(&'a self, placement: &'a Placement, dispatched: bool, now: Timestamp) -> PlacementView<'a> {
+    fn view<'a>(
+        &'a self,
+        placement: &'a Placement,
+        dispatched: bool,
+        now: Timestamp,
+    ) -> PlacementView<'a> {
         let cluster = self.world.hub.clusters.named(&placement.spec.cluster);
         let member = self.world.members.get(&placement.spec.cluster);
         let grace = i64::try_from(self.config.node_grace.as_secs()).unwrap_or(i64::MAX);
         let mut view = PlacementView::new(placement, cluster, member, grace, now);
         view.was_dispatched = dispatched;
-        view.refused = self.refused.get(&ObjectKey::of(placement)).map(String::as_str);
+        view.refused = self
+            .refused
+            .get(&ObjectKey::of(placement))
+            .map(String::as_str);
         view
     }
 
@@ -67,8 +78,14 @@ impl Operator {
         let mut live: Option<ObjectKey> = None;
         let mut over = Vec::new();
         for placement in self.world.placements_of(key, None) {
-            let current = !finished && !deleted && placement.spec.job_ref.uid == uid && placement.spec.attempt > status.ended_attempts;
-            let newest = live.as_ref().and_then(|k| self.placement(k)).is_none_or(|p| p.spec.attempt < placement.spec.attempt);
+            let current = !finished
+                && !deleted
+                && placement.spec.job_ref.uid == uid
+                && placement.spec.attempt > status.ended_attempts;
+            let newest = live
+                .as_ref()
+                .and_then(|k| self.placement(k))
+                .is_none_or(|p| p.spec.attempt < placement.spec.attempt);
             if current && newest {
                 over.extend(live.replace(ObjectKey::of(placement)));
             } else {
@@ -86,7 +103,9 @@ impl Operator {
         let mut effective = job.clone();
         if !finished {
             let dispatched = matches!(status.state, Some(TrainingJobState::Running))
-                || live.as_ref().is_some_and(|k| self.dispatched.contains(k) && self.seen_in_member(k));
+                || live
+                    .as_ref()
+                    .is_some_and(|k| self.dispatched.contains(k) && self.seen_in_member(k));
             let placement = live.as_ref().and_then(|k| self.placement(k)).cloned();
             let facts = TrainingFacts {
                 placement: placement.as_ref().map(|p| self.view(p, dispatched, now)),
@@ -96,7 +115,10 @@ impl Operator {
             };
             let next = next_training_status(job, &facts);
             let ended = next.ended_attempts > status.ended_attempts;
-            if ended && let Some(view) = &facts.placement && view.refused.is_some() {
+            if ended
+                && let Some(view) = &facts.placement
+                && view.refused.is_some()
+            {
                 let cluster = view.placement.spec.cluster.clone();
                 self.avoid(key, &cluster, now);
             }
@@ -111,11 +133,18 @@ impl Operator {
             }
         }
         self.schedule_checks(key, job, live.as_ref(), now);
-        let wants_place = !finished && !job.spec.suspend && live.is_none() && !self.world.attempts.is_committing(key);
+        let wants_place = !finished
+            && !job.spec.suspend
+            && live.is_none()
+            && !self.world.attempts.is_committing(key);
         // A gang must not run twice: its last attempt has to be gone before the next, unless nobody can reach it.
-        let room = over.iter().all(|k| self.placement(k).is_none_or(|p| self.is_given_up(p, now)));
+        let room = over
+            .iter()
+            .all(|k| self.placement(k).is_none_or(|p| self.is_given_up(p, now)));
         let settled = !self.effects.is_running(&status_effect(key));
-        self.world.attempts.set_eligible(key, wants_place && room && settled);
+        self.world
+            .attempts
+            .set_eligible(key, wants_place && room && settled);
     }
 
     /// Whether the Job of a placement has been seen in its member by this process.
@@ -124,11 +153,20 @@ impl Operator {
     }
 
     fn is_given_up(&self, placement: &Placement, now: Timestamp) -> bool {
-        matches!(self.view(placement, false, now).member, MemberView::GivenUp | MemberView::Removed)
+        matches!(
+            self.view(placement, false, now).member,
+            MemberView::GivenUp | MemberView::Removed
+        )
     }
 
     /// What only passes by on the way to the next state is not worth a write yet.
-    fn may_wait(&self, job: &TrainingJob, next: &ampacity_api::TrainingJobStatus, live: Option<&ObjectKey>, now: Timestamp) -> bool {
+    fn may_wait(
+        &self,
+        job: &TrainingJob,
+        next: &ampacity_api::TrainingJobStatus,
+        live: Option<&ObjectKey>,
+        now: Timestamp,
+    ) -> bool {
         let age = |at: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
             at.map_or(i64::MAX, |t| now.as_second() - t.0.as_second())
         };
@@ -137,12 +175,20 @@ impl Operator {
             Some(TrainingJobState::Starting) if old.state != Some(TrainingJobState::Running) => {
                 let placement = live.and_then(|k| self.placement(k));
                 next.ended_attempts == old.ended_attempts
-                    && age(placement.and_then(|p| p.metadata.creation_timestamp.as_ref())) < QUIET_START_SECONDS
+                    && age(placement.and_then(|p| p.metadata.creation_timestamp.as_ref()))
+                        < QUIET_START_SECONDS
             }
-            Some(TrainingJobState::Pending) if next.ended_attempts == old.ended_attempts && !job.spec.suspend => {
-                let fresh = age(job.metadata.creation_timestamp.as_ref()) < QUIET_START_SECONDS && old.state.is_none();
-                let only_numbers = old.state == next.state && old.verdict.is_some() && next.verdict.is_some();
-                let spoken = ampacity_api::conditions::find_condition(&old.conditions, ampacity_api::ConditionType::Placed);
+            Some(TrainingJobState::Pending)
+                if next.ended_attempts == old.ended_attempts && !job.spec.suspend =>
+            {
+                let fresh = age(job.metadata.creation_timestamp.as_ref()) < QUIET_START_SECONDS
+                    && old.state.is_none();
+                let only_numbers =
+                    old.state == next.state && old.verdict.is_some() && next.verdict.is_some();
+                let spoken = ampacity_api::conditions::find_condition(
+                    &old.conditions,
+                    ampacity_api::ConditionType::Placed,
+                );
                 fresh || (only_numbers && spoken.is_some() && self.verdict_is_fresh(job, now))
             }
             _ => false,
@@ -150,14 +196,27 @@ impl Operator {
     }
 
     fn verdict_is_fresh(&self, job: &TrainingJob, now: Timestamp) -> bool {
-        let key = JobKey { kind: JobKind::TrainingJob, object: ObjectKey::of(job) };
-        self.verdict_written.get(&key).is_some_and(|at| now.as_second() - at.as_second() < VERDICT_EVERY_SECONDS)
+        let key = JobKey {
+            kind: JobKind::TrainingJob,
+            object: ObjectKey::of(job),
+        };
+        self.verdict_written
+            .get(&key)
+            .is_some_and(|at| now.as_second() - at.as_second() < VERDICT_EVERY_SECONDS)
     }
 
     /// Time alone may change something: accrual, limits, lifetimes, silence.
-    fn schedule_checks(&mut self, key: &JobKey, job: &TrainingJob, live: Option<&ObjectKey>, now: Timestamp) {
+    fn schedule_checks(
+        &mut self,
+        key: &JobKey,
+        job: &TrainingJob,
+        live: Option<&ObjectKey>,
+        now: Timestamp,
+    ) {
         let status = job.status.clone().unwrap_or_default();
-        if let (Some(ttl), Some(done)) = (job.spec.ttl_seconds_after_finished, &status.completion_time) {
+        if let (Some(ttl), Some(done)) =
+            (job.spec.ttl_seconds_after_finished, &status.completion_time)
+        {
             let left = ttl - (now.as_second() - done.0.as_second());
             if left <= 0 {
                 self.delete_training_job(job);
@@ -167,10 +226,12 @@ impl Operator {
         }
         if live.is_some() {
             // Watches report what happens; the clock is asked now and then for what does not happen.
-            let pause = if status.state == Some(TrainingJobState::Running) { 15 } else { 2 };
-            if !self.later.iter().any(|(_, k)| k == key) {
-                self.look_later(key, now, pause);
-            }
+            let pause = if status.state == Some(TrainingJobState::Running) {
+                15
+            } else {
+                2
+            };
+            self.look_later(key, now, pause);
         }
     }
 
@@ -179,8 +240,11 @@ impl Operator {
         let deleted = job.metadata.deletion_timestamp.is_some();
         let mut live = Vec::new();
         for placement in self.placement_keys(key) {
-            let Some(object) = self.placement(&placement) else { continue };
-            let mine = object.spec.job_ref.uid == uid && object.metadata.deletion_timestamp.is_none();
+            let Some(object) = self.placement(&placement) else {
+                continue;
+            };
+            let mine =
+                object.spec.job_ref.uid == uid && object.metadata.deletion_timestamp.is_none();
             if mine && !deleted && !job.spec.suspend {
                 live.push(placement);
             } else {
@@ -191,15 +255,33 @@ impl Operator {
             self.world.attempts.forget(key);
             return;
         }
-        let placements: Vec<Placement> = live.iter().filter_map(|k| self.placement(k)).cloned().collect();
-        let views: Vec<PlacementView<'_>> = placements.iter().map(|p| self.view(p, false, now)).collect();
-        let wanted = if job.spec.suspend { 0 } else { i64::from(job.spec.replicas) };
+        let placements: Vec<Placement> = live
+            .iter()
+            .filter_map(|k| self.placement(k))
+            .cloned()
+            .collect();
+        let views: Vec<PlacementView<'_>> = placements
+            .iter()
+            .map(|p| self.view(p, false, now))
+            .collect();
+        let wanted = if job.spec.suspend {
+            0
+        } else {
+            i64::from(job.spec.replicas)
+        };
         let placed: i64 = placements.iter().map(|p| i64::from(p.spec.replicas)).sum();
         let changes = resize(&views, placed - wanted);
-        let refused: Vec<String> =
-            views.iter().filter(|v| v.refused.is_some()).map(|v| v.placement.spec.cluster.clone()).collect();
-        let facts =
-            InferenceFacts { placements: views, issue: self.issue(key), waiting: self.waiting(key), now };
+        let refused: Vec<String> = views
+            .iter()
+            .filter(|v| v.refused.is_some())
+            .map(|v| v.placement.spec.cluster.clone())
+            .collect();
+        let facts = InferenceFacts {
+            placements: views,
+            issue: self.issue(key),
+            waiting: self.waiting(key),
+            now,
+        };
         let next = inference_status(job, &facts);
         drop(facts);
         if Some(&next) != job.status.as_ref() {
@@ -225,7 +307,7 @@ impl Operator {
                 self.advance(placement, now);
             }
         }
-        if !live.is_empty() && !self.later.iter().any(|(_, k)| k == key) {
+        if !live.is_empty() {
             self.look_later(key, now, 5);
         }
         let wants_place = placed < wanted && !resized && !self.world.attempts.is_committing(key);
@@ -270,11 +352,19 @@ pub(crate) fn workload(world: &World, placement: &Placement) -> Option<crate::ap
     let same = |uid: Option<String>| uid.as_deref() == Some(&placement.spec.job_ref.uid);
     match key.kind {
         JobKind::TrainingJob => {
-            let job = world.hub.training.get(&key.object).filter(|j| same(j.uid()))?;
+            let job = world
+                .hub
+                .training
+                .get(&key.object)
+                .filter(|j| same(j.uid()))?;
             Some(crate::apply::Workload::Training(Box::new(job.clone())))
         }
         JobKind::InferenceJob => {
-            let job = world.hub.inference.get(&key.object).filter(|j| same(j.uid()))?;
+            let job = world
+                .hub
+                .inference
+                .get(&key.object)
+                .filter(|j| same(j.uid()))?;
             Some(crate::apply::Workload::Inference(Box::new(job.clone())))
         }
     }

@@ -50,16 +50,56 @@ impl Default for Metrics {
         let watts = Gauge::default();
         let usd_micro_per_hour = Gauge::default();
         let mut registry = Registry::with_prefix("ampacity");
-        registry.register("leader_epoch", "Fencing epoch while leading, 0 on standby", epoch.clone());
-        registry.register("jobs_considered", "Jobs handed to the engine", considered.clone());
-        registry.register("placements_decided", "Placements that the engine decided on", placed.clone());
-        registry.register_with_unit("plan", "Time of one planning cycle", Unit::Seconds, plan_seconds.clone());
+        registry.register(
+            "leader_epoch",
+            "Fencing epoch while leading, 0 on standby",
+            epoch.clone(),
+        );
+        registry.register(
+            "jobs_considered",
+            "Jobs handed to the engine",
+            considered.clone(),
+        );
+        registry.register(
+            "placements_decided",
+            "Placements that the engine decided on",
+            placed.clone(),
+        );
+        registry.register_with_unit(
+            "plan",
+            "Time of one planning cycle",
+            Unit::Seconds,
+            plan_seconds.clone(),
+        );
         registry.register("jobs_waiting", "Jobs that want a place", waiting.clone());
-        registry.register("watch_failures", "Failed watches, by member cluster", Family::clone(&watch_failures));
-        registry.register("api_calls", "API writes, by call and outcome", Family::clone(&calls));
+        registry.register(
+            "watch_failures",
+            "Failed watches, by member cluster",
+            Family::clone(&watch_failures),
+        );
+        registry.register(
+            "api_calls",
+            "API writes, by call and outcome",
+            Family::clone(&calls),
+        );
         registry.register("reserved_watts", "Watts of all placements", watts.clone());
-        registry.register("usd_micro_per_hour", "Millionths of a dollar per hour of all placements", usd_micro_per_hour.clone());
-        Self { registry: Arc::new(registry), epoch, considered, placed, plan_seconds, waiting, watch_failures, calls, watts, usd_micro_per_hour }
+        registry.register(
+            "usd_micro_per_hour",
+            "Millionths of a dollar per hour of all placements",
+            usd_micro_per_hour.clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            epoch,
+            considered,
+            placed,
+            plan_seconds,
+            waiting,
+            watch_failures,
+            calls,
+            watts,
+            usd_micro_per_hour,
+        }
     }
 }
 
@@ -85,13 +125,22 @@ impl Metrics {
 
     /// A watch of a cluster failed.
     pub fn watch_failed(&self, cluster: &str) {
-        self.watch_failures.get_or_create(&ClusterLabel { cluster: cluster.to_owned() }).inc();
+        self.watch_failures
+            .get_or_create(&ClusterLabel {
+                cluster: cluster.to_owned(),
+            })
+            .inc();
     }
 
     /// An API write ended.
     pub fn called(&self, call: &str, ok: bool) {
         let outcome = if ok { "ok" } else { "error" };
-        self.calls.get_or_create(&CallLabel { call: call.to_owned(), outcome: outcome.to_owned() }).inc();
+        self.calls
+            .get_or_create(&CallLabel {
+                call: call.to_owned(),
+                outcome: outcome.to_owned(),
+            })
+            .inc();
     }
 
     /// Everything as text.

@@ -13,17 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ampacity_api::{JobKind, MemberCluster, Placement, labels};
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::config::OperatorConfig;
 use crate::effects::Effects;
 use crate::hub::{HubChange, Unreadable, watch_hub};
+use crate::inventory::{SlimResourceClaim, SlimResourceSlice};
 use crate::leader::{Elector, ElectorError, Timing};
 use crate::member::{LinkEvent, LinkSource, MemberChange, spawn_link};
 use crate::metrics::Metrics;
-use crate::inventory::{SlimResourceClaim, SlimResourceSlice};
 use crate::plan::plan_cycle;
 use crate::pods::PodIndex;
 use crate::stocktake::{FactIssues, refresh_facts, reservation, take_stock};
@@ -59,11 +59,18 @@ pub(crate) type Then = Box<dyn FnOnce(&mut Operator) + Send>;
 /// What arrives in the inbox.
 pub(crate) enum Message {
     /// The hub changed.
-    Hub { change: Option<HubChange>, unreadable: Vec<Unreadable> },
+    Hub {
+        change: Option<HubChange>,
+        unreadable: Vec<Unreadable>,
+    },
     /// A watch of the hub failed; it is tried again.
     HubWatchFailed(String),
     /// A member changed.
-    Member { cluster: String, link: u64, event: LinkEvent },
+    Member {
+        cluster: String,
+        link: u64,
+        event: LinkEvent,
+    },
     /// A call ended.
     Done { key: String, then: Then },
 }
@@ -77,8 +84,9 @@ pub(crate) struct Operator {
     pub(crate) effects: Effects<Message>,
     pub(crate) metrics: Metrics,
     pub(crate) inbox: Sender<Message>,
-    /// Jobs to look at again, and when.
-    pub(crate) later: BTreeSet<(Timestamp, JobKey)>,
+    /// Jobs to look at again, and when: in the order of time, and the soonest time of each job.
+    later: BTreeSet<(Timestamp, JobKey)>,
+    later_of: BTreeMap<JobKey, Timestamp>,
     /// Placements whose objects this process has made.
     pub(crate) dispatched: BTreeSet<ObjectKey>,
     /// Placements whose workload this process has seen in its member.
@@ -109,10 +117,20 @@ pub async fn run(
     let metrics = Metrics::default();
     let server = crate::admin::serve(config.listen, metrics.clone()).await?;
     let timing = Timing::from_lease(config.lease_duration.unwrap_or(Duration::from_secs(15)));
-    let mut elector = Elector::new(hub.clone(), &config.namespace, &config.lease_name, config.identity.clone(), timing);
+    let mut elector = Elector::new(
+        hub.clone(),
+        &config.namespace,
+        &config.lease_name,
+        config.identity.clone(),
+        timing,
+    );
     tokio::pin!(shutdown);
     let elected = async {
-        if config.lease_duration.is_some() { elector.acquire().await } else { elector.seize().await }
+        if config.lease_duration.is_some() {
+            elector.acquire().await
+        } else {
+            elector.seize().await
+        }
     };
     let epoch = tokio::select! {
         epoch = elected => epoch?,
@@ -138,7 +156,13 @@ pub async fn run(
 }
 
 impl Operator {
-    fn new(config: OperatorConfig, hub: Client, epoch: i64, metrics: Metrics, inbox: Sender<Message>) -> Self {
+    fn new(
+        config: OperatorConfig,
+        hub: Client,
+        epoch: i64,
+        metrics: Metrics,
+        inbox: Sender<Message>,
+    ) -> Self {
         Self {
             effects: Effects::new(inbox.clone(), config.concurrency),
             config,
@@ -148,6 +172,7 @@ impl Operator {
             metrics,
             inbox,
             later: BTreeSet::new(),
+            later_of: BTreeMap::new(),
             dispatched: BTreeSet::new(),
             seen: BTreeSet::new(),
             verdict_written: BTreeMap::new(),
@@ -204,7 +229,11 @@ impl Operator {
                 tracing::warn!(%error, "watching the hub failed; trying again");
                 self.metrics.watch_failed("hub");
             }
-            Message::Member { cluster, link, event } => self.take_in_member(&cluster, link, event),
+            Message::Member {
+                cluster,
+                link,
+                event,
+            } => self.take_in_member(&cluster, link, event),
             Message::Done { key, then } => {
                 self.effects.finished(&key);
                 then(self);
@@ -218,16 +247,32 @@ impl Operator {
         match change {
             HubChange::Training(change) => {
                 hub.readable_again(JobKind::TrainingJob, &change);
-                self.world.dirty.jobs.extend(hub.training.apply(change).into_iter().map(job(JobKind::TrainingJob)));
+                self.world.dirty.jobs.extend(
+                    hub.training
+                        .apply(change)
+                        .into_iter()
+                        .map(job(JobKind::TrainingJob)),
+                );
             }
             HubChange::Inference(change) => {
                 hub.readable_again(JobKind::InferenceJob, &change);
-                self.world.dirty.jobs.extend(hub.inference.apply(change).into_iter().map(job(JobKind::InferenceJob)));
+                self.world.dirty.jobs.extend(
+                    hub.inference
+                        .apply(change)
+                        .into_iter()
+                        .map(job(JobKind::InferenceJob)),
+                );
             }
             HubChange::Placement(change) => {
                 let before: Vec<(ObjectKey, JobKey)> = match &change {
-                    Change::All(_) | Change::Forgotten(_) => hub.placements.values().map(|p| (ObjectKey::of(p), World::job_of(p))).collect(),
-                    Change::Applied(p) | Change::Deleted(p) => vec![(ObjectKey::of(p), World::job_of(p))],
+                    Change::All(_) | Change::Forgotten(_) => hub
+                        .placements
+                        .values()
+                        .map(|p| (ObjectKey::of(p), World::job_of(p)))
+                        .collect(),
+                    Change::Applied(p) | Change::Deleted(p) => {
+                        vec![(ObjectKey::of(p), World::job_of(p))]
+                    }
                 };
                 let changed = hub.placements.apply(change);
                 let before: BTreeMap<ObjectKey, JobKey> = before.into_iter().collect();
@@ -237,13 +282,24 @@ impl Operator {
             }
             HubChange::Cluster(change) => {
                 let changed = hub.clusters.apply(change);
-                self.world.dirty.clusters.extend(changed.iter().map(|k| k.name.clone()));
+                self.world
+                    .dirty
+                    .clusters
+                    .extend(changed.iter().map(|k| k.name.clone()));
                 self.report_due.extend(changed.into_iter().map(|k| k.name));
             }
-            HubChange::AcceleratorType(change) => self.world.dirty.facts |= !hub.accelerator_types.apply(change).is_empty(),
-            HubChange::PriceSheet(change) => self.world.dirty.facts |= !hub.price_sheets.apply(change).is_empty(),
-            HubChange::PowerDomain(change) => self.world.dirty.facts |= facts_changed(&mut hub.power_domains, change),
-            HubChange::PowerBudget(change) => self.world.dirty.facts |= facts_changed(&mut hub.power_budgets, change),
+            HubChange::AcceleratorType(change) => {
+                self.world.dirty.facts |= !hub.accelerator_types.apply(change).is_empty()
+            }
+            HubChange::PriceSheet(change) => {
+                self.world.dirty.facts |= !hub.price_sheets.apply(change).is_empty()
+            }
+            HubChange::PowerDomain(change) => {
+                self.world.dirty.facts |= facts_changed(&mut hub.power_domains, change)
+            }
+            HubChange::PowerBudget(change) => {
+                self.world.dirty.facts |= facts_changed(&mut hub.power_budgets, change)
+            }
             HubChange::PriorityClass(change) => {
                 if !hub.priority_classes.apply(change).is_empty() {
                     self.world.capacity_version += 1;
@@ -276,7 +332,14 @@ impl Operator {
 
     fn take_in_member(&mut self, cluster: &str, link: u64, event: LinkEvent) {
         let now = Timestamp::now();
-        let Some(member) = self.world.members.get_mut(cluster).filter(|m| m.link_number == link) else { return };
+        let Some(member) = self
+            .world
+            .members
+            .get_mut(cluster)
+            .filter(|m| m.link_number == link)
+        else {
+            return;
+        };
         match event {
             LinkEvent::Connected { client, version } => {
                 member.client = Some(client);
@@ -300,7 +363,11 @@ impl Operator {
                     Reach::Unreachable { since, .. } => *since,
                     _ => now,
                 };
-                member.reach = Reach::Unreachable { since, reason, message };
+                member.reach = Reach::Unreachable {
+                    since,
+                    reason,
+                    message,
+                };
                 self.member_turned(cluster);
             }
             LinkEvent::WatchFailed(error) => {
@@ -314,12 +381,16 @@ impl Operator {
     }
 
     fn take_in_member_change(&mut self, cluster: &str, change: MemberChange) {
-        let Some(member) = self.world.members.get_mut(cluster) else { return };
+        let Some(member) = self.world.members.get_mut(cluster) else {
+            return;
+        };
         let was_usable = member.is_usable();
         let mut nodes = BTreeSet::new();
         let mut placements = BTreeSet::new();
         match change {
-            MemberChange::Node(change) => nodes.extend(member.nodes.apply(change).into_iter().map(|k| k.name)),
+            MemberChange::Node(change) => {
+                nodes.extend(member.nodes.apply(change).into_iter().map(|k| k.name))
+            }
             MemberChange::Slice(change) => {
                 nodes.extend(nodes_of_slices(member, &change));
                 member.slices.apply(change);
@@ -344,9 +415,20 @@ impl Operator {
             }
         }
         let turned = member.is_usable() != was_usable;
-        self.world.dirty.nodes.extend(nodes.into_iter().map(|node| (cluster.to_owned(), node)));
+        self.world
+            .dirty
+            .nodes
+            .extend(nodes.into_iter().map(|node| (cluster.to_owned(), node)));
         for key in placements {
-            let Some(placement) = self.world.hub.placements.get(&key).filter(|p| p.spec.cluster == cluster) else { continue };
+            let Some(placement) = self
+                .world
+                .hub
+                .placements
+                .get(&key)
+                .filter(|p| p.spec.cluster == cluster)
+            else {
+                continue;
+            };
             self.world.dirty.jobs.insert(World::job_of(placement));
         }
         if turned {
@@ -358,8 +440,14 @@ impl Operator {
     fn member_turned(&mut self, cluster: &str) {
         self.world.dirty.clusters.insert(cluster.to_owned());
         self.report_due.insert(cluster.to_owned());
-        let jobs: Vec<JobKey> =
-            self.world.hub.placements.values().filter(|p| p.spec.cluster == cluster).map(World::job_of).collect();
+        let jobs: Vec<JobKey> = self
+            .world
+            .hub
+            .placements
+            .values()
+            .filter(|p| p.spec.cluster == cluster)
+            .map(World::job_of)
+            .collect();
         self.world.dirty.jobs.extend(jobs);
     }
 
@@ -382,6 +470,7 @@ impl Operator {
                 break;
             }
             if let Some((_, job)) = self.later.pop_first() {
+                self.later_of.remove(&job);
                 self.world.dirty.jobs.insert(job);
             }
         }
@@ -399,11 +488,14 @@ impl Operator {
     /// operator see all of its members before it chooses among them.
     fn members_known(&self) -> bool {
         self.world.hub.clusters.values().all(|cluster| {
-            self.world.members.get(&cluster.name_any()).is_some_and(|m| match m.reach {
-                Reach::Connecting => false,
-                Reach::Connected => m.is_synced(),
-                Reach::Unreachable { .. } => true,
-            })
+            self.world
+                .members
+                .get(&cluster.name_any())
+                .is_some_and(|m| match m.reach {
+                    Reach::Connecting => false,
+                    Reach::Connected => m.is_synced(),
+                    Reach::Unreachable { .. } => true,
+                })
         })
     }
 
@@ -417,7 +509,8 @@ impl Operator {
             return;
         }
         let took = started.elapsed();
-        self.metrics.planned(cycle.considered, cycle.commits.len(), took);
+        self.metrics
+            .planned(cycle.considered, cycle.commits.len(), took);
         if cycle.commits.len() < cycle.considered {
             self.plan_not_before = Instant::now() + took * (RETRY_SHARE - 1);
         }
@@ -431,41 +524,87 @@ impl Operator {
 
     /// One link per member, made anew when its credentials are elsewhere.
     fn keep_links(&mut self) {
-        let wanted: BTreeMap<String, LinkSource> =
-            self.world.hub.clusters.values().map(|c| (c.name_any(), link_source(c))).collect();
-        let gone: Vec<String> = self.world.members.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        let wanted: BTreeMap<String, LinkSource> = self
+            .world
+            .hub
+            .clusters
+            .values()
+            .map(|c| (c.name_any(), link_source(c)))
+            .collect();
+        let gone: Vec<String> = self
+            .world
+            .members
+            .keys()
+            .filter(|name| !wanted.contains_key(*name))
+            .cloned()
+            .collect();
         for name in gone {
             self.world.members.remove(&name);
             self.world.dirty.clusters.insert(name.clone());
             self.member_turned(&name);
         }
         for (name, source) in wanted {
-            let same = self.world.members.get(&name).and_then(|m| m.link.as_ref()).is_some_and(|l| l.source == source);
+            let same = self
+                .world
+                .members
+                .get(&name)
+                .and_then(|m| m.link.as_ref())
+                .is_some_and(|l| l.source == source);
             if same {
                 continue;
             }
             self.links_made += 1;
             let (cluster, number) = (name.clone(), self.links_made);
-            let wrap = move |event| Message::Member { cluster: cluster.clone(), link: number, event };
+            let wrap = move |event| Message::Member {
+                cluster: cluster.clone(),
+                link: number,
+                event,
+            };
             let link = spawn_link(source, self.hub.clone(), self.inbox.clone(), wrap);
             let pods = PodIndex::new(&self.config.hub_name);
-            let member = Member { link: Some(link), link_number: number, pods, ..Member::default() };
+            let member = Member {
+                link: Some(link),
+                link_number: number,
+                pods,
+                ..Member::default()
+            };
             self.world.members.insert(name.clone(), member);
             self.world.dirty.clusters.insert(name);
         }
     }
 
-    /// Looks at a job again after some seconds.
+    /// Looks at a job again after some seconds, or sooner where that was asked for before.
     pub(crate) fn look_later(&mut self, job: &JobKey, now: Timestamp, seconds: i64) {
-        if let Ok(at) = now.checked_add(seconds.clamp(0, 31_536_000).seconds()) {
-            self.later.insert((at, job.clone()));
+        let Ok(at) =
+            Timestamp::from_second(now.as_second().saturating_add(seconds.clamp(0, 31_536_000)))
+        else {
+            return;
+        };
+        match self.later_of.get(job) {
+            Some(known) if *known <= at => return,
+            Some(known) => {
+                self.later.remove(&(*known, job.clone()));
+            }
+            None => {}
         }
+        self.later_of.insert(job.clone(), at);
+        self.later.insert((at, job.clone()));
     }
 
     /// Starts a call; see [`Effects::start`].
-    pub(crate) fn start(&mut self, server: &str, key: String, work: impl Future<Output = Then> + Send + 'static) -> bool {
+    pub(crate) fn start(
+        &mut self,
+        server: &str,
+        key: String,
+        work: impl Future<Output = Then> + Send + 'static,
+    ) -> bool {
         let done = key.clone();
-        self.effects.start(server, &key, async move { Message::Done { key: done, then: work.await } })
+        self.effects.start(server, &key, async move {
+            Message::Done {
+                key: done,
+                then: work.await,
+            }
+        })
     }
 
     /// The placement of this key, while it exists.
@@ -476,9 +615,12 @@ impl Operator {
 
 /// Takes a change in; says whether a spec changed. Our own status writes must not count as new facts.
 fn facts_changed<K: kube::Resource>(cache: &mut Cache<K>, change: Change<K>) -> bool {
-    let generation = |cache: &Cache<K>, key: &ObjectKey| cache.get(key).map(|o| o.meta().generation);
-    let before: BTreeMap<ObjectKey, Option<i64>> =
-        cache.keys().map(|key| (key.clone(), generation(cache, key).flatten())).collect();
+    let generation =
+        |cache: &Cache<K>, key: &ObjectKey| cache.get(key).map(|o| o.meta().generation);
+    let before: BTreeMap<ObjectKey, Option<i64>> = cache
+        .keys()
+        .map(|key| (key.clone(), generation(cache, key).flatten()))
+        .collect();
     cache
         .apply(change)
         .iter()
@@ -490,7 +632,10 @@ fn owners<K: Resource>(change: &Change<K>) -> Vec<ObjectKey> {
     let owner = |object: &K| {
         let meta = object.meta();
         let name = meta.labels.as_ref()?.get(labels::PLACEMENT)?;
-        Some(ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), name))
+        Some(ObjectKey::new(
+            meta.namespace.as_deref().unwrap_or_default(),
+            name,
+        ))
     };
     change.objects().iter().filter_map(owner).collect()
 }
@@ -501,7 +646,9 @@ fn nodes_of_slices(member: &Member, change: &Change<SlimResourceSlice>) -> Vec<S
     let mut nodes: Vec<String> = change.objects().iter().filter_map(node).collect();
     match change {
         Change::All(_) => nodes.extend(member.slices.values().filter_map(node)),
-        Change::Applied(slice) => nodes.extend(member.slices.get(&ObjectKey::of(slice)).and_then(node)),
+        Change::Applied(slice) => {
+            nodes.extend(member.slices.get(&ObjectKey::of(slice)).and_then(node))
+        }
         Change::Deleted(_) | Change::Forgotten(_) => {}
     }
     nodes
@@ -510,12 +657,25 @@ fn nodes_of_slices(member: &Member, change: &Change<SlimResourceSlice>) -> Vec<S
 /// Pools of the devices that changed claims hold or held.
 fn nodes_of_claims(member: &Member, change: &Change<SlimResourceClaim>) -> Vec<String> {
     let pools = |claim: &SlimResourceClaim| -> Vec<String> {
-        claim.status.allocation.devices.results.iter().map(|r| r.pool.clone()).collect()
+        claim
+            .status
+            .allocation
+            .devices
+            .results
+            .iter()
+            .map(|r| r.pool.clone())
+            .collect()
     };
     let mut nodes: Vec<String> = change.objects().iter().flat_map(pools).collect();
     match change {
         Change::All(_) => nodes.extend(member.claims.values().flat_map(pools)),
-        Change::Applied(claim) => nodes.extend(member.claims.get(&ObjectKey::of(claim)).map(pools).unwrap_or_default()),
+        Change::Applied(claim) => nodes.extend(
+            member
+                .claims
+                .get(&ObjectKey::of(claim))
+                .map(pools)
+                .unwrap_or_default(),
+        ),
         Change::Deleted(_) | Change::Forgotten(_) => {}
     }
     nodes

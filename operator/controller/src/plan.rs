@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 
 use ampacity_api::placement::{DeviceResource, JobRef, NodeReplicas};
-use ampacity_api::{CapacityType, Decimal, InferenceJob, JobKind, Placement, PlacementSpec, TrainingJob, labels};
-use ampacity_placement::{Fleet, JobSpec, PlacedReplicas, PlacementDecision, PlanOptions, Reservation, Work};
+use ampacity_api::{
+    CapacityType, Decimal, InferenceJob, JobKind, Placement, PlacementSpec, TrainingJob, labels,
+};
+use ampacity_placement::{
+    Fleet, JobSpec, PlacedReplicas, PlacementDecision, PlanOptions, Reservation, Work,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
 use crate::queue::Why;
-use crate::translate::{ClusterSite, JobContext, JobIssue, inference_spec, priority, training_spec};
+use crate::translate::{
+    ClusterSite, JobContext, JobIssue, inference_spec, priority, training_spec,
+};
 use crate::world::{JobKey, ObjectKey, World};
 
 /// What a cycle decided.
@@ -27,15 +33,25 @@ pub struct Cycle {
 /// Plans every eligible job that was not tried under the present circumstances.
 pub fn plan_cycle(world: &mut World, epoch: i64, now: Timestamp) -> Cycle {
     let version = world.capacity_version;
-    let candidates: Vec<JobKey> =
-        world.attempts.candidates(version, |job| generation(world, job)).cloned().collect();
-    let mut cycle = Cycle { considered: candidates.len(), ..Cycle::default() };
+    let candidates: Vec<JobKey> = world
+        .attempts
+        .candidates(version, |job| generation(world, job))
+        .cloned()
+        .collect();
+    let mut cycle = Cycle {
+        considered: candidates.len(),
+        ..Cycle::default()
+    };
     if candidates.is_empty() {
         return cycle;
     }
     let sites = sites(world);
     let classes = priority_classes(world);
-    let context = JobContext { catalog: &world.catalog, prices: &world.prices, clusters: &sites };
+    let context = JobContext {
+        catalog: &world.catalog,
+        prices: &world.prices,
+        clusters: &sites,
+    };
     let mut specs = Vec::with_capacity(candidates.len());
     let mut keys = BTreeMap::new();
     let mut issues = Vec::new();
@@ -52,7 +68,12 @@ pub fn plan_cycle(world: &mut World, epoch: i64, now: Timestamp) -> Cycle {
     for (job, issue) in issues {
         wait(world, &mut cycle, job, Why::Invalid(issue), now);
     }
-    let plan = world.fleet.plan(&specs, &PlanOptions { now_seconds: now.as_second() });
+    let plan = world.fleet.plan(
+        &specs,
+        &PlanOptions {
+            now_seconds: now.as_second(),
+        },
+    );
     for decision in plan.placements {
         if let Some(job) = keys.get(&decision.job) {
             commit(world, &mut cycle, job, decision, epoch);
@@ -60,7 +81,13 @@ pub fn plan_cycle(world: &mut World, epoch: i64, now: Timestamp) -> Cycle {
     }
     for unplaced in plan.unplaced {
         if let Some(job) = keys.get(&unplaced.job) {
-            wait(world, &mut cycle, job.clone(), Why::DoesNotFit(unplaced), now);
+            wait(
+                world,
+                &mut cycle,
+                job.clone(),
+                Why::DoesNotFit(unplaced),
+                now,
+            );
         }
     }
     cycle
@@ -68,7 +95,10 @@ pub fn plan_cycle(world: &mut World, epoch: i64, now: Timestamp) -> Cycle {
 
 fn wait(world: &mut World, cycle: &mut Cycle, job: JobKey, why: Why, now: Timestamp) {
     let generation = generation(world, &job).unwrap_or_default();
-    if world.attempts.must_wait(&job, why, now, world.capacity_version, generation) {
+    if world
+        .attempts
+        .must_wait(&job, why, now, world.capacity_version, generation)
+    {
         cycle.waiting.push(job);
     }
 }
@@ -90,7 +120,12 @@ fn sites(world: &World) -> Vec<ClusterSite> {
 }
 
 fn priority_classes(world: &World) -> BTreeMap<String, i32> {
-    world.hub.priority_classes.values().map(|class| (class.name_any(), class.value.unwrap_or(0))).collect()
+    world
+        .hub
+        .priority_classes
+        .values()
+        .map(|class| (class.name_any(), class.value.unwrap_or(0)))
+        .collect()
 }
 
 fn job_spec(
@@ -116,16 +151,27 @@ fn job_spec(
         }
     };
     Some(spec.map(|mut spec| {
-        spec.excluded_clusters.extend(world.attempts.avoided_by(job, now).cloned());
+        spec.excluded_clusters
+            .extend(world.attempts.avoided_by(job, now).cloned());
         spec
     }))
 }
 
 /// Only the work after the last checkpoint is left to do.
 fn with_checkpoint(mut spec: JobSpec, job: &TrainingJob) -> JobSpec {
-    let share = job.status.as_ref().and_then(|s| s.checkpointed_share).map_or(0, |s| s.micros());
+    let share = job
+        .status
+        .as_ref()
+        .and_then(|s| s.checkpointed_share)
+        .map_or(0, |s| s.micros());
     if let ampacity_placement::Kind::Training { work, .. } = &mut spec.kind {
-        let left = |all: i64| i64::try_from(i128::from(all) * i128::from(1_000_000 - share.clamp(0, 1_000_000)) / 1_000_000).unwrap_or(all).max(1);
+        let left = |all: i64| {
+            i64::try_from(
+                i128::from(all) * i128::from(1_000_000 - share.clamp(0, 1_000_000)) / 1_000_000,
+            )
+            .unwrap_or(all)
+            .max(1)
+        };
         *work = match *work {
             Work::UnitsMicro(units) => Work::UnitsMicro(left(units)),
             Work::DurationSeconds(seconds) => Work::DurationSeconds(left(seconds)),
@@ -148,19 +194,38 @@ fn placed_replicas(world: &World, key: &JobKey, job: &InferenceJob) -> Vec<Place
         .collect()
 }
 
-fn commit(world: &mut World, cycle: &mut Cycle, job: &JobKey, decision: PlacementDecision, epoch: i64) {
+fn commit(
+    world: &mut World,
+    cycle: &mut Cycle,
+    job: &JobKey,
+    decision: PlacementDecision,
+    epoch: i64,
+) {
     let owner = match job.kind {
-        JobKind::TrainingJob => world.hub.training.get(&job.object).and_then(|j| j.controller_owner_ref(&())),
-        JobKind::InferenceJob => world.hub.inference.get(&job.object).and_then(|j| j.controller_owner_ref(&())),
+        JobKind::TrainingJob => world
+            .hub
+            .training
+            .get(&job.object)
+            .and_then(|j| j.controller_owner_ref(&())),
+        JobKind::InferenceJob => world
+            .hub
+            .inference
+            .get(&job.object)
+            .and_then(|j| j.controller_owner_ref(&())),
     };
     let Some(owner) = owner else {
         world.fleet.release(&decision.reservation.key);
         return;
     };
     let earlier = cycle.commits.iter().filter(|(key, _)| key == job).count();
-    let attempt = next_attempt(world, job).saturating_add(i32::try_from(earlier).unwrap_or(i32::MAX));
+    let attempt =
+        next_attempt(world, job).saturating_add(i32::try_from(earlier).unwrap_or(i32::MAX));
     let placement = placement_object(job, &decision, attempt, epoch, owner);
-    rekey(&mut world.fleet, decision.reservation, &ObjectKey::of(&placement));
+    rekey(
+        &mut world.fleet,
+        decision.reservation,
+        &ObjectKey::of(&placement),
+    );
     world.attempts.commit_started(job);
     cycle.commits.push((job.clone(), placement));
 }
@@ -175,10 +240,19 @@ fn rekey(fleet: &mut Fleet, mut reservation: Reservation, placement: &ObjectKey)
 /// One more than any attempt ever made, as far as the API server knows.
 fn next_attempt(world: &World, job: &JobKey) -> i32 {
     let status = match job.kind {
-        JobKind::TrainingJob => world.hub.training.get(&job.object).and_then(|j| j.status.as_ref()).map_or(0, |s| s.attempts.max(s.ended_attempts)),
+        JobKind::TrainingJob => world
+            .hub
+            .training
+            .get(&job.object)
+            .and_then(|j| j.status.as_ref())
+            .map_or(0, |s| s.attempts.max(s.ended_attempts)),
         JobKind::InferenceJob => 0,
     };
-    world.placements_of(job, None).map(|p| p.spec.attempt).fold(status, i32::max).saturating_add(1)
+    world
+        .placements_of(job, None)
+        .map(|p| p.spec.attempt)
+        .fold(status, i32::max)
+        .saturating_add(1)
 }
 
 /// Name of the Placement of an attempt. Job names have at most 52 characters, so it fits wherever it is used.
@@ -186,11 +260,21 @@ pub fn placement_name(job: &str, attempt: i32) -> String {
     format!("{job}-{attempt}")
 }
 
-fn placement_object(job: &JobKey, decision: &PlacementDecision, attempt: i32, epoch: i64, owner: OwnerReference) -> Placement {
+fn placement_object(
+    job: &JobKey,
+    decision: &PlacementDecision,
+    attempt: i32,
+    epoch: i64,
+    owner: OwnerReference,
+) -> Placement {
     let reservation = &decision.reservation;
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     let spec = PlacementSpec {
-        job_ref: JobRef { kind: job.kind, name: job.object.name.clone(), uid: owner.uid.clone() },
+        job_ref: JobRef {
+            kind: job.kind,
+            name: job.object.name.clone(),
+            uid: owner.uid.clone(),
+        },
         attempt,
         epoch,
         cluster: reservation.cluster.clone(),
@@ -199,7 +283,14 @@ fn placement_object(job: &JobKey, decision: &PlacementDecision, attempt: i32, ep
         capacity_type: capacity_type(decision.capacity_type),
         devices_per_replica: count(reservation.devices_per_replica),
         replicas: count(decision.replicas()),
-        nodes: reservation.nodes.iter().map(|n| NodeReplicas { name: n.name.clone(), replicas: count(n.replicas) }).collect(),
+        nodes: reservation
+            .nodes
+            .iter()
+            .map(|n| NodeReplicas {
+                name: n.name.clone(),
+                replicas: count(n.replicas),
+            })
+            .collect(),
         resource: device_resource(&decision.resource),
         power_cap_watts: None,
         watts: reservation.watts.0,
@@ -217,7 +308,10 @@ fn placement_object(job: &JobKey, decision: &PlacementDecision, attempt: i32, ep
             (labels::ATTEMPT.to_owned(), attempt.to_string()),
         ])),
         finalizers: Some(vec![labels::PLACEMENT_FINALIZER.to_owned()]),
-        owner_references: Some(vec![OwnerReference { block_owner_deletion: Some(false), ..owner }]),
+        owner_references: Some(vec![OwnerReference {
+            block_owner_deletion: Some(false),
+            ..owner
+        }]),
         ..ObjectMeta::default()
     };
     placement
@@ -226,9 +320,15 @@ fn placement_object(job: &JobKey, decision: &PlacementDecision, attempt: i32, ep
 /// Resource names have a `/`, device classes do not.
 fn device_resource(resource: &str) -> DeviceResource {
     if resource.contains('/') {
-        DeviceResource { resource_name: Some(resource.to_owned()), device_class_name: None }
+        DeviceResource {
+            resource_name: Some(resource.to_owned()),
+            device_class_name: None,
+        }
     } else {
-        DeviceResource { resource_name: None, device_class_name: Some(resource.to_owned()) }
+        DeviceResource {
+            resource_name: None,
+            device_class_name: Some(resource.to_owned()),
+        }
     }
 }
 

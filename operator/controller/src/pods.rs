@@ -66,7 +66,10 @@ pub struct PodIndex {
 impl PodIndex {
     /// An empty index that takes pods labelled with this hub's name for ours.
     pub fn new(hub_name: &str) -> Self {
-        Self { hub_name: hub_name.to_owned(), ..Self::default() }
+        Self {
+            hub_name: hub_name.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Whether a full list has been seen.
@@ -76,7 +79,11 @@ impl PodIndex {
 
     /// Pods that hold no reservation of ours, on a node.
     pub fn foreign_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodUsage> {
-        self.by_node.get(node).into_iter().flatten().filter_map(|key| self.foreign.get(key))
+        self.by_node
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.foreign.get(key))
     }
 
     /// Pods of a placement, by name.
@@ -93,7 +100,12 @@ impl PodIndex {
             Change::Forgotten(key) => self.remove(&key, &mut touched),
             Change::All(pods) => {
                 self.synced = true;
-                let mut gone: BTreeSet<ObjectKey> = self.foreign.keys().chain(self.owner.keys()).cloned().collect();
+                let mut gone: BTreeSet<ObjectKey> = self
+                    .foreign
+                    .keys()
+                    .chain(self.owner.keys())
+                    .cloned()
+                    .collect();
                 for pod in pods {
                     gone.remove(&ObjectKey::of(&pod));
                     self.insert(&pod, &mut touched);
@@ -112,18 +124,27 @@ impl PodIndex {
             let seen = our_pod(pod);
             touched.placements.insert(placement.clone());
             self.owner.insert(key.clone(), placement.clone());
-            self.ours.entry(placement).or_default().insert(key.name, seen);
+            self.ours
+                .entry(placement)
+                .or_default()
+                .insert(key.name, seen);
             return;
         }
         // A pod of another hub's placement holds what it holds, like anybody's.
-        let usage = pod_usage(pod).map(|usage| PodUsage { placement: None, ..usage });
+        let usage = pod_usage(pod).map(|usage| PodUsage {
+            placement: None,
+            ..usage
+        });
         if usage.as_ref() == self.foreign.get(&key) {
             return;
         }
         self.remove(&key, touched);
         if let Some(usage) = usage {
             touched.nodes.insert(usage.node.clone());
-            self.by_node.entry(usage.node.clone()).or_default().insert(key.clone());
+            self.by_node
+                .entry(usage.node.clone())
+                .or_default()
+                .insert(key.clone());
             self.foreign.insert(key, usage);
         }
     }
@@ -132,7 +153,8 @@ impl PodIndex {
         let meta = pod.meta();
         let all = meta.labels.as_ref()?;
         let name = all.get(labels::PLACEMENT)?;
-        (all.get(HUB) == Some(&self.hub_name)).then(|| ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), name))
+        (all.get(HUB) == Some(&self.hub_name))
+            .then(|| ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), name))
     }
 
     fn remove(&mut self, key: &ObjectKey, touched: &mut Touched) {
@@ -159,14 +181,24 @@ impl PodIndex {
 
 fn our_pod(pod: &SlimPod) -> OurPod {
     let condition = |type_: &str, status: &str| {
-        pod.status.conditions.iter().find(|c| c.type_ == type_ && c.status == status)
+        pod.status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == type_ && c.status == status)
     };
     let phase = pod.status.phase.as_str();
     OurPod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
-        rank: rank_of(pod.metadata.labels.as_ref(), pod.metadata.annotations.as_ref()),
+        rank: rank_of(
+            pod.metadata.labels.as_ref(),
+            pod.metadata.annotations.as_ref(),
+        ),
         node: pod.spec.node_name.clone().filter(|n| !n.is_empty()),
-        gated: pod.spec.scheduling_gates.iter().any(|g| g.name == labels::SCHEDULING_GATE),
+        gated: pod
+            .spec
+            .scheduling_gates
+            .iter()
+            .any(|g| g.name == labels::SCHEDULING_GATE),
         ready: phase == "Running" && condition("Ready", "True").is_some(),
         succeeded: phase == "Succeeded",
         failed: phase == "Failed",

@@ -43,7 +43,10 @@ pub struct Attempts {
 impl Attempts {
     /// Remembers a placement of a job.
     pub fn add_placement(&mut self, job: &JobKey, placement: &ObjectKey) {
-        self.placements.entry(job.clone()).or_default().insert(placement.clone());
+        self.placements
+            .entry(job.clone())
+            .or_default()
+            .insert(placement.clone());
     }
 
     /// Forgets a placement of a job.
@@ -79,7 +82,8 @@ impl Attempts {
     ) -> impl Iterator<Item = &'a JobKey> {
         self.eligible.iter().filter(move |job| {
             self.waiting.get(job).is_none_or(|w| {
-                w.tried_at != capacity_version || generation_of(job).is_none_or(|g| g != w.generation)
+                w.tried_at != capacity_version
+                    || generation_of(job).is_none_or(|g| g != w.generation)
             })
         })
     }
@@ -95,11 +99,26 @@ impl Attempts {
     }
 
     /// Records that a job was tried and has to wait. Returns whether the reason changed.
-    pub fn must_wait(&mut self, job: &JobKey, why: Why, now: Timestamp, version: u64, generation: i64) -> bool {
+    pub fn must_wait(
+        &mut self,
+        job: &JobKey,
+        why: Why,
+        now: Timestamp,
+        version: u64,
+        generation: i64,
+    ) -> bool {
         let before = self.waiting.get(job);
         let since = before.map_or(now, |w| w.since);
         let changed = before.is_none_or(|w| w.why != why);
-        self.waiting.insert(job.clone(), Waiting { why, since, tried_at: version, generation });
+        self.waiting.insert(
+            job.clone(),
+            Waiting {
+                why,
+                since,
+                tried_at: version,
+                generation,
+            },
+        );
         changed
     }
 
@@ -126,12 +145,20 @@ impl Attempts {
 
     /// Keeps a job out of a cluster until a time: something there did not work.
     pub fn avoid(&mut self, job: &JobKey, cluster: &str, until: Timestamp) {
-        self.avoided.entry(job.clone()).or_default().insert(cluster.to_owned(), until);
+        self.avoided
+            .entry(job.clone())
+            .or_default()
+            .insert(cluster.to_owned(), until);
     }
 
     /// Clusters that a job keeps out of now.
     pub fn avoided_by(&self, job: &JobKey, now: Timestamp) -> impl Iterator<Item = &String> {
-        self.avoided.get(job).into_iter().flatten().filter(move |(_, until)| **until > now).map(|(cluster, _)| cluster)
+        self.avoided
+            .get(job)
+            .into_iter()
+            .flatten()
+            .filter(move |(_, until)| **until > now)
+            .map(|(cluster, _)| cluster)
     }
 
     /// Forgets a job that is gone.
@@ -148,11 +175,20 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> JobKey {
-        JobKey { kind: JobKind::TrainingJob, object: ObjectKey::new("research", name) }
+        JobKey {
+            kind: JobKind::TrainingJob,
+            object: ObjectKey::new("research", name),
+        }
     }
 
     fn unplaced() -> Why {
-        Why::DoesNotFit(Unplaced { job: String::new(), replicas: 1, reasons: Vec::new(), fix: None, earliest_start_seconds: None })
+        Why::DoesNotFit(Unplaced {
+            job: String::new(),
+            replicas: 1,
+            reasons: Vec::new(),
+            fix: None,
+            earliest_start_seconds: None,
+        })
     }
 
     #[test]
@@ -162,9 +198,21 @@ mod tests {
         attempts.set_eligible(&key("a"), true);
         assert_eq!(attempts.candidates(7, generation).count(), 1);
         attempts.must_wait(&key("a"), unplaced(), Timestamp::UNIX_EPOCH, 7, 1);
-        assert_eq!(attempts.candidates(7, generation).count(), 0, "nothing changed");
-        assert_eq!(attempts.candidates(8, generation).count(), 1, "capacity changed");
-        assert_eq!(attempts.candidates(7, |_: &JobKey| Some(2)).count(), 1, "the job changed");
+        assert_eq!(
+            attempts.candidates(7, generation).count(),
+            0,
+            "nothing changed"
+        );
+        assert_eq!(
+            attempts.candidates(8, generation).count(),
+            1,
+            "capacity changed"
+        );
+        assert_eq!(
+            attempts.candidates(7, |_: &JobKey| Some(2)).count(),
+            1,
+            "the job changed"
+        );
         attempts.set_eligible(&key("a"), false);
         assert_eq!(attempts.candidates(8, generation).count(), 0);
     }
@@ -174,7 +222,10 @@ mod tests {
         let mut attempts = Attempts::default();
         let at = |s| Timestamp::from_second(s).unwrap();
         assert!(attempts.must_wait(&key("a"), unplaced(), at(10), 1, 1));
-        assert!(!attempts.must_wait(&key("a"), unplaced(), at(20), 2, 1), "same reasons");
+        assert!(
+            !attempts.must_wait(&key("a"), unplaced(), at(20), 2, 1),
+            "same reasons"
+        );
         assert_eq!(attempts.waiting(&key("a")).unwrap().since, at(10));
     }
 }

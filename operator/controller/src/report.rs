@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use ampacity_api::conditions::{ConditionStatus, NewCondition};
 use ampacity_api::member_cluster::{AcceleratorCount, MAX_ACCELERATORS};
 use ampacity_api::{
-    ConditionReason, ConditionType, MemberCluster, MemberClusterStatus, PowerBudget, PowerBudgetStatus, PowerDomain,
-    PowerDomainStatus, set_condition,
+    ConditionReason, ConditionType, MemberCluster, MemberClusterStatus, PowerBudget,
+    PowerBudgetStatus, PowerDomain, PowerDomainStatus, set_condition,
 };
 use ampacity_placement::{PowerIssue, PowerUsage};
 use jiff::Timestamp;
@@ -30,18 +30,32 @@ const HUB_REPORT: &str = "(hub report)";
 impl Operator {
     /// Writes the statuses that changed.
     pub(crate) fn report(&mut self, now: Timestamp) {
-        let held = self.world.hub.placements.values().filter(|p| p.metadata.deletion_timestamp.is_none());
+        let held = self
+            .world
+            .hub
+            .placements
+            .values()
+            .filter(|p| p.metadata.deletion_timestamp.is_none());
         let (watts, usd) = held.fold((0_i64, 0_i64), |(watts, usd), p| {
-            (watts.saturating_add(p.spec.watts), usd.saturating_add(p.spec.usd_per_hour.micros()))
+            (
+                watts.saturating_add(p.spec.watts),
+                usd.saturating_add(p.spec.usd_per_hour.micros()),
+            )
         });
-        self.metrics.set_held(self.world.attempts.eligible_count(), watts, usd);
+        self.metrics
+            .set_held(self.world.attempts.eligible_count(), watts, usd);
         let clusters: Vec<MemberCluster> = self.world.hub.clusters.values().cloned().collect();
         for cluster in clusters {
             let name = cluster.name_any();
-            let Some(member) = self.world.members.get(&name) else { continue };
+            let Some(member) = self.world.members.get(&name) else {
+                continue;
+            };
             let next = cluster_status(&cluster, member, self.accelerators(&name), now);
             if worth_writing(cluster.status.as_ref(), &next, now) {
-                self.write_report(MemberCluster { status: Some(next), ..cluster });
+                self.write_report(MemberCluster {
+                    status: Some(next),
+                    ..cluster
+                });
             }
         }
         self.report_power(now);
@@ -50,12 +64,17 @@ impl Operator {
     fn accelerators(&self, cluster: &str) -> Vec<AcceleratorCount> {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let devices = self.world.fleet.devices(cluster);
-        let count_of = |(name, devices): (String, ampacity_placement::DeviceCount)| AcceleratorCount {
-            accelerator_type: name,
-            devices: count(devices.total),
-            free: count(devices.free),
-        };
-        devices.into_iter().take(MAX_ACCELERATORS).map(count_of).collect()
+        let count_of =
+            |(name, devices): (String, ampacity_placement::DeviceCount)| AcceleratorCount {
+                accelerator_type: name,
+                devices: count(devices.total),
+                free: count(devices.free),
+            };
+        devices
+            .into_iter()
+            .take(MAX_ACCELERATORS)
+            .map(count_of)
+            .collect()
     }
 
     fn report_power(&mut self, now: Timestamp) {
@@ -65,7 +84,10 @@ impl Operator {
             let usage = usage.iter().find(|u| u.name == domain.name_any());
             let next = domain_status(&domain, usage, &self.fact_issues.power, now);
             if domain.status.as_ref() != Some(&next) {
-                self.write_report(PowerDomain { status: Some(next), ..domain });
+                self.write_report(PowerDomain {
+                    status: Some(next),
+                    ..domain
+                });
             }
         }
         let usage = self.world.fleet.budget_usage();
@@ -74,19 +96,31 @@ impl Operator {
             let usage = usage.iter().find(|u| u.name == budget.name_any());
             let next = budget_status(&budget, usage, &self.fact_issues.power, now);
             if budget.status.as_ref() != Some(&next) {
-                self.write_report(PowerBudget { status: Some(next), ..budget });
+                self.write_report(PowerBudget {
+                    status: Some(next),
+                    ..budget
+                });
             }
         }
     }
 
     fn write_report<K>(&mut self, object: K)
     where
-        K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
     {
         let (hub, name) = (self.hub.clone(), object.name_any());
         let key = format!("report/{}/{name}", K::kind(&()));
         self.start(HUB_REPORT, key, async move {
-            let written = Api::<K>::all(hub).replace_status(&name, &PostParams::default(), &object).await;
+            let written = Api::<K>::all(hub)
+                .replace_status(&name, &PostParams::default(), &object)
+                .await;
             Box::new(move |operator: &mut Operator| {
                 operator.metrics.called("write report", written.is_ok());
                 if let Err(error) = written {
@@ -97,11 +131,20 @@ impl Operator {
     }
 }
 
-fn worth_writing(old: Option<&MemberClusterStatus>, next: &MemberClusterStatus, now: Timestamp) -> bool {
+fn worth_writing(
+    old: Option<&MemberClusterStatus>,
+    next: &MemberClusterStatus,
+    now: Timestamp,
+) -> bool {
     let Some(old) = old else { return true };
     let seen = old.last_seen_time.as_ref().map(|t| t.0.as_second());
-    let stale = seen.is_none_or(|t| now.as_second() - t >= SEEN_EVERY_SECONDS) && next.last_seen_time != old.last_seen_time;
-    stale || MemberClusterStatus { last_seen_time: old.last_seen_time.clone(), ..next.clone() } != *old
+    let stale = seen.is_none_or(|t| now.as_second() - t >= SEEN_EVERY_SECONDS)
+        && next.last_seen_time != old.last_seen_time;
+    stale
+        || MemberClusterStatus {
+            last_seen_time: old.last_seen_time.clone(),
+            ..next.clone()
+        } != *old
 }
 
 fn cluster_status(
@@ -118,21 +161,41 @@ fn cluster_status(
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         status.nodes = count(member.nodes.values().count());
         let ready = |n: &&crate::inventory::SlimNode| {
-            !n.spec.unschedulable && n.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+            !n.spec.unschedulable
+                && n.status
+                    .conditions
+                    .iter()
+                    .any(|c| c.type_ == "Ready" && c.status == "True")
         };
         status.nodes_ready = count(member.nodes.values().filter(ready).count());
-        let parts: Vec<String> =
-            accelerators.iter().map(|a| format!("{} {}/{}", a.accelerator_type, a.free, a.devices)).collect();
+        let parts: Vec<String> = accelerators
+            .iter()
+            .map(|a| format!("{} {}/{}", a.accelerator_type, a.free, a.devices))
+            .collect();
         status.summary = Some(shorten(&parts.join(", "), 1024));
         status.accelerators = accelerators;
     }
     let (answer, reason, message) = match &member.reach {
-        Reach::Connecting => (ConditionStatus::Unknown, ConditionReason::Connecting, String::new()),
+        Reach::Connecting => (
+            ConditionStatus::Unknown,
+            ConditionReason::Connecting,
+            String::new(),
+        ),
         Reach::Connected => match &member.watch_error {
-            Some(error) if !member.is_synced() => (ConditionStatus::False, ConditionReason::Forbidden, error.clone()),
-            _ => (ConditionStatus::True, ConditionReason::Connected, String::new()),
+            Some(error) if !member.is_synced() => (
+                ConditionStatus::False,
+                ConditionReason::Forbidden,
+                error.clone(),
+            ),
+            _ => (
+                ConditionStatus::True,
+                ConditionReason::Connected,
+                String::new(),
+            ),
         },
-        Reach::Unreachable { reason, message, .. } => {
+        Reach::Unreachable {
+            reason, message, ..
+        } => {
             let reason = match *reason {
                 "SecretMissing" | "SecretForbidden" => ConditionReason::SecretMissing,
                 "KubeconfigInvalid" => ConditionReason::KubeconfigInvalid,
@@ -157,7 +220,12 @@ fn cluster_status(
 
 /// The first few notes, and how many more there are.
 fn notes_text(notes: &[&String]) -> String {
-    let mut text = notes.iter().take(MAX_NOTES).map(|n| n.as_str()).collect::<Vec<_>>().join("; ");
+    let mut text = notes
+        .iter()
+        .take(MAX_NOTES)
+        .map(|n| n.as_str())
+        .collect::<Vec<_>>()
+        .join("; ");
     if notes.len() > MAX_NOTES {
         text.push_str(&format!("; and {} more", notes.len() - MAX_NOTES));
     }
@@ -171,7 +239,12 @@ fn shorten(text: &str, most: usize) -> String {
     }
 }
 
-fn domain_status(domain: &PowerDomain, usage: Option<&PowerUsage>, issues: &[PowerIssue], now: Timestamp) -> PowerDomainStatus {
+fn domain_status(
+    domain: &PowerDomain,
+    usage: Option<&PowerUsage>,
+    issues: &[PowerIssue],
+    now: Timestamp,
+) -> PowerDomainStatus {
     let name = domain.name_any();
     let mut status = domain.status.clone().unwrap_or_default();
     status.observed_generation = domain.metadata.generation;
@@ -179,31 +252,55 @@ fn domain_status(domain: &PowerDomain, usage: Option<&PowerUsage>, issues: &[Pow
     status.reserved_watts = usage.map(|u| u.reserved_watts.0);
     status.headroom_watts = usage.map(|u| u.headroom_watts().0);
     let issue = issues.iter().find_map(|issue| match issue {
-        PowerIssue::UnknownParent { domain, .. } if *domain == name => Some((ConditionReason::UnknownParent, issue)),
-        PowerIssue::Cycle { domain, .. } if *domain == name => Some((ConditionReason::Cycle, issue)),
+        PowerIssue::UnknownParent { domain, .. } if *domain == name => {
+            Some((ConditionReason::UnknownParent, issue))
+        }
+        PowerIssue::Cycle { domain, .. } if *domain == name => {
+            Some((ConditionReason::Cycle, issue))
+        }
         _ => None,
     });
     let ready = match issue {
         None => NewCondition::new(ConditionType::Ready, true, ConditionReason::InForce),
-        Some((reason, issue)) => NewCondition::new(ConditionType::Ready, false, reason).message(issue.to_string()),
+        Some((reason, issue)) => {
+            NewCondition::new(ConditionType::Ready, false, reason).message(issue.to_string())
+        }
     };
-    set_condition(&mut status.conditions, ready.observed_generation(domain.metadata.generation), &Time(now));
+    set_condition(
+        &mut status.conditions,
+        ready.observed_generation(domain.metadata.generation),
+        &Time(now),
+    );
     status
 }
 
-fn budget_status(budget: &PowerBudget, usage: Option<&PowerUsage>, issues: &[PowerIssue], now: Timestamp) -> PowerBudgetStatus {
+fn budget_status(
+    budget: &PowerBudget,
+    usage: Option<&PowerUsage>,
+    issues: &[PowerIssue],
+    now: Timestamp,
+) -> PowerBudgetStatus {
     let name = budget.name_any();
     let mut status = budget.status.clone().unwrap_or_default();
     status.observed_generation = budget.metadata.generation;
     status.reserved_watts = usage.map(|u| u.reserved_watts.0);
     status.headroom_watts = usage.map(|u| u.headroom_watts().0);
-    let issue = issues.iter().find(|issue| matches!(issue, PowerIssue::UnknownDomain { budget, .. } if *budget == name));
+    let issue = issues
+        .iter()
+        .find(|issue| matches!(issue, PowerIssue::UnknownDomain { budget, .. } if *budget == name));
     let ready = match issue {
         None => NewCondition::new(ConditionType::Ready, true, ConditionReason::InForce),
-        Some(issue) => {
-            NewCondition::new(ConditionType::Ready, false, ConditionReason::UnknownPowerDomain).message(issue.to_string())
-        }
+        Some(issue) => NewCondition::new(
+            ConditionType::Ready,
+            false,
+            ConditionReason::UnknownPowerDomain,
+        )
+        .message(issue.to_string()),
     };
-    set_condition(&mut status.conditions, ready.observed_generation(budget.metadata.generation), &Time(now));
+    set_condition(
+        &mut status.conditions,
+        ready.observed_generation(budget.metadata.generation),
+        &Time(now),
+    );
     status
 }

@@ -26,16 +26,26 @@ pub struct FactIssues {
 pub fn refresh_facts(world: &mut World, now: Timestamp) -> FactIssues {
     let mut issues = FactIssues::default();
     let (catalog, catalog_issues) = Catalog::with_overrides(world.hub.accelerator_types.values());
-    issues.notes.extend(catalog_issues.iter().map(ToString::to_string));
+    issues
+        .notes
+        .extend(catalog_issues.iter().map(ToString::to_string));
     let (prices, price_issues) = Prices::from_sheets(world.hub.price_sheets.values(), now);
-    issues.notes.extend(price_issues.iter().map(ToString::to_string));
+    issues
+        .notes
+        .extend(price_issues.iter().map(ToString::to_string));
     for accelerator in catalog.iter() {
         world.fleet.set_accelerator(accelerator.facts());
     }
     world.catalog = catalog;
     world.prices = prices;
-    issues.power = world.fleet.set_power(power_spec(world.hub.power_domains.values(), world.hub.power_budgets.values()));
-    world.dirty.clusters.extend(world.hub.clusters.values().map(ResourceExt::name_any));
+    issues.power = world.fleet.set_power(power_spec(
+        world.hub.power_domains.values(),
+        world.hub.power_budgets.values(),
+    ));
+    world
+        .dirty
+        .clusters
+        .extend(world.hub.clusters.values().map(ResourceExt::name_any));
     world.capacity_version += 1;
     issues
 }
@@ -55,7 +65,12 @@ pub fn take_stock(world: &mut World, now: Timestamp) -> BTreeSet<String> {
         world.fleet.set_cluster(cluster_spec(cluster, reachable));
         world.capacity_version += 1;
         if let Some(member) = world.members.get(name) {
-            nodes.extend(member.nodes.keys().map(|key| (name.clone(), key.name.clone())));
+            nodes.extend(
+                member
+                    .nodes
+                    .keys()
+                    .map(|key| (name.clone(), key.name.clone())),
+            );
         }
     }
     if nodes.is_empty() {
@@ -65,7 +80,12 @@ pub fn take_stock(world: &mut World, now: Timestamp) -> BTreeSet<String> {
         .hub
         .clusters
         .values()
-        .map(|c| (c.name_any(), FeedRules::for_cluster(c, world.hub.power_domains.values())))
+        .map(|c| {
+            (
+                c.name_any(),
+                FeedRules::for_cluster(c, world.hub.power_domains.values()),
+            )
+        })
         .collect();
     let ours = nodes_with_ours(world, &nodes);
     let slices = slices_by_node(world, &nodes);
@@ -73,21 +93,38 @@ pub fn take_stock(world: &mut World, now: Timestamp) -> BTreeSet<String> {
         let (cluster, node) = (&key.0, &key.1);
         if let Some(feeds) = feeds.get(cluster) {
             let slices = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
-            read_node(world, feeds, cluster, node, slices, ours.contains(&key), now);
+            read_node(
+                world,
+                feeds,
+                cluster,
+                node,
+                slices,
+                ours.contains(&key),
+                now,
+            );
         }
         changed.insert(key.0);
     }
-    world.capacity_version += 1;
     changed
 }
 
 /// Keys of the ResourceSlices of the nodes that are to be read, found in one pass.
-fn slices_by_node(world: &World, nodes: &BTreeSet<(String, String)>) -> BTreeMap<(String, String), Vec<ObjectKey>> {
+fn slices_by_node(
+    world: &World,
+    nodes: &BTreeSet<(String, String)>,
+) -> BTreeMap<(String, String), Vec<ObjectKey>> {
     let clusters: BTreeSet<&String> = nodes.iter().map(|(cluster, _)| cluster).collect();
     let mut found: BTreeMap<(String, String), Vec<ObjectKey>> = BTreeMap::new();
     for cluster in clusters {
-        for slice in world.members.get(cluster).into_iter().flat_map(|m| m.slices.values()) {
-            let Some(node) = &slice.spec.node_name else { continue };
+        for slice in world
+            .members
+            .get(cluster)
+            .into_iter()
+            .flat_map(|m| m.slices.values())
+        {
+            let Some(node) = &slice.spec.node_name else {
+                continue;
+            };
             let key = (cluster.clone(), node.clone());
             if nodes.contains(&key) {
                 found.entry(key).or_default().push(ObjectKey::of(slice));
@@ -109,9 +146,15 @@ fn cluster_spec(cluster: &MemberCluster, reachable: bool) -> ClusterSpec {
 }
 
 /// Nodes among `nodes` that a placement of ours names.
-fn nodes_with_ours(world: &World, nodes: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
+fn nodes_with_ours(
+    world: &World,
+    nodes: &BTreeSet<(String, String)>,
+) -> BTreeSet<(String, String)> {
     let named = world.hub.placements.values().flat_map(|p| {
-        p.spec.nodes.iter().map(|n| (p.spec.cluster.clone(), n.name.clone()))
+        p.spec
+            .nodes
+            .iter()
+            .map(|n| (p.spec.cluster.clone(), n.name.clone()))
     });
     named.filter(|key| nodes.contains(key)).collect()
 }
@@ -125,10 +168,15 @@ fn read_node(
     has_ours: bool,
     now: Timestamp,
 ) {
-    let Some(spec) = world.hub.clusters.named(cluster).map(|c| c.spec.clone()) else { return };
-    let Some(member) = world.members.get_mut(cluster) else { return };
+    let Some(spec) = world.hub.clusters.named(cluster).map(|c| c.spec.clone()) else {
+        return;
+    };
+    let Some(member) = world.members.get_mut(cluster) else {
+        return;
+    };
     let Some(object) = member.nodes.get(&ObjectKey::new("", node)) else {
         world.fleet.remove_node(cluster, node);
+        member.specs.remove(node);
         member.notes.remove(node);
         if member.nodes.is_synced() && has_ours {
             member.faulty_since.entry(node.to_owned()).or_insert(now);
@@ -146,12 +194,21 @@ fn read_node(
         catalog: &world.catalog,
         prices: &world.prices,
     };
-    let slices: Vec<_> = slices.iter().filter_map(|key| member.slices.get(key)).collect();
+    let slices: Vec<_> = slices
+        .iter()
+        .filter_map(|key| member.slices.get(key))
+        .collect();
     let mut held = HeldOnNode::of_pods(member.pods.foreign_on(node));
     if !slices.is_empty() {
         let pools: BTreeSet<&str> = slices.iter().map(|s| s.spec.pool.name.as_str()).collect();
         let here = member.claims.values().filter(|claim| {
-            claim.status.allocation.devices.results.iter().any(|r| pools.contains(r.pool.as_str()))
+            claim
+                .status
+                .allocation
+                .devices
+                .results
+                .iter()
+                .any(|r| pools.contains(r.pool.as_str()))
         });
         held.add_claims(here);
     }
@@ -160,7 +217,11 @@ fn read_node(
     // Cordoning stops new work only; a node that is down or broken loses what runs on it.
     let down = matches!(
         inventory.spec.fault,
-        Some(ampacity_placement::NodeFault::NotReady | ampacity_placement::NodeFault::Unhealthy(_) | ampacity_placement::NodeFault::Terminating)
+        Some(
+            ampacity_placement::NodeFault::NotReady
+                | ampacity_placement::NodeFault::Unhealthy(_)
+                | ampacity_placement::NodeFault::Terminating
+        )
     );
     if down && has_ours {
         member.faulty_since.entry(node.to_owned()).or_insert(now);
@@ -174,10 +235,16 @@ fn read_node(
     }
     for group in &inventory.spec.devices {
         if member.taint_keys.get(&group.resource) != Some(&group.taint_keys) {
-            member.taint_keys.insert(group.resource.clone(), group.taint_keys.clone());
+            member
+                .taint_keys
+                .insert(group.resource.clone(), group.taint_keys.clone());
         }
     }
-    world.fleet.set_node(inventory.spec);
+    if member.specs.get(node) != Some(&inventory.spec) {
+        member.specs.insert(node.to_owned(), inventory.spec.clone());
+        world.fleet.set_node(inventory.spec);
+        world.capacity_version += 1;
+    }
 }
 
 /// What a placement holds, for the ledger. Where pods of an inference job were bound by the member's scheduler, they
@@ -186,7 +253,14 @@ pub fn reservation(world: &World, placement: &Placement) -> Reservation {
     let spec = &placement.spec;
     let job = World::job_of(placement);
     let (cpu_milli, memory_mib) = replica_shape(world, &job, &spec.alternative);
-    let planned = spec.nodes.iter().map(|n| NodeShare { name: n.name.clone(), replicas: n.replicas.unsigned_abs() }).collect();
+    let planned = spec
+        .nodes
+        .iter()
+        .map(|n| NodeShare {
+            name: n.name.clone(),
+            replicas: n.replicas.unsigned_abs(),
+        })
+        .collect();
     let nodes = match spec.job_ref.kind {
         JobKind::TrainingJob => planned,
         JobKind::InferenceJob => actual_nodes(world, placement, planned),
@@ -205,14 +279,25 @@ pub fn reservation(world: &World, placement: &Placement) -> Reservation {
 }
 
 fn actual_nodes(world: &World, placement: &Placement, planned: Vec<NodeShare>) -> Vec<NodeShare> {
-    let pods = world.members.get(&placement.spec.cluster).and_then(|m| m.pods.of_placement(&ObjectKey::of(placement)));
+    let pods = world
+        .members
+        .get(&placement.spec.cluster)
+        .and_then(|m| m.pods.of_placement(&ObjectKey::of(placement)));
     let mut bound: BTreeMap<String, u32> = BTreeMap::new();
-    for pod in pods.into_iter().flat_map(|p| p.values()).filter(|p| p.holds_devices()) {
+    for pod in pods
+        .into_iter()
+        .flat_map(|p| p.values())
+        .filter(|p| p.holds_devices())
+    {
         if let Some(node) = &pod.node {
             *bound.entry(node.clone()).or_default() += 1;
         }
     }
-    let mut missing = planned.iter().map(|n| n.replicas).sum::<u32>().saturating_sub(bound.values().sum());
+    let mut missing = planned
+        .iter()
+        .map(|n| n.replicas)
+        .sum::<u32>()
+        .saturating_sub(bound.values().sum());
     for share in &planned {
         let here = bound.get(&share.name).copied().unwrap_or(0);
         let more = share.replicas.saturating_sub(here).min(missing);
@@ -221,7 +306,10 @@ fn actual_nodes(world: &World, placement: &Placement, planned: Vec<NodeShare>) -
             missing -= more;
         }
     }
-    bound.into_iter().map(|(name, replicas)| NodeShare { name, replicas }).collect()
+    bound
+        .into_iter()
+        .map(|(name, replicas)| NodeShare { name, replicas })
+        .collect()
 }
 
 fn replica_shape(world: &World, job: &JobKey, alternative: &str) -> (u64, u64) {
@@ -244,8 +332,16 @@ fn replica_shape(world: &World, job: &JobKey, alternative: &str) -> (u64, u64) {
 
 fn queue_of(world: &World, job: &JobKey) -> String {
     match job.kind {
-        JobKind::TrainingJob => world.hub.training.get(&job.object).map(|j| j.spec.queue.clone()),
-        JobKind::InferenceJob => world.hub.inference.get(&job.object).map(|j| j.spec.queue.clone()),
+        JobKind::TrainingJob => world
+            .hub
+            .training
+            .get(&job.object)
+            .map(|j| j.spec.queue.clone()),
+        JobKind::InferenceJob => world
+            .hub
+            .inference
+            .get(&job.object)
+            .map(|j| j.spec.queue.clone()),
     }
     .unwrap_or_default()
 }

@@ -48,7 +48,9 @@ pub async fn watch<K, T>(
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     T: Send,
 {
-    let mut stream = watcher::watcher(api, config).backoff(Patience::default()).boxed();
+    let mut stream = watcher::watcher(api, config)
+        .backoff(Patience::default())
+        .boxed();
     let mut listing: Option<Vec<K>> = None;
     while let Some(event) = stream.next().await {
         let message = match event {

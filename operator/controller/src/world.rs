@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ampacity_api::{
-    AcceleratorType, InferenceJob, JobKind, MemberCluster, Placement, PowerBudget, PowerDomain, PriceSheet, TrainingJob,
+    AcceleratorType, InferenceJob, JobKind, MemberCluster, Placement, PowerBudget, PowerDomain,
+    PriceSheet, TrainingJob,
 };
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_placement::Fleet;
@@ -41,13 +42,20 @@ impl ObjectKey {
 
     /// Key from its parts.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
     }
 }
 
@@ -75,7 +83,10 @@ pub struct Cache<K> {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self { items: BTreeMap::new(), synced: false }
+        Self {
+            items: BTreeMap::new(),
+            synced: false,
+        }
     }
 }
 
@@ -111,7 +122,11 @@ impl<K: Resource> Cache<K> {
         match change {
             Change::Applied(object) => {
                 let key = ObjectKey::of(&object);
-                if self.items.get(&key).is_some_and(|old| !is_newer(&object, old)) {
+                if self
+                    .items
+                    .get(&key)
+                    .is_some_and(|old| !is_newer(&object, old))
+                {
                     return Vec::new();
                 }
                 self.items.insert(key.clone(), object);
@@ -119,7 +134,10 @@ impl<K: Resource> Cache<K> {
             }
             Change::Deleted(object) => {
                 let key = ObjectKey::of(&object);
-                let same = self.items.get(&key).is_some_and(|old| old.meta().uid == object.meta().uid);
+                let same = self
+                    .items
+                    .get(&key)
+                    .is_some_and(|old| old.meta().uid == object.meta().uid);
                 if same {
                     self.items.remove(&key);
                     vec![key]
@@ -135,7 +153,9 @@ impl<K: Resource> Cache<K> {
                 for object in objects {
                     let key = ObjectKey::of(&object);
                     let before = old.remove(&key);
-                    if before.is_none_or(|b| b.meta().resource_version != object.meta().resource_version) {
+                    if before
+                        .is_none_or(|b| b.meta().resource_version != object.meta().resource_version)
+                    {
                         changed.push(key.clone());
                     }
                     self.items.insert(key, object);
@@ -166,7 +186,13 @@ fn is_newer<K: Resource>(new: &K, old: &K) -> bool {
     if new.meta().uid != old.meta().uid {
         return true;
     }
-    let version = |object: &K| object.meta().resource_version.as_ref().and_then(|v| v.parse::<u64>().ok());
+    let version = |object: &K| {
+        object
+            .meta()
+            .resource_version
+            .as_ref()
+            .and_then(|v| v.parse::<u64>().ok())
+    };
     match (version(new), version(old)) {
         (Some(new), Some(old)) => new > old,
         _ => new.meta().resource_version != old.meta().resource_version,
@@ -276,6 +302,8 @@ pub struct Member {
     pub faulty_since: BTreeMap<String, Timestamp>,
     /// Taints that pods tolerate because they ask for a device, by how the device is asked for.
     pub taint_keys: BTreeMap<String, Vec<String>>,
+    /// What the engine was told of each node: heartbeats change objects, but not this.
+    pub specs: BTreeMap<String, ampacity_placement::NodeSpec>,
     /// What the inventory found odd, by node.
     pub notes: BTreeMap<String, Vec<String>>,
 }
@@ -283,7 +311,10 @@ pub struct Member {
 impl Member {
     /// Whether everything needed has been listed, so that absence means absence.
     pub fn is_synced(&self) -> bool {
-        self.nodes.is_synced() && self.pods.is_synced() && self.jobs.is_synced() && self.deployments.is_synced()
+        self.nodes.is_synced()
+            && self.pods.is_synced()
+            && self.jobs.is_synced()
+            && self.deployments.is_synced()
     }
 
     /// Whether new work may go there.
@@ -335,15 +366,23 @@ impl Default for World {
             prices: Prices::default(),
             attempts: Attempts::default(),
             capacity_version: 1,
-            dirty: Dirty { facts: true, ..Dirty::default() },
+            dirty: Dirty {
+                facts: true,
+                ..Dirty::default()
+            },
         }
     }
 }
 
 impl World {
     /// The placements of a job, oldest attempt first. A placement of an earlier job of the same name is not among them.
-    pub fn placements_of<'a>(&'a self, job: &'a JobKey, uid: Option<&'a str>) -> impl Iterator<Item = &'a Placement> {
-        self.placements_by_name(job).filter(move |p| uid.is_none_or(|uid| p.spec.job_ref.uid == uid))
+    pub fn placements_of<'a>(
+        &'a self,
+        job: &'a JobKey,
+        uid: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Placement> {
+        self.placements_by_name(job)
+            .filter(move |p| uid.is_none_or(|uid| p.spec.job_ref.uid == uid))
     }
 
     fn placements_by_name<'a>(&'a self, job: &'a JobKey) -> impl Iterator<Item = &'a Placement> {
@@ -355,6 +394,9 @@ impl World {
     /// The job that a placement belongs to.
     pub fn job_of(placement: &Placement) -> JobKey {
         let namespace = placement.metadata.namespace.as_deref().unwrap_or_default();
-        JobKey { kind: placement.spec.job_ref.kind, object: ObjectKey::new(namespace, &placement.spec.job_ref.name) }
+        JobKey {
+            kind: placement.spec.job_ref.kind,
+            object: ObjectKey::new(namespace, &placement.spec.job_ref.name),
+        }
     }
 }

@@ -120,10 +120,12 @@ impl<K: Key, T> Arena<K, T> {
 
     /// Everything, retired items included, in index order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
-        self.items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| (K::from_position(u32::try_from(at).unwrap_or(u32::MAX)), item))
+        self.items.iter().enumerate().map(|(at, item)| {
+            (
+                K::from_position(u32::try_from(at).unwrap_or(u32::MAX)),
+                item,
+            )
+        })
     }
 
     /// How many places there are, retired ones included.

@@ -16,7 +16,11 @@ pub struct Timing {
 impl Timing {
     /// Derives the other times from the lease's duration, in client-go's proportions (15 s, 10 s, 2 s).
     pub fn from_lease(lease: Duration) -> Self {
-        Self { lease, renew_deadline: lease * 2 / 3, retry: lease * 2 / 15 }
+        Self {
+            lease,
+            renew_deadline: lease * 2 / 3,
+            retry: lease * 2 / 15,
+        }
     }
 }
 
@@ -54,26 +58,45 @@ pub fn decide(
 ) -> Decision {
     if let Some(silent) = leading_since_renewal {
         let ours = seen.is_some_and(|o| o.holder.as_deref() == Some(me));
-        return if ours && silent < timing.renew_deadline { Decision::Renew } else { Decision::Stop };
+        return if ours && silent < timing.renew_deadline {
+            Decision::Renew
+        } else {
+            Decision::Stop
+        };
     }
-    let Some(seen) = seen else { return Decision::Acquire };
-    let Some(holder) = seen.holder.as_deref() else { return Decision::Acquire };
+    let Some(seen) = seen else {
+        return Decision::Acquire;
+    };
+    let Some(holder) = seen.holder.as_deref() else {
+        return Decision::Acquire;
+    };
     if holder == me {
         return Decision::Acquire;
     }
     let free_at = seen.changed_at + seen.lease;
-    if now >= free_at { Decision::Acquire } else { Decision::Wait((free_at - now).min(timing.retry)) }
+    if now >= free_at {
+        Decision::Acquire
+    } else {
+        Decision::Wait((free_at - now).min(timing.retry))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TIMING: Timing =
-        Timing { lease: Duration::from_secs(15), renew_deadline: Duration::from_secs(10), retry: Duration::from_secs(2) };
+    const TIMING: Timing = Timing {
+        lease: Duration::from_secs(15),
+        renew_deadline: Duration::from_secs(10),
+        retry: Duration::from_secs(2),
+    };
 
     fn held_by(holder: Option<&str>, changed_at: u64) -> Observation {
-        Observation { holder: holder.map(String::from), lease: TIMING.lease, changed_at: Duration::from_secs(changed_at) }
+        Observation {
+            holder: holder.map(String::from),
+            lease: TIMING.lease,
+            changed_at: Duration::from_secs(changed_at),
+        }
     }
 
     #[test]
@@ -81,19 +104,83 @@ mod tests {
         let seconds = Duration::from_secs;
         let cases = [
             ("no lease yet", None, 0, None, Decision::Acquire),
-            ("released", Some(held_by(None, 0)), 1, None, Decision::Acquire),
-            ("held by another", Some(held_by(Some("b"), 0)), 3, None, Decision::Wait(seconds(2))),
-            ("about to expire", Some(held_by(Some("b"), 0)), 14, None, Decision::Wait(seconds(1))),
-            ("expired", Some(held_by(Some("b"), 0)), 15, None, Decision::Acquire),
-            ("changed late, so not expired", Some(held_by(Some("b"), 10)), 15, None, Decision::Wait(seconds(2))),
-            ("ours from before a restart", Some(held_by(Some("a"), 0)), 0, None, Decision::Acquire),
-            ("leading", Some(held_by(Some("a"), 0)), 5, Some(seconds(3)), Decision::Renew),
-            ("leading, silent too long", Some(held_by(Some("a"), 0)), 15, Some(seconds(10)), Decision::Stop),
-            ("leading, taken by another", Some(held_by(Some("b"), 4)), 5, Some(seconds(1)), Decision::Stop),
-            ("leading, lease deleted", None, 5, Some(seconds(1)), Decision::Stop),
+            (
+                "released",
+                Some(held_by(None, 0)),
+                1,
+                None,
+                Decision::Acquire,
+            ),
+            (
+                "held by another",
+                Some(held_by(Some("b"), 0)),
+                3,
+                None,
+                Decision::Wait(seconds(2)),
+            ),
+            (
+                "about to expire",
+                Some(held_by(Some("b"), 0)),
+                14,
+                None,
+                Decision::Wait(seconds(1)),
+            ),
+            (
+                "expired",
+                Some(held_by(Some("b"), 0)),
+                15,
+                None,
+                Decision::Acquire,
+            ),
+            (
+                "changed late, so not expired",
+                Some(held_by(Some("b"), 10)),
+                15,
+                None,
+                Decision::Wait(seconds(2)),
+            ),
+            (
+                "ours from before a restart",
+                Some(held_by(Some("a"), 0)),
+                0,
+                None,
+                Decision::Acquire,
+            ),
+            (
+                "leading",
+                Some(held_by(Some("a"), 0)),
+                5,
+                Some(seconds(3)),
+                Decision::Renew,
+            ),
+            (
+                "leading, silent too long",
+                Some(held_by(Some("a"), 0)),
+                15,
+                Some(seconds(10)),
+                Decision::Stop,
+            ),
+            (
+                "leading, taken by another",
+                Some(held_by(Some("b"), 4)),
+                5,
+                Some(seconds(1)),
+                Decision::Stop,
+            ),
+            (
+                "leading, lease deleted",
+                None,
+                5,
+                Some(seconds(1)),
+                Decision::Stop,
+            ),
         ];
         for (name, seen, now, leading, expected) in cases {
-            assert_eq!(decide("a", seen.as_ref(), seconds(now), leading, &TIMING), expected, "{name}");
+            assert_eq!(
+                decide("a", seen.as_ref(), seconds(now), leading, &TIMING),
+                expected,
+                "{name}"
+            );
         }
     }
 

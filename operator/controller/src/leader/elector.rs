@@ -13,7 +13,9 @@ use super::decide::{Decision, Observation, Timing, decide};
 #[derive(Debug, thiserror::Error)]
 pub enum ElectorError {
     /// The Lease may not be read or written.
-    #[error("may not use lease {namespace}/{name}: {source}; grant get, create and update on leases in that namespace")]
+    #[error(
+        "may not use lease {namespace}/{name}: {source}; grant get, create and update on leases in that namespace"
+    )]
     Forbidden {
         /// Namespace.
         namespace: String,
@@ -118,14 +120,24 @@ impl Elector {
             match step {
                 Ok(Ok(Step::Held(_))) => {}
                 Ok(Ok(Step::Stop | Step::Wait(_))) => {
-                    let holder = self.seen.as_ref().and_then(|s| s.holder.clone()).unwrap_or_default();
-                    return ElectorError::Lost(format!("lease {}/{} is held by {holder:?}", self.namespace, self.name));
+                    let holder = self
+                        .seen
+                        .as_ref()
+                        .and_then(|s| s.holder.clone())
+                        .unwrap_or_default();
+                    return ElectorError::Lost(format!(
+                        "lease {}/{} is held by {holder:?}",
+                        self.namespace, self.name
+                    ));
                 }
                 Ok(Err(error)) if silent < self.timing.renew_deadline => {
                     tracing::warn!(%error, "cannot renew the lease; trying again");
                 }
                 Ok(Err(_)) | Err(_) => {
-                    return ElectorError::Lost(format!("could not renew within {:?}", self.timing.renew_deadline));
+                    return ElectorError::Lost(format!(
+                        "could not renew within {:?}",
+                        self.timing.renew_deadline
+                    ));
                 }
             }
         }
@@ -133,12 +145,18 @@ impl Elector {
 
     /// Gives the Lease back so that a standby need not wait for it to expire. Best effort.
     pub async fn release(&mut self) {
-        let Some(mut lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
             spec.lease_duration_seconds = Some(1);
         }
-        if let Err(error) = self.api.replace(&self.name, &PostParams::default(), &lease).await {
+        if let Err(error) = self
+            .api
+            .replace(&self.name, &PostParams::default(), &lease)
+            .await
+        {
             tracing::debug!(%error, "lease not given back; it will expire");
         }
     }
@@ -147,27 +165,42 @@ impl Elector {
         if leading.is_none() || self.lease.is_none() {
             self.observe().await?;
         }
-        match decide(&self.me, self.seen.as_ref(), self.started.elapsed(), leading, &self.timing) {
+        match decide(
+            &self.me,
+            self.seen.as_ref(),
+            self.started.elapsed(),
+            leading,
+            &self.timing,
+        ) {
             Decision::Wait(pause) => Ok(Step::Wait(pause)),
             Decision::Stop => Ok(Step::Stop),
-            decision @ (Decision::Acquire | Decision::Renew) => match self.write(decision == Decision::Acquire).await {
-                Ok(epoch) => Ok(Step::Held(epoch)),
-                Err(kube::Error::Api(status)) if status.code == 409 => {
-                    self.observe().await?;
-                    Ok(if leading.is_some() && !self.is_ours() { Step::Stop } else { Step::Wait(self.timing.retry) })
+            decision @ (Decision::Acquire | Decision::Renew) => {
+                match self.write(decision == Decision::Acquire).await {
+                    Ok(epoch) => Ok(Step::Held(epoch)),
+                    Err(kube::Error::Api(status)) if status.code == 409 => {
+                        self.observe().await?;
+                        Ok(if leading.is_some() && !self.is_ours() {
+                            Step::Stop
+                        } else {
+                            Step::Wait(self.timing.retry)
+                        })
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         }
     }
 
     fn is_ours(&self) -> bool {
-        self.seen.as_ref().is_some_and(|s| s.holder.as_deref() == Some(&self.me))
+        self.seen
+            .as_ref()
+            .is_some_and(|s| s.holder.as_deref() == Some(&self.me))
     }
 
     async fn observe(&mut self) -> Result<(), kube::Error> {
         let lease = self.api.get_opt(&self.name).await?;
-        let changed = lease.as_ref().map(ResourceExt::resource_version) != self.lease.as_ref().map(ResourceExt::resource_version);
+        let changed = lease.as_ref().map(ResourceExt::resource_version)
+            != self.lease.as_ref().map(ResourceExt::resource_version);
         if changed || self.seen.is_none() {
             self.remember(lease);
         }
@@ -179,7 +212,13 @@ impl Elector {
             let spec = lease.spec.clone().unwrap_or_default();
             Observation {
                 holder: spec.holder_identity.filter(|h| !h.is_empty()),
-                lease: Duration::from_secs(spec.lease_duration_seconds.unwrap_or(15).max(1).unsigned_abs().into()),
+                lease: Duration::from_secs(
+                    spec.lease_duration_seconds
+                        .unwrap_or(15)
+                        .max(1)
+                        .unsigned_abs()
+                        .into(),
+                ),
                 changed_at: self.started.elapsed(),
             }
         });
@@ -188,25 +227,54 @@ impl Elector {
 
     async fn write(&mut self, acquire: bool) -> Result<i64, kube::Error> {
         let now = MicroTime(k8s_openapi::jiff::Timestamp::now());
-        let old = self.lease.as_ref().and_then(|l| l.spec.clone()).unwrap_or_default();
+        let old = self
+            .lease
+            .as_ref()
+            .and_then(|l| l.spec.clone())
+            .unwrap_or_default();
         // The epoch grows at every acquisition, also by the same name: a restarted process is a new leader.
-        let epoch = old.lease_transitions.unwrap_or(0).saturating_add(i32::from(acquire));
+        let epoch = old
+            .lease_transitions
+            .unwrap_or(0)
+            .saturating_add(i32::from(acquire));
         let spec = LeaseSpec {
             holder_identity: Some(self.me.clone()),
-            lease_duration_seconds: Some(i32::try_from(self.timing.lease.as_secs().max(1)).unwrap_or(i32::MAX)),
-            acquire_time: if acquire { Some(now.clone()) } else { old.acquire_time },
+            lease_duration_seconds: Some(
+                i32::try_from(self.timing.lease.as_secs().max(1)).unwrap_or(i32::MAX),
+            ),
+            acquire_time: if acquire {
+                Some(now.clone())
+            } else {
+                old.acquire_time
+            },
             renew_time: Some(now),
             lease_transitions: Some(epoch),
             ..LeaseSpec::default()
         };
         let written = match &self.lease {
             Some(lease) => {
-                let lease = Lease { metadata: lease.metadata.clone(), spec: Some(spec) };
-                self.api.replace(&self.name, &PostParams::default(), &lease).await?
+                let lease = Lease {
+                    metadata: lease.metadata.clone(),
+                    spec: Some(spec),
+                };
+                self.api
+                    .replace(&self.name, &PostParams::default(), &lease)
+                    .await?
             }
             None => {
-                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-                self.api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await?
+                let metadata = ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                };
+                self.api
+                    .create(
+                        &PostParams::default(),
+                        &Lease {
+                            metadata,
+                            spec: Some(spec),
+                        },
+                    )
+                    .await?
             }
         };
         self.remember(Some(written));

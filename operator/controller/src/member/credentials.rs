@@ -10,7 +10,9 @@ const MAX_KUBECONFIG_BYTES: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// The Secret has no such key.
-    #[error("the Secret has no key {key:?} (it has: {found}); set spec.kubeconfigSecretRef.key or add the key")]
+    #[error(
+        "the Secret has no key {key:?} (it has: {found}); set spec.kubeconfigSecretRef.key or add the key"
+    )]
     NoKey {
         /// Key looked for.
         key: String,
@@ -18,13 +20,19 @@ pub enum CredentialsError {
         found: String,
     },
     /// It is no kubeconfig.
-    #[error("the value is not a kubeconfig; store the output of `kubectl config view --minify --flatten --raw`")]
+    #[error(
+        "the value is not a kubeconfig; store the output of `kubectl config view --minify --flatten --raw`"
+    )]
     Malformed,
     /// It is too large.
-    #[error("the kubeconfig is larger than {MAX_KUBECONFIG_BYTES} bytes; keep one context only (`--minify`)")]
+    #[error(
+        "the kubeconfig is larger than {MAX_KUBECONFIG_BYTES} bytes; keep one context only (`--minify`)"
+    )]
     TooLarge,
     /// It would run a program or read a file on the hub.
-    #[error("the kubeconfig uses {what}, which the hub does not run; use a token or embedded certificate data")]
+    #[error(
+        "the kubeconfig uses {what}, which the hub does not run; use a token or embedded certificate data"
+    )]
     Refused {
         /// The construct.
         what: &'static str,
@@ -57,7 +65,11 @@ pub async fn member_config(text: &[u8]) -> Result<Config, CredentialsError> {
 
 fn refuse_dangerous(kubeconfig: &Kubeconfig) -> Result<(), CredentialsError> {
     let refused = |what| Err(CredentialsError::Refused { what });
-    for user in kubeconfig.auth_infos.iter().filter_map(|u| u.auth_info.as_ref()) {
+    for user in kubeconfig
+        .auth_infos
+        .iter()
+        .filter_map(|u| u.auth_info.as_ref())
+    {
         if user.exec.is_some() {
             return refused("an exec plugin");
         }
@@ -71,7 +83,11 @@ fn refuse_dangerous(kubeconfig: &Kubeconfig) -> Result<(), CredentialsError> {
             return refused("a client certificate or key file");
         }
     }
-    for cluster in kubeconfig.clusters.iter().filter_map(|c| c.cluster.as_ref()) {
+    for cluster in kubeconfig
+        .clusters
+        .iter()
+        .filter_map(|c| c.cluster.as_ref())
+    {
         if cluster.certificate_authority.is_some() {
             return refused("a certificate-authority file");
         }
@@ -95,7 +111,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_accepted() {
-        let config = member_config(kubeconfig("token: abc", "insecure-skip-tls-verify: true").as_bytes()).await.unwrap();
+        let config =
+            member_config(kubeconfig("token: abc", "insecure-skip-tls-verify: true").as_bytes())
+                .await
+                .unwrap();
         assert_eq!(config.cluster_url.to_string(), "https://127.0.0.1:6443/");
     }
 
@@ -105,18 +124,36 @@ mod tests {
         for (user, cluster, what) in [
             (exec, "", "an exec plugin"),
             ("tokenFile: /var/run/secrets/token", "", "tokenFile"),
-            ("client-certificate: /etc/a, client-key: /etc/b", "", "a client certificate or key file"),
-            ("token: abc", "certificate-authority: /etc/ca", "a certificate-authority file"),
+            (
+                "client-certificate: /etc/a, client-key: /etc/b",
+                "",
+                "a client certificate or key file",
+            ),
+            (
+                "token: abc",
+                "certificate-authority: /etc/ca",
+                "a certificate-authority file",
+            ),
             ("token: abc", "proxy-url: 'http://127.0.0.1:1'", "proxy-url"),
         ] {
-            let error = member_config(kubeconfig(user, cluster).as_bytes()).await.unwrap_err();
-            assert!(matches!(error, CredentialsError::Refused { what: w } if w == what), "{what}: {error}");
+            let error = member_config(kubeconfig(user, cluster).as_bytes())
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(error, CredentialsError::Refused { what: w } if w == what),
+                "{what}: {error}"
+            );
         }
     }
 
     #[tokio::test]
     async fn errors_never_repeat_the_content() {
-        for text in [&b"not: [a kubeconfig secret-token-123"[..], b"\xff\xfe", b"secret-token-123", b""] {
+        for text in [
+            &b"not: [a kubeconfig secret-token-123"[..],
+            b"\xff\xfe",
+            b"secret-token-123",
+            b"",
+        ] {
             let error = member_config(text).await.unwrap_err().to_string();
             assert!(!error.contains("secret-token-123"), "{error}");
         }

@@ -99,8 +99,16 @@ pub fn spawn_link<T: Send + 'static>(
     inbox: Sender<T>,
     wrap: impl Fn(LinkEvent) -> T + Clone + Send + Sync + 'static,
 ) -> Link {
-    let run = Runner { source: source.clone(), hub, inbox, wrap };
-    Link { source, task: tokio::spawn(run.run()) }
+    let run = Runner {
+        source: source.clone(),
+        hub,
+        inbox,
+        wrap,
+    };
+    Link {
+        source,
+        task: tokio::spawn(run.run()),
+    }
 }
 
 struct Runner<T, W> {
@@ -148,7 +156,10 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 Err(refusal) => {
                     if said != refusal.message {
                         said.clone_from(&refusal.message);
-                        let event = LinkEvent::Unreachable { reason: refusal.reason, message: refusal.message };
+                        let event = LinkEvent::Unreachable {
+                            reason: refusal.reason,
+                            message: refusal.message,
+                        };
                         if !self.send(event).await {
                             return;
                         }
@@ -167,16 +178,33 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     async fn connect(&self) -> Result<Connection, Refusal> {
         let (client, secret_version) = match &self.source {
             LinkSource::Hub => (self.hub.clone(), String::new()),
-            LinkSource::Secret { namespace, name, key } => self.client_from_secret(namespace, name, key).await?,
+            LinkSource::Secret {
+                namespace,
+                name,
+                key,
+            } => self.client_from_secret(namespace, name, key).await?,
         };
         let version = tokio::time::timeout(PROBE_TIMEOUT, client.apiserver_version())
             .await
-            .map_err(|_| unreachable(format!("no answer within {PROBE_TIMEOUT:?}; check the server address and the network")))?
+            .map_err(|_| {
+                unreachable(format!(
+                    "no answer within {PROBE_TIMEOUT:?}; check the server address and the network"
+                ))
+            })?
             .map_err(|error| explain(&error))?;
-        Ok(Connection { client, version: version.git_version, secret_version })
+        Ok(Connection {
+            client,
+            version: version.git_version,
+            secret_version,
+        })
     }
 
-    async fn client_from_secret(&self, namespace: &str, name: &str, key: &str) -> Result<(Client, String), Refusal> {
+    async fn client_from_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> Result<(Client, String), Refusal> {
         let secret = self.read_secret(namespace, name).await?;
         let version = secret.resource_version().unwrap_or_default();
         let data = secret.data.unwrap_or_default();
@@ -186,13 +214,18 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         };
         let text = data.get(key).ok_or_else(|| {
             let found = data.keys().cloned().collect::<Vec<_>>().join(", ");
-            invalid(CredentialsError::NoKey { key: key.to_owned(), found })
+            invalid(CredentialsError::NoKey {
+                key: key.to_owned(),
+                found,
+            })
         })?;
         let config = member_config(&text.0).await.map_err(invalid)?;
         // The cause may repeat parts of the kubeconfig, so it is not shown.
         let client = Client::try_from(config).map_err(|_| Refusal {
             reason: "KubeconfigInvalid",
-            message: format!("Secret {namespace}/{name}: its certificates or server address cannot be used"),
+            message: format!(
+                "Secret {namespace}/{name}: its certificates or server address cannot be used"
+            ),
         })?;
         Ok((client, version))
     }
@@ -203,7 +236,9 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             Ok(Some(secret)) => Ok(secret),
             Ok(None) => Err(Refusal {
                 reason: "SecretMissing",
-                message: format!("Secret {namespace}/{name} does not exist; create it with the member's kubeconfig"),
+                message: format!(
+                    "Secret {namespace}/{name} does not exist; create it with the member's kubeconfig"
+                ),
             }),
             Err(kube::Error::Api(status)) if status.code == 403 => Err(Refusal {
                 reason: "SecretForbidden",
@@ -211,7 +246,10 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                     "the operator may not read Secret {namespace}/{name}; put it into the operator's namespace or grant get on it"
                 ),
             }),
-            Err(error) => Err(Refusal { reason: "HubError", message: format!("cannot read Secret {namespace}/{name}: {error}") }),
+            Err(error) => Err(Refusal {
+                reason: "HubError",
+                message: format!("cannot read Secret {namespace}/{name}: {error}"),
+            }),
         }
     }
 
@@ -235,7 +273,12 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         config: watcher::Config,
         change: fn(Change<K>) -> MemberChange,
     ) where
-        K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+        K: Resource<DynamicType = ()>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + 'static,
     {
         let (wrap, failed) = (self.wrap.clone(), self.wrap.clone());
         let kind = K::kind(&()).into_owned();
@@ -246,8 +289,10 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             move |event| wrap(LinkEvent::Changed(change(event))),
             // Members without DRA have no such kinds: that is no failure.
             move |error| {
-                let absent = kind.starts_with("Resource") && (error.contains("404") || error.contains("could not find"));
-                (!absent).then(|| failed(LinkEvent::WatchFailed(format!("watch of {kind}: {error}"))))
+                let absent = kind.starts_with("Resource")
+                    && (error.contains("404") || error.contains("could not find"));
+                (!absent)
+                    .then(|| failed(LinkEvent::WatchFailed(format!("watch of {kind}: {error}"))))
             },
         ));
     }
@@ -257,7 +302,8 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         let mut failures = 0;
         loop {
             tokio::time::sleep(PROBE_EVERY).await;
-            let answer = tokio::time::timeout(PROBE_TIMEOUT, connection.client.apiserver_version()).await;
+            let answer =
+                tokio::time::timeout(PROBE_TIMEOUT, connection.client.apiserver_version()).await;
             let problem = match answer {
                 Ok(Ok(_)) => None,
                 Ok(Err(error)) => Some(explain(&error)),
@@ -280,7 +326,10 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                         }
                         continue;
                     }
-                    LinkEvent::Unreachable { reason: refusal.reason, message: refusal.message }
+                    LinkEvent::Unreachable {
+                        reason: refusal.reason,
+                        message: refusal.message,
+                    }
                 }
             };
             if !self.send(event).await {
@@ -290,16 +339,26 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     }
 
     async fn secret_changed(&self, known: &str) -> bool {
-        let LinkSource::Secret { namespace, name, .. } = &self.source else { return false };
+        let LinkSource::Secret {
+            namespace, name, ..
+        } = &self.source
+        else {
+            return false;
+        };
         match self.read_secret(namespace, name).await {
             Ok(secret) => secret.resource_version().as_deref() != Some(known),
-            Err(refusal) => refusal.reason == "SecretMissing" || refusal.reason == "SecretForbidden",
+            Err(refusal) => {
+                refusal.reason == "SecretMissing" || refusal.reason == "SecretForbidden"
+            }
         }
     }
 }
 
 fn unreachable(message: String) -> Refusal {
-    Refusal { reason: "Unreachable", message }
+    Refusal {
+        reason: "Unreachable",
+        message,
+    }
 }
 
 fn explain(error: &kube::Error) -> Refusal {

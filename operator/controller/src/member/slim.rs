@@ -54,7 +54,10 @@ pub struct SlimCondition {
 impl SlimJob {
     /// The condition of this type, if it is true.
     pub fn condition(&self, type_: &str) -> Option<&SlimCondition> {
-        self.status.conditions.iter().find(|c| c.type_ == type_ && c.status == "True")
+        self.status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == type_ && c.status == "True")
     }
 }
 

@@ -3,7 +3,8 @@
 use ampacity_api::conditions::{ConditionStatus, NewCondition};
 use ampacity_api::inference_job::ReplicaPlacement;
 use ampacity_api::{
-    ConditionReason, ConditionType, Decimal, InferenceJob, InferenceJobState, InferenceJobStatus, Verdict, labels, set_condition,
+    ConditionReason, ConditionType, Decimal, InferenceJob, InferenceJobState, InferenceJobStatus,
+    Verdict, labels, set_condition,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -34,7 +35,10 @@ pub fn resize(placements: &[ReplicaView<'_>], mut surplus: i64) -> Vec<(ObjectKe
     order.sort_by_key(|view| {
         let spec = &view.placement.spec;
         let per_replica = spec.usd_per_hour.micros() / i64::from(spec.replicas.max(1));
-        (std::cmp::Reverse(per_replica), std::cmp::Reverse(spec.attempt))
+        (
+            std::cmp::Reverse(per_replica),
+            std::cmp::Reverse(spec.attempt),
+        )
     });
     let mut changes = Vec::new();
     for view in order {
@@ -67,15 +71,33 @@ pub fn inference_status(job: &InferenceJob, facts: &InferenceFacts<'_>) -> Infer
     let now = Time(facts.now);
     let name = job.metadata.name.as_deref().unwrap_or_default();
     next.observed_generation = job.metadata.generation;
-    next.selector = Some(format!("{}={name},{}=InferenceJob", labels::JOB_NAME, labels::JOB_KIND));
-    let sum = |of: &dyn Fn(&ReplicaView<'_>) -> i32| facts.placements.iter().map(of).fold(0_i32, i32::saturating_add);
+    next.selector = Some(format!(
+        "{}={name},{}=InferenceJob",
+        labels::JOB_NAME,
+        labels::JOB_KIND
+    ));
+    let sum = |of: &dyn Fn(&ReplicaView<'_>) -> i32| {
+        facts
+            .placements
+            .iter()
+            .map(of)
+            .fold(0_i32, i32::saturating_add)
+    };
     next.placed_replicas = sum(&|v| v.placement.spec.replicas);
     next.ready_replicas = sum(&|v| v.ready());
     next.replicas = next.placed_replicas;
     next.set_placements(facts.placements.iter().map(listed).collect());
     let meter = Meter {
-        usd_micro_per_hour: facts.placements.iter().map(|v| v.placement.spec.usd_per_hour.micros()).fold(0, i64::saturating_add),
-        watts: facts.placements.iter().map(|v| v.placement.spec.watts).fold(0, i64::saturating_add),
+        usd_micro_per_hour: facts
+            .placements
+            .iter()
+            .map(|v| v.placement.spec.usd_per_hour.micros())
+            .fold(0, i64::saturating_add),
+        watts: facts
+            .placements
+            .iter()
+            .map(|v| v.placement.spec.watts)
+            .fold(0, i64::saturating_add),
     };
     next.usd_per_hour = Some(Decimal::from_micros(meter.usd_micro_per_hour));
     next.watts = Some(meter.watts);
@@ -90,7 +112,13 @@ pub fn inference_status(job: &InferenceJob, facts: &InferenceFacts<'_>) -> Infer
             usd_micro_per_hour: old.usd_per_hour.map_or(0, |d| d.micros()),
             watts: old.watts.unwrap_or(0),
         };
-        accrue(&mut next.usd_accrued, &mut next.watt_hours, &mut next.accrued_time, before, facts.now);
+        accrue(
+            &mut next.usd_accrued,
+            &mut next.watt_hours,
+            &mut next.accrued_time,
+            before,
+            facts.now,
+        );
         next.accrued_time = holds.then_some(now);
     }
     next
@@ -111,34 +139,67 @@ fn listed(view: &ReplicaView<'_>) -> ReplicaPlacement {
     }
 }
 
-fn conditions(job: &InferenceJob, facts: &InferenceFacts<'_>, next: &mut InferenceJobStatus, now: &Time) {
+fn conditions(
+    job: &InferenceJob,
+    facts: &InferenceFacts<'_>,
+    next: &mut InferenceJobStatus,
+    now: &Time,
+) {
     let wanted = job.spec.replicas;
     let (placed, ready) = (next.placed_replicas, next.ready_replicas);
     let mut set = |type_, status: ConditionStatus, reason, message: &str| {
-        let condition =
-            NewCondition::new(type_, status, reason).message(message).observed_generation(job.metadata.generation);
+        let condition = NewCondition::new(type_, status, reason)
+            .message(message)
+            .observed_generation(job.metadata.generation);
         set_condition(&mut next.conditions, condition, now);
     };
     match &facts.issue {
         Some((reason, message)) => set(ConditionType::Valid, false.into(), *reason, message),
-        None => set(ConditionType::Valid, true.into(), ConditionReason::Accepted, ""),
+        None => set(
+            ConditionType::Valid,
+            true.into(),
+            ConditionReason::Accepted,
+            "",
+        ),
     }
     let refused = facts.placements.iter().find_map(|v| v.refused);
-    let silent = facts.placements.iter().any(|v| v.member == MemberView::Silent);
+    let silent = facts
+        .placements
+        .iter()
+        .any(|v| v.member == MemberView::Silent);
     let mut verdict = None;
     if job.spec.suspend {
-        set(ConditionType::Placed, false.into(), ConditionReason::Suspended, "spec.suspend is true");
+        set(
+            ConditionType::Placed,
+            false.into(),
+            ConditionReason::Suspended,
+            "spec.suspend is true",
+        );
     } else if wanted == 0 {
-        set(ConditionType::Placed, true.into(), ConditionReason::ScaledToZero, "");
+        set(
+            ConditionType::Placed,
+            true.into(),
+            ConditionReason::ScaledToZero,
+            "",
+        );
     } else if placed >= wanted {
-        set(ConditionType::Placed, true.into(), ConditionReason::Placed, "");
+        set(
+            ConditionType::Placed,
+            true.into(),
+            ConditionReason::Placed,
+            "",
+        );
     } else {
         let counts = format!("{placed} of {wanted} replicas have a place");
         let (reason, message) = match (&facts.issue, &facts.waiting) {
             (Some((reason, message)), _) => (*reason, message.clone()),
             (None, Some((why, message))) => {
                 verdict = Some(why.clone());
-                let reason = if placed > 0 { ConditionReason::PartlyPlaced } else { ConditionReason::NoCandidate };
+                let reason = if placed > 0 {
+                    ConditionReason::PartlyPlaced
+                } else {
+                    ConditionReason::NoCandidate
+                };
                 (reason, format!("{counts}; {message}"))
             }
             (None, None) => (ConditionReason::Queued, counts),
@@ -146,20 +207,62 @@ fn conditions(job: &InferenceJob, facts: &InferenceFacts<'_>, next: &mut Inferen
         set(ConditionType::Placed, false.into(), reason, &message);
     }
     let (state, running): (_, (ConditionStatus, _, String)) = if job.spec.suspend {
-        (InferenceJobState::Suspended, (false.into(), ConditionReason::Suspended, String::new()))
+        (
+            InferenceJobState::Suspended,
+            (false.into(), ConditionReason::Suspended, String::new()),
+        )
     } else if placed == 0 && wanted > 0 {
-        (InferenceJobState::Pending, (false.into(), ConditionReason::NotPlaced, String::new()))
+        (
+            InferenceJobState::Pending,
+            (false.into(), ConditionReason::NotPlaced, String::new()),
+        )
     } else if let Some(refused) = refused {
-        (InferenceJobState::Starting, (false.into(), ConditionReason::DispatchRefused, refused.to_owned()))
+        (
+            InferenceJobState::Starting,
+            (
+                false.into(),
+                ConditionReason::DispatchRefused,
+                refused.to_owned(),
+            ),
+        )
     } else if silent {
         let message = "a cluster that serves replicas cannot be reached".to_owned();
-        let state = job.status.as_ref().and_then(|s| s.state).unwrap_or(InferenceJobState::Starting);
-        (state, (ConditionStatus::Unknown, ConditionReason::ClusterUnreachable, message))
+        let state = job
+            .status
+            .as_ref()
+            .and_then(|s| s.state)
+            .unwrap_or(InferenceJobState::Starting);
+        (
+            state,
+            (
+                ConditionStatus::Unknown,
+                ConditionReason::ClusterUnreachable,
+                message,
+            ),
+        )
     } else if ready >= wanted {
-        (InferenceJobState::Running, (true.into(), ConditionReason::AllReplicasRunning, String::new()))
+        (
+            InferenceJobState::Running,
+            (
+                true.into(),
+                ConditionReason::AllReplicasRunning,
+                String::new(),
+            ),
+        )
     } else {
-        let state = if ready > 0 { InferenceJobState::Running } else { InferenceJobState::Starting };
-        (state, (false.into(), ConditionReason::ReplicasNotReady, format!("{ready} of {wanted} replicas are ready")))
+        let state = if ready > 0 {
+            InferenceJobState::Running
+        } else {
+            InferenceJobState::Starting
+        };
+        (
+            state,
+            (
+                false.into(),
+                ConditionReason::ReplicasNotReady,
+                format!("{ready} of {wanted} replicas are ready"),
+            ),
+        )
     };
     set(ConditionType::Running, running.0, running.1, &running.2);
     next.state = Some(state);

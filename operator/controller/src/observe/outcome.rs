@@ -60,7 +60,9 @@ impl<'a> PlacementView<'a> {
                 Reach::Unreachable { since, .. } => {
                     let policy = &cluster.spec.unreachable;
                     let silent_seconds = now.as_second() - since.as_second();
-                    if policy.action == UnreachableAction::Replace && silent_seconds >= policy.after_seconds {
+                    if policy.action == UnreachableAction::Replace
+                        && silent_seconds >= policy.after_seconds
+                    {
                         MemberView::GivenUp
                     } else {
                         MemberView::Silent
@@ -72,7 +74,8 @@ impl<'a> PlacementView<'a> {
         let lost_node = member.and_then(|member| {
             placement.spec.nodes.iter().find_map(|node| {
                 let since = member.faulty_since.get(&node.name)?;
-                (now.as_second() - since.as_second() >= node_grace_seconds).then(|| node.name.clone())
+                (now.as_second() - since.as_second() >= node_grace_seconds)
+                    .then(|| node.name.clone())
             })
         });
         Self {
@@ -97,7 +100,9 @@ impl<'a> PlacementView<'a> {
     }
 
     fn count(&self, which: impl Fn(&OurPod) -> bool) -> i32 {
-        let count = self.pods.map_or(0, |pods| pods.values().filter(|p| !p.terminating && which(p)).count());
+        let count = self.pods.map_or(0, |pods| {
+            pods.values().filter(|p| !p.terminating && which(p)).count()
+        });
         i32::try_from(count).unwrap_or(i32::MAX)
     }
 }
@@ -127,10 +132,16 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
     match view.member {
         MemberView::Silent => return Outcome::Unknown,
         MemberView::GivenUp => {
-            return failed(ConditionReason::ClusterUnreachable, format!("cluster {cluster} has been unreachable for longer than its policy allows"));
+            return failed(
+                ConditionReason::ClusterUnreachable,
+                format!("cluster {cluster} has been unreachable for longer than its policy allows"),
+            );
         }
         MemberView::Removed => {
-            return failed(ConditionReason::UnknownCluster, format!("MemberCluster {cluster} was removed"));
+            return failed(
+                ConditionReason::UnknownCluster,
+                format!("MemberCluster {cluster} was removed"),
+            );
         }
         MemberView::Current => {}
     }
@@ -138,23 +149,44 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
         if job.condition("Complete").is_some() || job.condition("SuccessCriteriaMet").is_some() {
             return Outcome::Succeeded;
         }
-        if let Some(condition) = job.condition("Failed").or_else(|| job.condition("FailureTarget")) {
-            let disrupted = view.pods.is_some_and(|pods| pods.values().any(|p| p.disrupted));
-            let reason = if disrupted || view.lost_node.is_some() { ConditionReason::NodeFailed } else { ConditionReason::ReplicaFailed };
-            let message = condition.message.clone().unwrap_or_else(|| "a replica failed".to_owned());
+        if let Some(condition) = job
+            .condition("Failed")
+            .or_else(|| job.condition("FailureTarget"))
+        {
+            let disrupted = view
+                .pods
+                .is_some_and(|pods| pods.values().any(|p| p.disrupted));
+            let reason = if disrupted || view.lost_node.is_some() {
+                ConditionReason::NodeFailed
+            } else {
+                ConditionReason::ReplicaFailed
+            };
+            let message = condition
+                .message
+                .clone()
+                .unwrap_or_else(|| "a replica failed".to_owned());
             return failed(reason, message);
         }
         if job.metadata.deletion_timestamp.is_some() {
-            return failed(ConditionReason::Lost, format!("its Job in cluster {cluster} is being deleted by somebody else"));
+            return failed(
+                ConditionReason::Lost,
+                format!("its Job in cluster {cluster} is being deleted by somebody else"),
+            );
         }
     } else if view.was_dispatched {
-        return failed(ConditionReason::Lost, format!("its Job in cluster {cluster} was deleted by somebody else"));
+        return failed(
+            ConditionReason::Lost,
+            format!("its Job in cluster {cluster} was deleted by somebody else"),
+        );
     }
     if let Some(message) = view.refused {
         return failed(ConditionReason::DispatchRefused, message.to_owned());
     }
     if let Some(node) = &view.lost_node {
-        return failed(ConditionReason::NodeFailed, format!("node {node} of cluster {cluster} is gone or not ready"));
+        return failed(
+            ConditionReason::NodeFailed,
+            format!("node {node} of cluster {cluster} is gone or not ready"),
+        );
     }
     Outcome::InProgress
 }

@@ -3,7 +3,8 @@
 use ampacity_api::conditions::{ConditionStatus, NewCondition, find_condition};
 use ampacity_api::training_job::JobPlacement;
 use ampacity_api::{
-    ConditionReason, ConditionType, Decimal, Placement, TrainingJob, TrainingJobState, TrainingJobStatus, Verdict, set_condition,
+    ConditionReason, ConditionType, Decimal, Placement, TrainingJob, TrainingJobState,
+    TrainingJobStatus, Verdict, set_condition,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -29,7 +30,13 @@ pub fn work_seconds(job: &TrainingJob, alternative: &str) -> Option<i64> {
         return Some(seconds);
     }
     let units = job.spec.work.as_ref()?.units;
-    let throughput = job.spec.alternatives.iter().find(|a| a.name == alternative)?.throughput?.micros();
+    let throughput = job
+        .spec
+        .alternatives
+        .iter()
+        .find(|a| a.name == alternative)?
+        .throughput?
+        .micros();
     if throughput <= 0 {
         return None;
     }
@@ -42,7 +49,11 @@ pub fn next_training_status(job: &TrainingJob, facts: &TrainingFacts<'_>) -> Tra
     if old.state.is_some_and(TrainingJobState::is_finished) {
         return old;
     }
-    let mut next = Machine { job, facts, status: old.clone() };
+    let mut next = Machine {
+        job,
+        facts,
+        status: old.clone(),
+    };
     next.step();
     let mut status = next.status;
     // Amounts are written with a change, or when they have become too old; never for their own sake.
@@ -58,8 +69,17 @@ pub fn next_training_status(job: &TrainingJob, facts: &TrainingFacts<'_>) -> Tra
 }
 
 fn accrue_placement(status: &mut TrainingJobStatus, placement: &Placement, now: Timestamp) {
-    let meter = Meter { usd_micro_per_hour: placement.spec.usd_per_hour.micros(), watts: placement.spec.watts };
-    accrue(&mut status.usd_accrued, &mut status.watt_hours, &mut status.accrued_time, meter, now);
+    let meter = Meter {
+        usd_micro_per_hour: placement.spec.usd_per_hour.micros(),
+        watts: placement.spec.watts,
+    };
+    accrue(
+        &mut status.usd_accrued,
+        &mut status.watt_hours,
+        &mut status.accrued_time,
+        meter,
+        now,
+    );
 }
 
 struct Machine<'a> {
@@ -76,7 +96,9 @@ impl Machine<'_> {
             None => self.set(ConditionType::Valid, true, ConditionReason::Accepted, ""),
         }
         match &self.facts.placement {
-            Some(view) if view.placement.spec.attempt > self.status.ended_attempts => self.placed(view),
+            Some(view) if view.placement.spec.attempt > self.status.ended_attempts => {
+                self.placed(view)
+            }
             _ => self.without_place(),
         }
     }
@@ -87,14 +109,25 @@ impl Machine<'_> {
         self.status.placement = Some(summary(placement));
         self.status.verdict = None;
         if self.status.accrued_time.is_none() {
-            self.status.accrued_time = placement.metadata.creation_timestamp.clone().or(Some(Time(self.facts.now)));
+            self.status.accrued_time = placement
+                .metadata
+                .creation_timestamp
+                .clone()
+                .or(Some(Time(self.facts.now)));
         }
-        let place = format!("{} on {}", placement.spec.cluster, placement.spec.accelerator_type);
+        let place = format!(
+            "{} on {}",
+            placement.spec.cluster, placement.spec.accelerator_type
+        );
         self.set(ConditionType::Placed, true, ConditionReason::Placed, &place);
         match outcome(view) {
             Outcome::Succeeded => {
                 self.end_attempt(placement);
-                self.finish(TrainingJobState::Succeeded, ConditionReason::Succeeded, "all replicas succeeded");
+                self.finish(
+                    TrainingJobState::Succeeded,
+                    ConditionReason::Succeeded,
+                    "all replicas succeeded",
+                );
             }
             Outcome::Failed { reason, message } => self.attempt_failed(placement, reason, &message),
             _ if self.job.spec.suspend => {
@@ -105,12 +138,22 @@ impl Machine<'_> {
                 // Somebody took the decision back: an attempt that ended, but no failure of the job.
                 self.end_attempt(placement);
                 self.status.state = Some(TrainingJobState::Pending);
-                self.set(ConditionType::Placed, false, ConditionReason::Replacing, "its Placement was deleted; it is placed again");
+                self.set(
+                    ConditionType::Placed,
+                    false,
+                    ConditionReason::Replacing,
+                    "its Placement was deleted; it is placed again",
+                );
                 self.set(ConditionType::Running, false, ConditionReason::Stopping, "");
             }
             Outcome::Unknown => {
                 let message = format!("cluster {} cannot be reached", placement.spec.cluster);
-                self.set(ConditionType::Running, ConditionStatus::Unknown, ConditionReason::ClusterUnreachable, &message);
+                self.set(
+                    ConditionType::Running,
+                    ConditionStatus::Unknown,
+                    ConditionReason::ClusterUnreachable,
+                    &message,
+                );
                 self.status.state.get_or_insert(TrainingJobState::Starting);
             }
             Outcome::InProgress => self.in_progress(view),
@@ -124,13 +167,20 @@ impl Machine<'_> {
             let (reason, message) = if view.job.is_none() {
                 (ConditionReason::Dispatching, String::new())
             } else {
-                let trouble = view.pods.and_then(|pods| pods.values().find_map(|p| p.trouble.clone()));
+                let trouble = view
+                    .pods
+                    .and_then(|pods| pods.values().find_map(|p| p.trouble.clone()));
                 (ConditionReason::Starting, trouble.unwrap_or_default())
             };
             return self.set(ConditionType::Running, false, reason, &message);
         }
         self.status.state = Some(TrainingJobState::Running);
-        self.set(ConditionType::Running, true, ConditionReason::AllReplicasRunning, "");
+        self.set(
+            ConditionType::Running,
+            true,
+            ConditionReason::AllReplicasRunning,
+            "",
+        );
         self.status.start_time.get_or_insert(Time(self.facts.now));
         let running = self.running_seconds();
         let left = work_seconds(self.job, &view.placement.spec.alternative)
@@ -146,19 +196,35 @@ impl Machine<'_> {
         {
             self.end_attempt(view.placement);
             let message = format!("it ran for {running} s; spec.maxRuntimeSeconds is {limit}");
-            self.finish(TrainingJobState::Failed, ConditionReason::MaxRuntimeExceeded, &message);
+            self.finish(
+                TrainingJobState::Failed,
+                ConditionReason::MaxRuntimeExceeded,
+                &message,
+            );
         }
     }
 
     fn attempt_failed(&mut self, placement: &Placement, reason: ConditionReason, message: &str) {
         self.end_attempt(placement);
         if self.status.restarts >= self.job.spec.max_restarts {
-            let message = format!("attempt {} failed ({message}) and spec.maxRestarts is {}", placement.spec.attempt, self.job.spec.max_restarts);
-            return self.finish(TrainingJobState::Failed, ConditionReason::MaxRestartsExceeded, &message);
+            let message = format!(
+                "attempt {} failed ({message}) and spec.maxRestarts is {}",
+                placement.spec.attempt, self.job.spec.max_restarts
+            );
+            return self.finish(
+                TrainingJobState::Failed,
+                ConditionReason::MaxRestartsExceeded,
+                &message,
+            );
         }
         self.status.restarts += 1;
         self.status.state = Some(TrainingJobState::Pending);
-        self.set(ConditionType::Placed, false, ConditionReason::Replacing, &format!("attempt {} ended: {message}", placement.spec.attempt));
+        self.set(
+            ConditionType::Placed,
+            false,
+            ConditionReason::Replacing,
+            &format!("attempt {} ended: {message}", placement.spec.attempt),
+        );
         self.set(ConditionType::Running, false, reason, message);
         if self.job.spec.suspend {
             self.without_place();
@@ -167,13 +233,21 @@ impl Machine<'_> {
 
     /// From here on the placement holds nothing for this job, whatever happens to the operator.
     fn end_attempt(&mut self, placement: &Placement) {
-        let interval = self.job.spec.checkpoint.as_ref().map_or(0, |c| c.interval_seconds);
+        let interval = self
+            .job
+            .spec
+            .checkpoint
+            .as_ref()
+            .map_or(0, |c| c.interval_seconds);
         let all = work_seconds(self.job, &placement.spec.alternative).unwrap_or(0);
         if interval > 0 && all > 0 {
             let saved = self.running_seconds() / interval * interval;
             let done = self.status.checkpointed_share.map_or(0, |s| s.micros());
-            let gained = i64::try_from(i128::from(saved) * 1_000_000 / i128::from(all)).unwrap_or(1_000_000);
-            self.status.checkpointed_share = Some(Decimal::from_micros(done.saturating_add(gained).clamp(0, 1_000_000)));
+            let gained =
+                i64::try_from(i128::from(saved) * 1_000_000 / i128::from(all)).unwrap_or(1_000_000);
+            self.status.checkpointed_share = Some(Decimal::from_micros(
+                done.saturating_add(gained).clamp(0, 1_000_000),
+            ));
         }
         accrue_placement(&mut self.status, placement, self.facts.now);
         self.status.accrued_time = None;
@@ -185,7 +259,9 @@ impl Machine<'_> {
     fn running_seconds(&self) -> i64 {
         find_condition(&self.status.conditions, ConditionType::Running)
             .filter(|c| c.status == "True")
-            .map_or(0, |c| (self.facts.now.as_second() - c.last_transition_time.0.as_second()).max(0))
+            .map_or(0, |c| {
+                (self.facts.now.as_second() - c.last_transition_time.0.as_second()).max(0)
+            })
     }
 
     fn without_place(&mut self) {
@@ -193,22 +269,44 @@ impl Machine<'_> {
         if self.job.spec.suspend {
             self.status.state = Some(TrainingJobState::Suspended);
             self.status.verdict = None;
-            self.set(ConditionType::Placed, false, ConditionReason::Suspended, "spec.suspend is true");
-            return self.set(ConditionType::Running, false, ConditionReason::Suspended, "");
+            self.set(
+                ConditionType::Placed,
+                false,
+                ConditionReason::Suspended,
+                "spec.suspend is true",
+            );
+            return self.set(
+                ConditionType::Running,
+                false,
+                ConditionReason::Suspended,
+                "",
+            );
         }
         self.status.state = Some(TrainingJobState::Pending);
         if let Some((reason, message)) = &self.facts.issue {
             self.set(ConditionType::Placed, false, *reason, message);
         } else if let Some((verdict, message)) = &self.facts.waiting {
             self.status.verdict = Some(verdict.clone());
-            self.set(ConditionType::Placed, false, ConditionReason::NoCandidate, message);
+            self.set(
+                ConditionType::Placed,
+                false,
+                ConditionReason::NoCandidate,
+                message,
+            );
         } else if find_condition(&self.status.conditions, ConditionType::Placed)
             .is_none_or(|c| c.reason != ConditionReason::Replacing.as_str())
         {
             self.set(ConditionType::Placed, false, ConditionReason::Queued, "");
         }
-        if find_condition(&self.status.conditions, ConditionType::Running).is_none_or(|c| c.status != "False") {
-            self.set(ConditionType::Running, false, ConditionReason::NotPlaced, "");
+        if find_condition(&self.status.conditions, ConditionType::Running)
+            .is_none_or(|c| c.status != "False")
+        {
+            self.set(
+                ConditionType::Running,
+                false,
+                ConditionReason::NotPlaced,
+                "",
+            );
         }
     }
 
@@ -221,11 +319,21 @@ impl Machine<'_> {
         self.set(ConditionType::Finished, true, reason, message);
     }
 
-    fn set(&mut self, type_: ConditionType, status: impl Into<ConditionStatus>, reason: ConditionReason, message: &str) {
+    fn set(
+        &mut self,
+        type_: ConditionType,
+        status: impl Into<ConditionStatus>,
+        reason: ConditionReason,
+        message: &str,
+    ) {
         let condition = NewCondition::new(type_, status, reason)
             .message(message)
             .observed_generation(self.job.metadata.generation);
-        set_condition(&mut self.status.conditions, condition, &Time(self.facts.now));
+        set_condition(
+            &mut self.status.conditions,
+            condition,
+            &Time(self.facts.now),
+        );
     }
 }
 

@@ -94,8 +94,13 @@ pub(crate) struct Cells {
 impl Cells {
     /// A new group's root.
     pub(crate) fn root(&mut self, group: GroupIndex, cluster: &Arc<str>) -> CellIndex {
-        self.cells
-            .add(Self::cell(group, Level::Cluster, cluster.clone(), cluster.clone(), None))
+        self.cells.add(Self::cell(
+            group,
+            Level::Cluster,
+            cluster.clone(),
+            cluster.clone(),
+            None,
+        ))
     }
 
     fn cell(

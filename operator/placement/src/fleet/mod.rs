@@ -23,8 +23,8 @@ use symbols::Symbols;
 
 use crate::arena::{Arena, ClusterIndex, GroupIndex, NodeIndex, PoolIndex};
 use crate::model::{
-    AcceleratorFacts, CapacityType, ClusterSpec, Level, NodeSpec, PowerIssue,
-    PowerSpec, PowerUsage, TaintEffect,
+    AcceleratorFacts, CapacityType, ClusterSpec, Level, NodeSpec, PowerIssue, PowerSpec,
+    PowerUsage, TaintEffect,
 };
 
 /// Devices of one type in one cluster.

@@ -105,7 +105,10 @@ impl Node {
 
     fn label<'a>(&self, key: &str, symbols: &'a Symbols) -> Option<&'a str> {
         let key = symbols.find(key)?;
-        let at = self.labels.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        let at = self
+            .labels
+            .binary_search_by_key(&key, |(key, _)| *key)
+            .ok()?;
         self.labels.get(at).map(|(_, value)| symbols.text(*value))
     }
 }
@@ -113,14 +116,23 @@ impl Node {
 /// Whether a label's value satisfies a requirement: the meaning of [`Requirement::matches`] for one value.
 fn holds(requirement: &Requirement, value: Option<&str>) -> bool {
     let listed = |value: &str| requirement.values.iter().any(|v| v == value);
-    let bound = || requirement.values.first().and_then(|v| v.parse::<i64>().ok());
+    let bound = || {
+        requirement
+            .values
+            .first()
+            .and_then(|v| v.parse::<i64>().ok())
+    };
     let number = || value.and_then(|v| v.parse::<i64>().ok());
     match requirement.operator {
         Operator::In => value.is_some_and(listed),
         Operator::NotIn => !value.is_some_and(listed),
         Operator::Exists => value.is_some(),
         Operator::DoesNotExist => value.is_none(),
-        Operator::Gt => number().zip(bound()).is_some_and(|(value, bound)| value > bound),
-        Operator::Lt => number().zip(bound()).is_some_and(|(value, bound)| value < bound),
+        Operator::Gt => number()
+            .zip(bound())
+            .is_some_and(|(value, bound)| value > bound),
+        Operator::Lt => number()
+            .zip(bound())
+            .is_some_and(|(value, bound)| value < bound),
     }
 }

@@ -120,7 +120,9 @@ impl PowerLedger {
                 }
             };
             if let Some(place) = self.domains.get_mut(at) {
-                place.usable = place.usable.min(domain.usable_watts.0.clamp(-MOST_WATTS, MOST_WATTS));
+                place.usable = place
+                    .usable
+                    .min(domain.usable_watts.0.clamp(-MOST_WATTS, MOST_WATTS));
             }
             if let Some((_, loss)) = self.parents.get_mut(at) {
                 *loss = (*loss).max(domain.loss_percent);
@@ -151,7 +153,9 @@ impl PowerLedger {
             }
         }
         let mut budgets = spec.budgets;
-        budgets.sort_by(|a, b| (&a.name, &a.scope, a.limit_watts).cmp(&(&b.name, &b.scope, b.limit_watts)));
+        budgets.sort_by(|a, b| {
+            (&a.name, &a.scope, a.limit_watts).cmp(&(&b.name, &b.scope, b.limit_watts))
+        });
         for budget in budgets {
             let limit = budget.limit_watts.0.clamp(-MOST_WATTS, MOST_WATTS);
             match &budget.scope {
@@ -204,7 +208,9 @@ impl PowerLedger {
             let watts = self.feeds[key].watts;
             for &(at, factor) in &path {
                 if let Some(domain) = self.domains.get_mut(at) {
-                    domain.load_nano = domain.load_nano.saturating_add(watts.saturating_mul(factor));
+                    domain.load_nano = domain
+                        .load_nano
+                        .saturating_add(watts.saturating_mul(factor));
                 }
             }
             self.feeds[key].path = path;
@@ -284,7 +290,9 @@ impl PowerLedger {
         feed.watts += watts;
         for &(at, factor) in &feed.path {
             if let Some(domain) = self.domains.get_mut(at) {
-                domain.load_nano = domain.load_nano.saturating_add(watts.saturating_mul(factor));
+                domain.load_nano = domain
+                    .load_nano
+                    .saturating_add(watts.saturating_mul(factor));
             }
         }
     }
@@ -499,10 +507,8 @@ impl<'a> PowerTrial<'a> {
         if fits > 0 {
             for &(at, factor) in path {
                 let sum = self.added.entry(at).or_default();
-                *sum = sum.saturating_add(
-                    each.saturating_mul(factor)
-                        .saturating_mul(i128::from(fits)),
-                );
+                *sum = sum
+                    .saturating_add(each.saturating_mul(factor).saturating_mul(i128::from(fits)));
             }
         }
         fits

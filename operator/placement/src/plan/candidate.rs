@@ -67,7 +67,11 @@ pub(crate) fn untolerated<'a>(pool: &'a Pool, pod: &PodShape) -> Option<&'a Tain
 }
 
 /// Whether a type has what is asked for.
-pub(crate) fn suits(wanted: &AcceleratorRequirement, name: &str, facts: Option<&AcceleratorFacts>) -> bool {
+pub(crate) fn suits(
+    wanted: &AcceleratorRequirement,
+    name: &str,
+    facts: Option<&AcceleratorFacts>,
+) -> bool {
     match wanted {
         AcceleratorRequirement::Named(wanted) => wanted == name,
         AcceleratorRequirement::Selected {
@@ -217,7 +221,12 @@ impl Fleet {
     }
 
     /// The pools of a group that an alternative may use.
-    pub(crate) fn admitted(&self, job: &JobSpec, alternative: &Alternative, group: GroupIndex) -> Vec<PoolIndex> {
+    pub(crate) fn admitted(
+        &self,
+        job: &JobSpec,
+        alternative: &Alternative,
+        group: GroupIndex,
+    ) -> Vec<PoolIndex> {
         let limited = job.budget.max_usd.is_some() || job.budget.max_usd_per_hour.is_some();
         self.groups[group]
             .pools
@@ -349,11 +358,13 @@ pub(crate) fn score(job: &JobSpec, alternative: &Alternative, quote: &Quote) -> 
             let amount = match objective {
                 Objective::Cost => quote.usd_per_hour,
                 Objective::Energy => quote.watts,
-                Objective::Time if comparable => return Score {
-                    objective: -i128::from(rate),
-                    usd: quote.usd_per_hour,
-                    watts: quote.watts,
-                },
+                Objective::Time if comparable => {
+                    return Score {
+                        objective: -i128::from(rate),
+                        usd: quote.usd_per_hour,
+                        watts: quote.watts,
+                    };
+                }
                 Objective::Time => quote.usd_per_hour,
             };
             if comparable {

@@ -4,9 +4,7 @@ use super::candidate::{Candidate, Score, gang_size, score};
 use super::price::Quote;
 use super::select::Pick;
 use crate::fleet::Fleet;
-use crate::model::{
-    JobSpec, Kind, Level, NodeShare, PlacementDecision, Reservation, Watts,
-};
+use crate::model::{JobSpec, Kind, Level, NodeShare, PlacementDecision, Reservation, Watts};
 
 /// A gang's nodes with what they cost.
 #[derive(Clone, Debug)]
@@ -85,7 +83,8 @@ impl Fleet {
                     std::cmp::Ordering::Greater => true,
                     // Among equals the one that meets the preferred topology is better.
                     std::cmp::Ordering::Equal => {
-                        Some(found.level) <= job.topology.preferred || job.topology.preferred.is_none()
+                        Some(found.level) <= job.topology.preferred
+                            || job.topology.preferred.is_none()
                     }
                     std::cmp::Ordering::Less => false,
                 };

@@ -37,7 +37,10 @@ impl Fleet {
             let fault = if keys.insert(&job.key) {
                 candidate::invalid(job)
             } else {
-                Some(format!("two jobs have the key {:?}; give each its own", job.key))
+                Some(format!(
+                    "two jobs have the key {:?}; give each its own",
+                    job.key
+                ))
             };
             if let Some(message) = fault {
                 plan.unplaced.push(refused(job, message));

@@ -117,7 +117,12 @@ impl Fleet {
         }
     }
 
-    fn part(&self, job: &JobSpec, candidate: &Candidate, picks: Vec<Pick>) -> Option<PlacementDecision> {
+    fn part(
+        &self,
+        job: &JobSpec,
+        candidate: &Candidate,
+        picks: Vec<Pick>,
+    ) -> Option<PlacementDecision> {
         let alternative = job.alternatives.get(candidate.alternative)?;
         let mut by_node: BTreeMap<NodeIndex, Pick> = BTreeMap::new();
         for pick in picks {

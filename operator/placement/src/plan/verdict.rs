@@ -104,8 +104,7 @@ impl Fleet {
                 if let Some(seen) = offered.get_mut(cluster.position()) {
                     *seen = true;
                 }
-                let reason =
-                    self.diagnose(job, alternative, group, missing, options.now_seconds);
+                let reason = self.diagnose(job, alternative, group, missing, options.now_seconds);
                 count(reason.clone(), Some(&self.clusters[cluster].name), name);
                 found.push(Diagnosis {
                     alternative: at,
@@ -362,7 +361,11 @@ impl Fleet {
             let cells = self.cells.at_level(root, required);
             cells
                 .into_iter()
-                .map(|cell| self.cells.get(cell).capacity(want.devices, |p| want.admits(p)))
+                .map(|cell| {
+                    self.cells
+                        .get(cell)
+                        .capacity(want.devices, |p| want.admits(p))
+                })
                 .max()
         };
         Some(match fitting {
@@ -420,7 +423,14 @@ impl Fleet {
         free.budget = crate::model::DollarBudget::default();
         let mut candidates = Vec::new();
         let at = job.alternatives.iter().position(|a| a == alternative)?;
-        self.on_group(&free, at, alternative, want.group, duration, &mut candidates);
+        self.on_group(
+            &free,
+            at,
+            alternative,
+            want.group,
+            duration,
+            &mut candidates,
+        );
         let cluster = &self.clusters[self.cluster_of(want.group)].name;
         let picks = candidates
             .iter()

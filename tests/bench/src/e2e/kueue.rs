@@ -11,7 +11,11 @@ use kube::Client;
 use crate::scenario::Process;
 
 /// Starts Kueue with one queue that holds all devices of the nodes.
-pub(crate) async fn start(plane: &ControlPlane, client: &Client, nodes: usize) -> anyhow::Result<Process> {
+pub(crate) async fn start(
+    plane: &ControlPlane,
+    client: &Client,
+    nodes: usize,
+) -> anyhow::Result<Process> {
     let module = module_folder().await?;
     let bases = module.join("config/components/crd/bases");
     let mut files: Vec<PathBuf> = std::fs::read_dir(&bases)
@@ -19,10 +23,17 @@ pub(crate) async fn start(plane: &ControlPlane, client: &Client, nodes: usize) -
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     files.sort();
-    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "yaml")) {
+    for file in files
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "yaml"))
+    {
         apply_file(client, file).await?;
     }
-    apply_yaml(client, "{apiVersion: v1, kind: Namespace, metadata: {name: kueue-system}}").await?;
+    apply_yaml(
+        client,
+        "{apiVersion: v1, kind: Namespace, metadata: {name: kueue-system}}",
+    )
+    .await?;
     let folder = tempfile::tempdir()?;
     let certificates = certificates(folder.path())?;
     let port = free_port()?;
@@ -44,10 +55,19 @@ pub(crate) async fn start(plane: &ControlPlane, client: &Client, nodes: usize) -
         .stderr(log)
         .kill_on_drop(true)
         .spawn()?;
-    let process = Process { child, _folder: folder };
-    wait_until("Kueue to be ready", Duration::from_secs(60), || async move {
-        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-    })
+    let process = Process {
+        child,
+        _folder: folder,
+    };
+    wait_until(
+        "Kueue to be ready",
+        Duration::from_secs(60),
+        || async move {
+            tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_ok()
+        },
+    )
     .await
     .with_context(|| std::fs::read_to_string(&log_path).unwrap_or_default())?;
     apply_yaml(client, &queues(nodes)).await?;
@@ -62,7 +82,11 @@ async fn module_folder() -> anyhow::Result<PathBuf> {
         .output()
         .await
         .context("cannot run go")?;
-    anyhow::ensure!(output.status.success(), "go list: {}", String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(
+        output.status.success(),
+        "go list: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }
 
@@ -72,12 +96,17 @@ fn certificates(folder: &Path) -> anyhow::Result<PathBuf> {
     let certificates = folder.join("certificates");
     std::fs::create_dir(&certificates)?;
     std::fs::write(certificates.join("tls.crt"), pair.cert.pem())?;
-    std::fs::write(certificates.join("tls.key"), pair.signing_key.serialize_pem())?;
+    std::fs::write(
+        certificates.join("tls.key"),
+        pair.signing_key.serialize_pem(),
+    )?;
     Ok(certificates)
 }
 
 fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port())
 }
 
 fn configuration(certificates: &Path, health_port: u16) -> anyhow::Result<String> {

@@ -43,8 +43,17 @@ async fn main() -> anyhow::Result<()> {
     for round in 1..=arguments.rounds {
         for &work in &arguments.work {
             for &system in &arguments.systems {
-                let count = if work == Work::Singles { arguments.jobs } else { arguments.gangs };
-                let scenario = Scenario { system, work, nodes: arguments.nodes, count };
+                let count = if work == Work::Singles {
+                    arguments.jobs
+                } else {
+                    arguments.gangs
+                };
+                let scenario = Scenario {
+                    system,
+                    work,
+                    nodes: arguments.nodes,
+                    count,
+                };
                 let figures = scenario.run().await?;
                 println!("round {round}: {work} {system}: {figures}");
                 results.entry((work, system)).or_default().push(figures);
@@ -56,22 +65,37 @@ async fn main() -> anyhow::Result<()> {
         for (name, unit, value) in Figures::COLUMNS {
             let mut values: Vec<f64> = figures.iter().filter_map(value).collect();
             values.sort_by(f64::total_cmp);
-            if let (Some(first), Some(median), Some(last)) = (values.first(), values.get(values.len() / 2), values.last()) {
-                println!("{work} {system} {name}: {median:.2} {unit} (median of {}; {first:.2} to {last:.2})", values.len());
+            if let (Some(first), Some(median), Some(last)) =
+                (values.first(), values.get(values.len() / 2), values.last())
+            {
+                println!(
+                    "{work} {system} {name}: {median:.2} {unit} (median of {}; {first:.2} to {last:.2})",
+                    values.len()
+                );
             }
         }
     }
     for &work in &arguments.work {
         let median = |system| {
-            let mut seconds: Vec<f64> = results.get(&(work, system))?.iter().map(|f| f.seconds).collect();
+            let mut seconds: Vec<f64> = results
+                .get(&(work, system))?
+                .iter()
+                .map(|f| f.seconds)
+                .collect();
             seconds.sort_by(f64::total_cmp);
             seconds.get(seconds.len() / 2).copied()
         };
         if let (Some(ours), Some(kueue)) = (median(System::Ampacity), median(System::Kueue)) {
-            println!("{work} ampacity against kueue: {:.2} times the pods per second (goal 3)", kueue / ours);
+            println!(
+                "{work} ampacity against kueue: {:.2} times the pods per second (goal 3)",
+                kueue / ours
+            );
         }
         if let (Some(ours), Some(floor)) = (median(System::Ampacity), median(System::Plain)) {
-            println!("{work} ampacity against the floor: {:.2} times the time (goal at most 1.5)", ours / floor);
+            println!(
+                "{work} ampacity against the floor: {:.2} times the time (goal at most 1.5)",
+                ours / floor
+            );
         }
     }
     Ok(())

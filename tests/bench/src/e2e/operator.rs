@@ -34,19 +34,38 @@ spec: {provider: onprem, region: hall}
 ";
 
 /// Starts the operator and waits until it has read every node.
-pub(crate) async fn start(plane: &ControlPlane, client: &Client, nodes: usize) -> anyhow::Result<Process> {
+pub(crate) async fn start(
+    plane: &ControlPlane,
+    client: &Client,
+    nodes: usize,
+) -> anyhow::Result<Process> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     install_crds(client, &root.join("crds/manifests")).await?;
-    apply_yaml(client, "{apiVersion: v1, kind: Namespace, metadata: {name: ampacity-system}}").await?;
+    apply_yaml(
+        client,
+        "{apiVersion: v1, kind: Namespace, metadata: {name: ampacity-system}}",
+    )
+    .await?;
     apply_yaml(client, OBJECTS).await?;
     let program = std::env::current_exe()?.with_file_name("ampacity");
-    anyhow::ensure!(program.exists(), "{} is missing; run `make bench-e2e`, which builds it", program.display());
+    anyhow::ensure!(
+        program.exists(),
+        "{} is missing; run `make bench-e2e`, which builds it",
+        program.display()
+    );
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
     plane.write_kubeconfig(&kubeconfig)?;
     let log = std::fs::File::create(folder.path().join("operator.log"))?;
     let child = tokio::process::Command::new(&program)
-        .args(["operator", "--lease-seconds", "0", "--log", "warn", "--kubeconfig"])
+        .args([
+            "operator",
+            "--lease-seconds",
+            "0",
+            "--log",
+            "warn",
+            "--kubeconfig",
+        ])
         .arg(&kubeconfig)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -54,12 +73,26 @@ pub(crate) async fn start(plane: &ControlPlane, client: &Client, nodes: usize) -
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
-    let process = Process { child, _folder: folder };
+    let process = Process {
+        child,
+        _folder: folder,
+    };
     let clusters: Api<MemberCluster> = Api::all(client.clone());
-    wait_for_object(&clusters, "hub", "all nodes read", Duration::from_secs(60), |cluster| {
-        let devices: i64 = cluster.status.iter().flat_map(|s| &s.accelerators).map(|a| a.free).sum();
-        devices >= i64::try_from(nodes * 8).unwrap_or(i64::MAX)
-    })
+    wait_for_object(
+        &clusters,
+        "hub",
+        "all nodes read",
+        Duration::from_secs(60),
+        |cluster| {
+            let devices: i64 = cluster
+                .status
+                .iter()
+                .flat_map(|s| &s.accelerators)
+                .map(|a| a.free)
+                .sum();
+            devices >= i64::try_from(nodes * 8).unwrap_or(i64::MAX)
+        },
+    )
     .await?;
     Ok(process)
 }

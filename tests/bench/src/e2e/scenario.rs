@@ -135,15 +135,26 @@ impl Scenario {
         let before = plane.request_counts().await?;
         let bound = tokio::spawn(all_bound(client.clone(), pods));
         let started = Instant::now();
-        let submitter = Submitter { client: client.clone(), system: self.system, work: self.work };
+        let submitter = Submitter {
+            client: client.clone(),
+            system: self.system,
+            work: self.work,
+        };
         submitter.submit(self.count).await?;
         let last = tokio::time::timeout(Duration::from_secs(600), bound)
             .await
-            .with_context(|| format!("{} did not bind {pods} pods within 600 s", self.system))???;
+            .with_context(|| {
+                format!("{} did not bind {pods} pods within 600 s", self.system)
+            })???;
         let seconds = (last - started).as_secs_f64();
         let writes = plane.request_counts().await?.since(&before).writes();
         let memory_mib = system.as_ref().and_then(Process::memory_mib);
-        Ok(Figures { pods, seconds, writes_per_job: writes as f64 / self.count as f64, memory_mib })
+        Ok(Figures {
+            pods,
+            seconds,
+            writes_per_job: writes as f64 / self.count as f64,
+            memory_mib,
+        })
     }
 }
 
@@ -166,10 +177,20 @@ impl Process {
 /// When the last of so many pods was seen bound.
 async fn all_bound(client: Client, pods: usize) -> anyhow::Result<Instant> {
     let api: Api<Pod> = Api::namespaced(client, "default");
-    let mut stream = watcher(api, watcher::Config::default().streaming_lists()).default_backoff().applied_objects().boxed();
+    let mut stream = watcher(api, watcher::Config::default().streaming_lists())
+        .default_backoff()
+        .applied_objects()
+        .boxed();
     let mut seen = std::collections::HashSet::new();
     while let Some(pod) = stream.try_next().await? {
-        if pod.spec.as_ref().and_then(|s| s.node_name.as_ref()).is_some() && seen.insert(pod.name_any()) && seen.len() == pods {
+        if pod
+            .spec
+            .as_ref()
+            .and_then(|s| s.node_name.as_ref())
+            .is_some()
+            && seen.insert(pod.name_any())
+            && seen.len() == pods
+        {
             return Ok(Instant::now());
         }
     }

@@ -2,8 +2,8 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, PostParams};
 use kube::Client;
+use kube::api::{Api, PostParams};
 use serde_json::json;
 
 use crate::scenario::{System, Work};
@@ -41,12 +41,18 @@ impl Submitter {
                     "alternatives": [{"name": "h100", "acceleratorType": "nvidia-h100-sxm5-80gb", "devicesPerReplica": 1, "replicas": pods}],
                 },
             });
-            let api: Api<ampacity_api::TrainingJob> = Api::namespaced(self.client.clone(), "default");
-            api.create(&PostParams::default(), &serde_json::from_value(job)?).await?;
+            let api: Api<ampacity_api::TrainingJob> =
+                Api::namespaced(self.client.clone(), "default");
+            api.create(&PostParams::default(), &serde_json::from_value(job)?)
+                .await?;
             return Ok(());
         }
         let kueue = self.system == System::Kueue;
-        let labels = if kueue { json!({"kueue.x-k8s.io/queue-name": "bench"}) } else { json!({}) };
+        let labels = if kueue {
+            json!({"kueue.x-k8s.io/queue-name": "bench"})
+        } else {
+            json!({})
+        };
         let job = json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "labels": labels},
             "spec": {
@@ -55,7 +61,8 @@ impl Submitter {
             },
         });
         let api: Api<Job> = Api::namespaced(self.client.clone(), "default");
-        api.create(&PostParams::default(), &serde_json::from_value(job)?).await?;
+        api.create(&PostParams::default(), &serde_json::from_value(job)?)
+            .await?;
         Ok(())
     }
 }
