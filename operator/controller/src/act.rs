@@ -84,7 +84,10 @@ impl Operator {
             Ok(placement) => {
                 tracing::info!(%job, placement = %key.name, cluster = %placement.spec.cluster, watts = placement.spec.watts, "placed");
                 self.world.attempts.commit_ended(job);
-                self.world.hub.placements.apply(Change::Applied(placement));
+                self.world
+                    .hub
+                    .placements
+                    .apply(Change::Applied(Box::new(placement)));
                 self.placement_changed(key, Some(job));
             }
             Err(error) => {
@@ -507,7 +510,7 @@ impl Operator {
             return;
         }
         let mut next = placement.clone();
-        let started = (phase == PlacementPhase::Running).then(|| Time(now));
+        let started = (phase == PlacementPhase::Running).then_some(Time(now));
         next.status = Some(PlacementStatus {
             phase: Some(phase),
             ready_replicas: ready,

@@ -32,11 +32,6 @@ impl<T: Send + 'static> Effects<T> {
         self.running.contains(key)
     }
 
-    /// How many have not reported yet.
-    pub fn in_flight(&self) -> usize {
-        self.running.len()
-    }
-
     /// Starts `work` for `key` against `server`, unless one is running for that key. Its result is sent to the inbox.
     pub fn start(
         &mut self,

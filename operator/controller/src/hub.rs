@@ -119,7 +119,7 @@ fn readable<K: Resource>(
     };
     match change {
         Change::All(objects) => Some(Change::All(objects.into_iter().filter_map(sound).collect())),
-        Change::Applied(object) => sound(object).map(Change::Applied),
+        Change::Applied(object) => sound(*object).map(|o| Change::Applied(Box::new(o))),
         Change::Deleted(guard) => {
             let meta = guard.meta();
             let key = ObjectKey::new(
@@ -127,7 +127,7 @@ fn readable<K: Resource>(
                 meta.name.as_deref().unwrap_or_default(),
             );
             Some(match guard.0 {
-                Ok(object) => Change::Deleted(object),
+                Ok(object) => Change::Deleted(Box::new(object)),
                 Err(_) => Change::Forgotten(key),
             })
         }

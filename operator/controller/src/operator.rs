@@ -271,7 +271,7 @@ impl Operator {
                         .map(|p| (ObjectKey::of(p), World::job_of(p)))
                         .collect(),
                     Change::Applied(p) | Change::Deleted(p) => {
-                        vec![(ObjectKey::of(p), World::job_of(p))]
+                        vec![(ObjectKey::of(&**p), World::job_of(p))]
                     }
                 };
                 let changed = hub.placements.apply(change);
@@ -647,7 +647,7 @@ fn nodes_of_slices(member: &Member, change: &Change<SlimResourceSlice>) -> Vec<S
     match change {
         Change::All(_) => nodes.extend(member.slices.values().filter_map(node)),
         Change::Applied(slice) => {
-            nodes.extend(member.slices.get(&ObjectKey::of(slice)).and_then(node))
+            nodes.extend(member.slices.get(&ObjectKey::of(&**slice)).and_then(node))
         }
         Change::Deleted(_) | Change::Forgotten(_) => {}
     }
@@ -672,7 +672,7 @@ fn nodes_of_claims(member: &Member, change: &Change<SlimResourceClaim>) -> Vec<S
         Change::Applied(claim) => nodes.extend(
             member
                 .claims
-                .get(&ObjectKey::of(claim))
+                .get(&ObjectKey::of(&**claim))
                 .map(pools)
                 .unwrap_or_default(),
         ),

@@ -96,7 +96,7 @@ impl PodIndex {
         let mut touched = Touched::default();
         match change {
             Change::Applied(pod) => self.insert(&pod, &mut touched),
-            Change::Deleted(pod) => self.remove(&ObjectKey::of(&pod), &mut touched),
+            Change::Deleted(pod) => self.remove(&ObjectKey::of(&*pod), &mut touched),
             Change::Forgotten(key) => self.remove(&key, &mut touched),
             Change::All(pods) => {
                 self.synced = true;

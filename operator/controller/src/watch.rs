@@ -19,9 +19,9 @@ pub enum Change<K> {
     /// Everything there is: replaces what was known.
     All(Vec<K>),
     /// New or changed.
-    Applied(K),
+    Applied(Box<K>),
     /// Gone.
-    Deleted(K),
+    Deleted(Box<K>),
     /// Gone, and it could not be read.
     Forgotten(ObjectKey),
 }
@@ -31,7 +31,7 @@ impl<K> Change<K> {
     pub fn objects(&self) -> &[K] {
         match self {
             Self::All(objects) => objects,
-            Self::Applied(object) | Self::Deleted(object) => std::slice::from_ref(object),
+            Self::Applied(object) | Self::Deleted(object) => std::slice::from_ref(&**object),
             Self::Forgotten(_) => &[],
         }
     }
@@ -63,8 +63,8 @@ pub async fn watch<K, T>(
                 continue;
             }
             Ok(Event::InitDone) => wrap(Change::All(listing.take().unwrap_or_default())),
-            Ok(Event::Apply(object)) => wrap(Change::Applied(object)),
-            Ok(Event::Delete(object)) => wrap(Change::Deleted(object)),
+            Ok(Event::Apply(object)) => wrap(Change::Applied(Box::new(object))),
+            Ok(Event::Delete(object)) => wrap(Change::Deleted(Box::new(object))),
             Err(error) => match failed(describe(&error)) {
                 Some(message) => message,
                 None => continue,

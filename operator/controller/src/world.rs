@@ -121,19 +121,19 @@ impl<K: Resource> Cache<K> {
     pub fn apply(&mut self, change: Change<K>) -> Vec<ObjectKey> {
         match change {
             Change::Applied(object) => {
-                let key = ObjectKey::of(&object);
+                let key = ObjectKey::of(&*object);
                 if self
                     .items
                     .get(&key)
-                    .is_some_and(|old| !is_newer(&object, old))
+                    .is_some_and(|old| !is_newer(&*object, old))
                 {
                     return Vec::new();
                 }
-                self.items.insert(key.clone(), object);
+                self.items.insert(key.clone(), *object);
                 vec![key]
             }
             Change::Deleted(object) => {
-                let key = ObjectKey::of(&object);
+                let key = ObjectKey::of(&*object);
                 let same = self
                     .items
                     .get(&key)
@@ -169,7 +169,7 @@ impl<K: Resource> Cache<K> {
     /// Takes in the result of our own update, unless the object is gone meanwhile.
     pub fn updated(&mut self, object: K) {
         if self.items.contains_key(&ObjectKey::of(&object)) {
-            self.apply(Change::Applied(object));
+            self.apply(Change::Applied(Box::new(object)));
         }
     }
 
