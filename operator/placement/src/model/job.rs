@@ -15,7 +15,7 @@ pub enum Objective {
 }
 
 /// How much there is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Work {
     /// Units of work in the job's own measure, in millionths; done at an alternative's throughput.
     UnitsMicro(i64),
@@ -24,7 +24,7 @@ pub enum Work {
 }
 
 /// Dollar limits of one job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DollarBudget {
     /// Most that the whole run may cost.
     pub max_usd: Option<MicroUsd>,
@@ -33,7 +33,7 @@ pub struct DollarBudget {
 }
 
 /// Where a data set lies, for egress cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EgressCost {
     /// Cluster that the data would be moved to.
     pub cluster: String,
@@ -42,7 +42,7 @@ pub struct EgressCost {
 }
 
 /// Topology wishes. `required` is `Cluster` unless said otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Topology {
     /// All replicas lie in one domain of this level.
     pub required: Level,
@@ -60,7 +60,7 @@ impl Default for Topology {
 }
 
 /// Spread of inference replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Spread {
     /// Over domains of this level (Node, Zone or Cluster).
     pub by: Level,
@@ -69,7 +69,7 @@ pub struct Spread {
 }
 
 /// Which accelerator types an alternative may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AcceleratorRequirement {
     /// Exactly this type.
     Named(String),
@@ -87,7 +87,7 @@ pub enum AcceleratorRequirement {
 }
 
 /// What one replica's pod needs beside devices.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PodShape {
     /// CPU requests in millicores.
     pub cpu_milli: u64,
@@ -100,7 +100,7 @@ pub struct PodShape {
 }
 
 /// One way to run a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Alternative {
     /// Name, unique in the job.
     pub name: String,
@@ -117,7 +117,7 @@ pub struct Alternative {
 }
 
 /// Replicas of an inference job that are placed already; spread counts them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlacedReplicas {
     /// Cluster.
     pub cluster: String,
@@ -128,7 +128,7 @@ pub struct PlacedReplicas {
 }
 
 /// What kind of work it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A gang: all replicas start together in one cluster, or none does. Ends when the work is done.
     Training {
@@ -153,7 +153,7 @@ pub enum Kind {
 }
 
 /// One job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JobSpec {
     /// Unique key chosen by the caller; reservations carry it.
     pub key: String,

@@ -34,10 +34,19 @@ pub(crate) struct Candidate {
     pub(crate) pools: Option<Vec<PoolIndex>>,
     /// Rank by price where prices differ.
     pub(crate) ranks: Option<BTreeMap<PoolIndex, u32>>,
-    /// What it costs, or about so much where prices differ.
+    /// What it costs, or at least so much where prices differ.
     pub(crate) score: Score,
     /// Least watts, dollars per hour and the like: the quote behind the score.
     pub(crate) quote: Quote,
+}
+
+/// Admitted pools of one price.
+struct Tier {
+    /// Per device and hour, risk of interruption, and whether there is no price.
+    price: (i128, i64, bool),
+    pools: Vec<PoolIndex>,
+    /// Replicas that fit, as far as devices go.
+    room: u64,
 }
 
 /// Why a cluster takes none of a job; `None` when it may.
@@ -242,6 +251,8 @@ impl Fleet {
             .collect()
     }
 
+    /// Candidates of one alternative on one group that have room as far as devices go: one per prefix of its prices,
+    /// cheapest first. Each is scored as if its cheapest prices were used up first, which is the least that it can cost.
     pub(crate) fn on_group(
         &self,
         job: &JobSpec,
@@ -257,56 +268,106 @@ impl Fleet {
         if root.capacity(devices, |_| true) < replicas {
             return;
         }
-        let pools = self.admitted(job, alternative, group);
         let watts_each = self.watts_in_use(&self.groups[group].key.accelerator_type);
-        // Pools by price. A candidate uses the cheapest pools that could hold it.
-        let mut tiers: BTreeMap<(i128, i64, bool), Vec<PoolIndex>> = BTreeMap::new();
-        for pool in pools {
-            let key = &self.pools[pool].key;
-            let rate = rate(&key.price, key.devices, watts_each);
-            let risk = key.price.interruptions_per_hour_micro.max(0);
-            tiers
-                .entry((rate, risk, key.price.is_unpriced()))
-                .or_default()
-                .push(pool);
-        }
+        let cluster = &self.clusters[self.groups[group].key.cluster].name;
+        let tiers = self.tiers(job, alternative, group, watts_each);
         let gang = matches!(job.kind, Kind::Training { .. });
-        let single = tiers.len() == 1;
         let whole_group = self.groups[group].pools.len();
         let mut pools: Vec<PoolIndex> = Vec::new();
         let mut ranks: BTreeMap<PoolIndex, u32> = BTreeMap::new();
-        for (rank, tier) in tiers.into_values().enumerate() {
+        let mut uses: Vec<Use> = Vec::new();
+        let mut left = replicas;
+        let mut quoted: Option<Quote> = None;
+        for (rank, tier) in tiers.iter().enumerate() {
             // An inference replica stands alone: it never mixes prices.
             if !gang {
                 pools.clear();
-                ranks.clear();
+                uses.clear();
+                (left, quoted) = (replicas, None);
             }
-            let Some(&first) = tier.first() else { continue };
-            for &pool in &tier {
-                ranks.insert(pool, u32::try_from(rank).unwrap_or(u32::MAX));
-            }
-            pools.extend(tier);
+            let Some(&first) = tier.pools.first() else {
+                continue;
+            };
+            pools.extend(&tier.pools);
             pools.sort_unstable();
-            if root.capacity(devices, |pool| pools.binary_search(&pool).is_ok()) < replicas {
+            if gang && tiers.len() > 1 {
+                let rank = u32::try_from(rank).unwrap_or(u32::MAX);
+                ranks.extend(tier.pools.iter().map(|&pool| (pool, rank)));
+            }
+            let taken = tier.room.min(left);
+            if taken > 0 {
+                let per_node = u64::from(self.pools[first].key.devices / devices).max(1);
+                uses.push(Use {
+                    pool: first,
+                    devices: taken.saturating_mul(u64::from(devices)),
+                    nodes: taken.div_ceil(per_node),
+                });
+            }
+            left -= taken;
+            if left > 0 {
                 continue;
             }
-            let per_node = u64::from(self.pools[first].key.devices / devices).max(1);
-            let uses = [Use {
-                pool: first,
-                devices: replicas.saturating_mul(u64::from(devices)),
-                nodes: replicas.div_ceil(per_node),
-            }];
-            let cluster = &self.clusters[self.groups[group].key.cluster].name;
-            let quote = self.quote(job, cluster, &uses, watts_each, duration);
+            let quote = quoted
+                .get_or_insert_with(|| self.quote(job, cluster, &uses, watts_each, duration))
+                .clone();
             found.push(Candidate {
                 alternative: at,
                 group,
                 pools: (pools.len() < whole_group).then(|| pools.clone()),
-                ranks: (gang && !single && rank > 0).then(|| ranks.clone()),
+                ranks: (gang && rank > 0).then(|| ranks.clone()),
                 score: score(job, alternative, &quote),
                 quote,
             });
         }
+    }
+
+    /// The admitted pools of a group by price, cheapest first, with the replicas that fit in each.
+    fn tiers(
+        &self,
+        job: &JobSpec,
+        alternative: &Alternative,
+        group: GroupIndex,
+        watts_each: i64,
+    ) -> Vec<Tier> {
+        let devices = alternative.devices_per_replica;
+        let root = self.cells.get(self.groups[group].root);
+        let mut pools: Vec<_> = self
+            .admitted(job, alternative, group)
+            .into_iter()
+            .map(|pool| {
+                let key = &self.pools[pool].key;
+                let price = &key.price;
+                let risk = price.interruptions_per_hour_micro.max(0);
+                let rate = rate(price, key.devices, watts_each);
+                (
+                    (rate, risk, price.is_unpriced()),
+                    Reverse(key.devices),
+                    pool,
+                )
+            })
+            .collect();
+        pools.sort_unstable();
+        let mut tiers: Vec<Tier> = Vec::new();
+        for (price, _, pool) in pools {
+            match tiers.last_mut() {
+                Some(tier) if tier.price == price => tier.pools.push(pool),
+                _ => tiers.push(Tier {
+                    price,
+                    pools: vec![pool],
+                    room: 0,
+                }),
+            }
+        }
+        if let [tier] = tiers.as_mut_slice()
+            && tier.pools.len() == self.groups[group].pools.len()
+        {
+            tier.room = root.capacity(devices, |_| true);
+        } else {
+            for tier in &mut tiers {
+                tier.room = root.capacity(devices, |pool| tier.pools.contains(&pool));
+            }
+        }
+        tiers
     }
 
     /// Devices and nodes by pool.
