@@ -7,6 +7,7 @@ mod exit;
 mod input;
 mod operator;
 mod plan;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,9 @@ enum Command {
     /// Reads Node, Pod, ResourceSlice, ResourceClaim, PriorityClass and all Ampacity kinds as YAML or JSON. Exit code 0: all jobs
     /// are placed; 2: some are not; 1: bad input.
     Plan(plan::PlanArgs),
+    /// Play a trace or a workload through the engine: what it would do over days, at what price, power and waiting time.
+    #[command(subcommand)]
+    Simulate(simulate::SimulateCommand),
     /// Print the CustomResourceDefinitions: ampacity crds | kubectl apply --server-side -f -
     Crds,
     /// Run the operator against a hub.
@@ -66,6 +70,7 @@ fn parse() -> Result<Arguments, ExitCode> {
 fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Plan(args) => plan::run(args),
+        Command::Simulate(command) => simulate::run(command),
         Command::Crds => {
             plan::print(&ampacity_api::to_yaml(&ampacity_api::crds())?)?;
             Ok(Exit::Success)

@@ -1,0 +1,91 @@
+//! `ampacity simulate`: what the engine would do with a trace or a workload over time.
+//!
+//! ```text
+//!   openb     one task at a time onto one fleet, nothing ends: how well it packs, and its watts
+//!   workload  TrainingJobs that arrive, wait, run and end on a fleet given as for `plan`: waiting time, dollars, kWh
+//!   gavel     jobs of measured throughput on three generations of GPU: completion time and dollars
+//! ```
+//!
+//! All of it is a function of its input and a seed: the same command prints the same bytes.
+
+mod openb;
+mod sheet;
+mod table;
+
+use std::io::Write as _;
+
+use crate::exit::Exit;
+use crate::input::BadInput;
+use crate::plan::print;
+
+/// Most errors that are printed.
+const MAX_ERRORS: usize = 20;
+
+/// What is simulated.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum SimulateCommand {
+    /// Run the packing experiment of the FGD paper (USENIX ATC'23) on node and pod lists of the openb trace: tasks arrive in
+    /// random order until more was asked for than there is, each is placed at once or dropped.
+    Openb(openb::OpenbArgs),
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs.
+    Yaml,
+}
+
+impl Output {
+    /// Prints a result: `table` makes the text for people.
+    fn print<T: serde::Serialize>(
+        self,
+        result: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        let text = match self {
+            Self::Table => table(result),
+            Self::Json => serde_json::to_string_pretty(result)? + "\n",
+            Self::Yaml => serde_saphyr::to_string(result)?,
+        };
+        Ok(print(&text)?)
+    }
+}
+
+/// Simulates and prints.
+pub(crate) fn run(command: &SimulateCommand) -> anyhow::Result<Exit> {
+    let ended = match command {
+        SimulateCommand::Openb(args) => openb::run(args),
+    }?;
+    Ok(match ended {
+        Ok(exit) => exit,
+        Err(errors) => {
+            complain(&errors);
+            Exit::BadInput
+        }
+    })
+}
+
+/// How a simulation ended: the errors are those of its input.
+type Ended = anyhow::Result<Result<Exit, Vec<BadInput>>>;
+
+fn complain(errors: &[BadInput]) {
+    let mut stderr = std::io::stderr().lock();
+    for error in errors.iter().take(MAX_ERRORS) {
+        let _ = writeln!(stderr, "error: {error}");
+    }
+    if errors.len() > MAX_ERRORS {
+        let _ = writeln!(stderr, "error: there is more; correct these first");
+    }
+}
+
+/// Rounds for printing, so that sums in another order print the same.
+fn rounded(value: f64, decimals: i32) -> f64 {
+    let scale = 10_f64.powi(decimals);
+    let rounded = (value * scale).round() / scale;
+    if rounded == 0.0 { 0.0 } else { rounded }
+}
