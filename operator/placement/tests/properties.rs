@@ -3,7 +3,8 @@
 mod world;
 
 use ampacity_placement::{
-    CapacityType, Fix, Fleet, JobSpec, Kind, NodeFault, PlacedReplicas, Plan, PlanOptions, Watts,
+    CapacityType, Effort, Fix, Fleet, JobSpec, Kind, NodeFault, PlacedReplicas, Plan, PlanOptions,
+    Watts,
 };
 use proptest::prelude::*;
 use world::{World, assert_gangs_whole, assert_within_limits, gang, plan, worlds};
@@ -235,6 +236,25 @@ proptest! {
             let again = plan(&mut fleet, std::slice::from_ref(job));
             prop_assert!(again.placements.is_empty(), "{} would fit", job.key);
         }
+    }
+
+    #[test]
+    fn effort_never_places_fewer_nor_costs_more(world in worlds(), trials in 0..3_000_u64) {
+        let (mut once, mut again) = (world.fleet(), world.fleet());
+        let options = PlanOptions { now_seconds: 0 };
+        let made = once.plan_with(&world.jobs, &options, Effort { trials: 0 });
+        let bettered = again.plan_with(&world.jobs, &options, Effort { trials });
+        // Gangs placed by priority, highest first, and then dollars, the other way round.
+        let jobs = &world.jobs;
+        let worth = |plan: &Plan| {
+            let gangs = |priority: i32| plan.placements.iter().filter(move |d| jobs.iter().any(|j| {
+                j.key == d.job && j.priority == priority && matches!(j.kind, Kind::Training { .. })
+            }));
+            let usd: i64 = (0..3).flat_map(gangs).map(|d| d.usd_total.0).sum();
+            ([2, 1, 0].map(|priority| gangs(priority).count()), -usd)
+        };
+        prop_assert!(worth(&bettered) >= worth(&made), "{:?} became {:?}", worth(&made), worth(&bettered));
+        assert_within_limits(&world, &again.reservations().collect::<Vec<_>>());
     }
 
     #[test]

@@ -297,6 +297,11 @@ impl PowerLedger {
         }
     }
 
+    /// Whether anything is limited at all.
+    pub(crate) fn has_limits(&self) -> bool {
+        !self.domains.is_empty() || !self.queue_budgets.is_empty()
+    }
+
     /// Charges watts to a queue.
     pub(crate) fn charge_queue(&mut self, queue: &str, watts: i64) {
         match self.queue_watts.get_mut(queue) {

@@ -351,6 +351,23 @@ pub struct PlanOptions {
     pub now_seconds: i64,
 }
 
+/// How much a cycle may try to better the plan that it made job by job.
+///
+/// Counted in trials, not by a clock, so that the same input gives the same plan on any machine. One trial is one job
+/// tried on one candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Most trials. 0 leaves the plan as it was made.
+    pub trials: u64,
+}
+
+impl Default for Effort {
+    /// So many that a plan of some dozens of jobs comes close to the optimum, and that a plan of ten thousand takes little longer.
+    fn default() -> Self {
+        Self { trials: 8_000 }
+    }
+}
+
 /// The outcome of one cycle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {

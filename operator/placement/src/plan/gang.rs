@@ -74,10 +74,15 @@ impl Fleet {
         }
     }
 
-    /// The best way to run a gang now.
-    pub(crate) fn best_gang(&self, job: &JobSpec, now_seconds: i64) -> Option<Found> {
+    /// The best way to run a gang now. Each candidate, best first, comes with a mark that is set when it has no room.
+    pub(crate) fn best_gang<'a>(
+        &self,
+        job: &JobSpec,
+        candidates: impl Iterator<Item = (&'a Candidate, Option<&'a mut bool>)>,
+        now_seconds: i64,
+    ) -> Option<Found> {
         let mut best: Option<Found> = None;
-        for candidate in self.candidates(job) {
+        for (candidate, full) in candidates {
             if let Some(found) = &best {
                 let settled = match candidate.score.cmp(&found.score) {
                     std::cmp::Ordering::Greater => true,
@@ -92,7 +97,10 @@ impl Fleet {
                     break;
                 }
             }
-            let Some(found) = self.try_candidate(job, &candidate, now_seconds) else {
+            let Some(found) = self.try_candidate(job, candidate, now_seconds) else {
+                if let Some(full) = full {
+                    *full = true;
+                }
                 continue;
             };
             if best

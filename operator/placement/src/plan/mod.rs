@@ -1,24 +1,36 @@
 //! One cycle: which jobs start now, where, and why the others do not.
 
 mod candidate;
+mod class;
 mod fix;
 mod gang;
+mod improve;
 mod price;
+mod proof;
 mod replicas;
+mod round;
 mod select;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use self::verdict::Missing;
+use self::round::{Round, Waiting};
 use crate::fleet::Fleet;
-use crate::model::{Fix, JobSpec, Kind, Plan, PlanOptions, Proof, Reason, Refusal, Unplaced};
+use crate::model::{Effort, Fix, JobSpec, Kind, Plan, PlanOptions, Reason, Refusal, Unplaced};
 
 impl Fleet {
     /// Plans a cycle and reserves what it decides, each part under the job's key, `/` and a number.
     ///
-    /// Jobs are taken by priority, then by time of submission, then by key, so the order of `jobs` does not matter.
+    /// Jobs are taken by priority, then by time of submission, then by key, so the order of `jobs` does not matter. What
+    /// was placed is then moved about, with the [`Effort`] that is the default, so that more jobs are placed or the same
+    /// for fewer dollars.
     pub fn plan(&mut self, jobs: &[JobSpec], options: &PlanOptions) -> Plan {
+        self.plan_with(jobs, options, Effort::default())
+    }
+
+    /// As [`Self::plan`], with another effort to better the plan. More effort never places fewer jobs of a priority
+    /// without placing more of a higher one, nor the same jobs for more dollars.
+    pub fn plan_with(&mut self, jobs: &[JobSpec], options: &PlanOptions, effort: Effort) -> Plan {
         let mut order: Vec<&JobSpec> = jobs.iter().collect();
         order.sort_by(|a, b| {
             (b.priority, a.submitted_seconds, &a.key).cmp(&(
@@ -27,12 +39,9 @@ impl Fleet {
                 &b.key,
             ))
         });
-        let mut plan = Plan {
-            proof: Proof::StoppedAtLimit,
-            ..Plan::default()
-        };
+        let mut plan = Plan::default();
         let mut keys = BTreeSet::new();
-        let mut waiting: Vec<(&JobSpec, Missing)> = Vec::new();
+        let mut valid = Vec::with_capacity(order.len());
         for job in order {
             let fault = if keys.insert(&job.key) {
                 candidate::invalid(job)
@@ -42,52 +51,35 @@ impl Fleet {
                     job.key
                 ))
             };
-            if let Some(message) = fault {
-                plan.unplaced.push(refused(job, message));
-                continue;
-            }
-            match &job.kind {
-                Kind::Training { .. } => {
-                    self.prepare(job);
-                    let decision = self
-                        .best_gang(job, options.now_seconds)
-                        .and_then(|found| self.decision(job, found));
-                    match decision {
-                        Some(decision) => {
-                            self.reserve(decision.reservation.clone());
-                            plan.placements.push(decision);
-                        }
-                        None => waiting.push((
-                            job,
-                            Missing {
-                                replicas: 0,
-                                spent_per_hour: 0,
-                            },
-                        )),
-                    }
-                }
-                Kind::Inference { .. } => {
-                    let filled = self.place_replicas(job);
-                    let spent_per_hour = filled
-                        .decisions
-                        .iter()
-                        .map(|decision| decision.usd_per_hour.0)
-                        .fold(0, i64::saturating_add);
-                    plan.placements.extend(filled.decisions);
-                    if filled.missing > 0 {
-                        let missing = Missing {
-                            replicas: filled.missing,
-                            spent_per_hour,
-                        };
-                        waiting.push((job, missing));
-                    }
-                }
+            match fault {
+                Some(message) => plan.unplaced.push(refused(job, message)),
+                None => valid.push(job),
             }
         }
-        // Judged against what the plan leaves, so that a fix would really place the job.
-        for (job, missing) in waiting {
-            let unplaced = self.explain(job, missing, options);
-            plan.unplaced.push(unplaced);
+        let mut round = Round::new(self, &valid, options.now_seconds);
+        round.place_all();
+        round.improve(effort.trials);
+        plan.proof = round.proof();
+        let waiting = round.finish(&mut plan);
+        // Judged against what the plan leaves, so that a fix would really place the job. Equal gangs get equal verdicts.
+        let mut known: BTreeMap<usize, Unplaced> = BTreeMap::new();
+        for Waiting {
+            job,
+            class,
+            missing,
+        } in waiting
+        {
+            let verdict = match known.get(&class) {
+                Some(verdict) => Unplaced {
+                    job: job.key.clone(),
+                    ..verdict.clone()
+                },
+                None => self.explain(job, missing, options),
+            };
+            if matches!(job.kind, Kind::Training { .. }) {
+                known.entry(class).or_insert_with(|| verdict.clone());
+            }
+            plan.unplaced.push(verdict);
         }
         plan
     }
