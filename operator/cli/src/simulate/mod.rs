@@ -11,6 +11,8 @@
 mod openb;
 mod sheet;
 mod table;
+mod timeline;
+mod workload;
 
 use std::io::Write as _;
 
@@ -27,6 +29,10 @@ pub(crate) enum SimulateCommand {
     /// Run the packing experiment of the FGD paper (USENIX ATC'23) on node and pod lists of the openb trace: tasks arrive in
     /// random order until more was asked for than there is, each is placed at once or dropped.
     Openb(openb::OpenbArgs),
+    /// Play TrainingJobs over time on a fleet given as for ampacity plan: at every arrival and end the engine plans the queue anew.
+    ///
+    /// Exit code 0: every job ran; 2: some never found a place; 1: bad input.
+    Workload(workload::WorkloadArgs),
 }
 
 /// How a result is printed.
@@ -60,6 +66,7 @@ impl Output {
 pub(crate) fn run(command: &SimulateCommand) -> anyhow::Result<Exit> {
     let ended = match command {
         SimulateCommand::Openb(args) => openb::run(args),
+        SimulateCommand::Workload(args) => workload::run(args),
     }?;
     Ok(match ended {
         Ok(exit) => exit,

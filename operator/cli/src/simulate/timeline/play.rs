@@ -1,0 +1,215 @@
+//! The event loop.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ampacity_placement::{Fleet, JobSpec, PlacementDecision, PlanOptions};
+
+use super::{Arrival, DomainPeak, Outcome, Ran, Sample};
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub(in crate::simulate) struct Played {
+    /// Every job, in order of arrival, then by name.
+    pub(in crate::simulate) jobs: Vec<Outcome>,
+    /// The fleet after every moment at which something changed, in order of time.
+    pub(in crate::simulate) samples: Vec<Sample>,
+    /// The most that each power domain and budget carried, by name.
+    pub(in crate::simulate) power: Vec<DomainPeak>,
+}
+
+/// Plays arrivals on a fleet.
+pub(in crate::simulate) struct Player {
+    fleet: Fleet,
+    start_unix_seconds: i64,
+    now: i64,
+    queue: Vec<JobSpec>,
+    /// Key of a job to its outcome.
+    index: BTreeMap<String, usize>,
+    outcomes: Vec<Outcome>,
+    /// Ends of running jobs: seconds and index of the outcome.
+    ends: BTreeSet<(i64, usize)>,
+    sample: Sample,
+    samples: Vec<Sample>,
+    power: BTreeMap<String, DomainPeak>,
+}
+
+impl Player {
+    /// A clock that stands at `start_unix_seconds`, where deadlines are counted from.
+    pub(in crate::simulate) fn new(fleet: Fleet, start_unix_seconds: i64) -> Self {
+        Self {
+            fleet,
+            start_unix_seconds,
+            now: 0,
+            queue: Vec::new(),
+            index: BTreeMap::new(),
+            outcomes: Vec::new(),
+            ends: BTreeSet::new(),
+            sample: Sample::default(),
+            samples: Vec::new(),
+            power: BTreeMap::new(),
+        }
+    }
+
+    /// Plays until nothing runs and nothing more comes. `tick` hears of the number of jobs that have ended.
+    pub(in crate::simulate) fn play(
+        mut self,
+        mut arrivals: Vec<Arrival>,
+        mut tick: impl FnMut(u64),
+    ) -> Played {
+        arrivals.sort_by(|a, b| (a.seconds, &a.name).cmp(&(b.seconds, &b.name)));
+        let mut coming = arrivals.into_iter().peekable();
+        let mut ended = 0;
+        loop {
+            let next_end = self.ends.first().map(|&(seconds, _)| seconds);
+            let next_arrival = coming.peek().map(|arrival| arrival.seconds);
+            let Some(now) = next_end.into_iter().chain(next_arrival).min() else {
+                break;
+            };
+            self.now = now;
+            ended += self.end_due();
+            while let Some(arrival) = coming.next_if(|arrival| arrival.seconds <= now) {
+                self.admit(arrival);
+            }
+            self.plan();
+            self.observe();
+            tick(ended);
+        }
+        Played {
+            jobs: self.outcomes,
+            samples: self.samples,
+            power: self.power.into_values().collect(),
+        }
+    }
+
+    fn admit(&mut self, arrival: Arrival) {
+        let Arrival {
+            name,
+            seconds,
+            mut job,
+        } = arrival;
+        job.submitted_seconds = self.start_unix_seconds.saturating_add(seconds);
+        self.index.insert(job.key.clone(), self.outcomes.len());
+        self.outcomes.push(Outcome {
+            name,
+            arrival_seconds: seconds,
+            ran: None,
+            reasons: Vec::new(),
+        });
+        self.queue.push(job);
+    }
+
+    /// Ends what is due; how many jobs that were.
+    fn end_due(&mut self) -> u64 {
+        let mut ended = 0;
+        while let Some(&(seconds, at)) = self.ends.first()
+            && seconds <= self.now
+        {
+            self.ends.pop_first();
+            ended += 1;
+            let Some(ran) = self
+                .outcomes
+                .get(at)
+                .and_then(|outcome| outcome.ran.as_ref())
+            else {
+                continue;
+            };
+            self.fleet.release(&ran.decision.reservation.key);
+            self.sample.running = self.sample.running.saturating_sub(1);
+            self.sample.devices = self.sample.devices.saturating_sub(ran.devices());
+            self.sample.watts = self
+                .sample
+                .watts
+                .saturating_sub(ran.decision.reservation.watts.0);
+            self.sample.usd_per_hour_micro = self
+                .sample
+                .usd_per_hour_micro
+                .saturating_sub(ran.decision.usd_per_hour.0);
+        }
+        ended
+    }
+
+    fn plan(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let options = PlanOptions {
+            now_seconds: self.start_unix_seconds.saturating_add(self.now),
+        };
+        let plan = self.fleet.plan(&self.queue, &options);
+        let mut placed = BTreeSet::new();
+        for decision in plan.placements {
+            placed.insert(decision.job.clone());
+            self.start(decision);
+        }
+        self.queue.retain(|job| !placed.contains(&job.key));
+        for unplaced in plan.unplaced {
+            if let Some(outcome) = self
+                .index
+                .get(&unplaced.job)
+                .and_then(|&at| self.outcomes.get_mut(at))
+            {
+                outcome.reasons = unplaced.reasons;
+            }
+        }
+    }
+
+    fn start(&mut self, decision: PlacementDecision) {
+        let Some(&at) = self.index.get(&decision.job) else {
+            return;
+        };
+        let start_seconds = self.now.saturating_add(decision.start_seconds.max(0));
+        let duration = decision.duration_seconds.unwrap_or(0).max(0);
+        let ran = Ran {
+            start_seconds,
+            finish_seconds: start_seconds.saturating_add(duration),
+            decision,
+        };
+        self.sample.running += 1;
+        self.sample.devices = self.sample.devices.saturating_add(ran.devices());
+        self.sample.watts = self
+            .sample
+            .watts
+            .saturating_add(ran.decision.reservation.watts.0);
+        self.sample.usd_per_hour_micro = self
+            .sample
+            .usd_per_hour_micro
+            .saturating_add(ran.decision.usd_per_hour.0);
+        self.ends.insert((ran.finish_seconds, at));
+        if let Some(outcome) = self.outcomes.get_mut(at) {
+            outcome.reasons.clear();
+            outcome.ran = Some(ran);
+        }
+    }
+
+    /// Records the fleet as it is until the next event.
+    fn observe(&mut self) {
+        self.sample.seconds = self.now;
+        self.sample.queued = self.queue.len();
+        match self.samples.last_mut() {
+            Some(last) if last.seconds == self.now => *last = self.sample,
+            _ => self.samples.push(self.sample),
+        }
+        let domains = self
+            .fleet
+            .domain_usage()
+            .into_iter()
+            .map(|u| ("PowerDomain", u));
+        let budgets = self
+            .fleet
+            .budget_usage()
+            .into_iter()
+            .map(|u| ("PowerBudget", u));
+        for (kind, usage) in domains.chain(budgets) {
+            let peak = self
+                .power
+                .entry(format!("{kind} {}", usage.name))
+                .or_insert_with(|| DomainPeak {
+                    kind,
+                    name: usage.name.clone(),
+                    limit_watts: usage.limit_watts.0,
+                    peak_watts: 0,
+                });
+            peak.peak_watts = peak.peak_watts.max(usage.reserved_watts.0);
+        }
+    }
+}

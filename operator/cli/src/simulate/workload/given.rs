@@ -1,0 +1,156 @@
+//! The fleet and the jobs, read exactly as `ampacity plan` reads them: the modules are the plan's own, compiled a second time.
+
+// They are private to the plan, and what reads a manifest has to be the same code in both commands.
+#![allow(clippy::duplicate_mod)]
+
+#[path = "../../plan/fleet.rs"]
+mod fleet;
+#[path = "../../plan/jobs.rs"]
+mod jobs;
+#[path = "../../plan/objects.rs"]
+mod objects;
+
+use std::path::PathBuf;
+
+use ampacity_placement::{Fleet, JobSpec, Kind};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::check::Kinds;
+use crate::input::{BadInput, find_sources, read_documents};
+use crate::simulate::MAX_ERRORS;
+
+/// A training job that waits for its arrival.
+#[derive(Clone, Debug)]
+pub(super) struct GivenJob {
+    /// `namespace/name`.
+    pub(super) name: String,
+    /// `metadata.creationTimestamp`, Unix seconds.
+    pub(super) created_seconds: Option<i64>,
+    /// The job.
+    pub(super) spec: JobSpec,
+}
+
+/// What is played.
+pub(super) struct Given {
+    pub(super) fleet: Fleet,
+    /// Devices of all clusters.
+    pub(super) devices: u64,
+    pub(super) clusters: usize,
+    pub(super) jobs: Vec<GivenJob>,
+    /// When the simulation starts.
+    pub(super) start: Timestamp,
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads everything. The start is `at`, else the earliest creation of a TrainingJob, else the latest time from which a PriceSheet
+/// holds, else 1970: never the clock of the machine, so that a run can be repeated.
+pub(super) fn read(
+    paths: &[PathBuf],
+    at: Option<Timestamp>,
+) -> anyhow::Result<Result<Given, Vec<BadInput>>> {
+    let objects = match objects(paths)? {
+        Ok(objects) => objects,
+        Err(errors) => return Ok(Err(errors)),
+    };
+    let created = objects
+        .training
+        .values()
+        .filter_map(|given| Some(given.object.creation_timestamp()?.0));
+    let sheets = objects
+        .price_sheets
+        .values()
+        .map(|given| given.object.spec.effective_from.0);
+    let (start, because) = match (at, created.min(), sheets.max()) {
+        (Some(at), ..) => (at, "as --at says"),
+        (_, Some(created), _) => (created, "the earliest creationTimestamp of a TrainingJob"),
+        (_, _, Some(sheet)) => (sheet, "the latest effectiveFrom of a PriceSheet"),
+        _ => (
+            Timestamp::UNIX_EPOCH,
+            "since nothing given says when; deadlines are far away",
+        ),
+    };
+    let mut scene = fleet::build(&objects, start);
+    let jobs = jobs::collect(&objects, &scene);
+    let invalid: Vec<BadInput> = jobs.invalid.into_iter().map(|(_, _, bad)| bad).collect();
+    if !invalid.is_empty() {
+        return Ok(Err(invalid));
+    }
+    let mut notes = objects.notes;
+    notes.append(&mut scene.notes);
+    notes.extend(jobs.notes);
+    notes.push(format!("the simulation starts at {start}, {because}"));
+
+    let mut given = Vec::new();
+    let mut inference = 0;
+    for spec in jobs.specs {
+        let Some(name) = jobs.names.get(&spec.key) else {
+            continue;
+        };
+        if matches!(spec.kind, Kind::Inference { .. }) {
+            inference += 1;
+            continue;
+        }
+        let created_seconds = (spec.submitted_seconds != 0).then_some(spec.submitted_seconds);
+        given.push(GivenJob {
+            name: name.name.clone(),
+            created_seconds,
+            spec,
+        });
+    }
+    if inference > 0 {
+        notes.push(format!(
+            "{inference} of kind InferenceJob left out: only TrainingJobs end. Give Placements or pods for what they hold"
+        ));
+    }
+    notes.sort();
+    notes.dedup();
+    let devices = scene
+        .sites
+        .iter()
+        .flat_map(|site| scene.fleet.devices(&site.name).into_values())
+        .map(|count| count.total)
+        .fold(0, u64::saturating_add);
+    Ok(Ok(Given {
+        fleet: scene.fleet,
+        devices,
+        clusters: scene.sites.len(),
+        jobs: given,
+        start,
+        notes,
+    }))
+}
+
+/// Reads all files; all errors of all files are found before giving up.
+fn objects(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<BadInput>>> {
+    let sources = match find_sources(paths) {
+        Ok(sources) => sources,
+        Err(error) => return Ok(Err(vec![error])),
+    };
+    let kinds = Kinds::new()?;
+    let mut objects = objects::Objects::new();
+    let mut errors = Vec::new();
+    for source in &sources {
+        let documents = match read_documents(source) {
+            Ok(documents) => documents,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        for document in documents {
+            if errors.len() > MAX_ERRORS {
+                break;
+            }
+            if let Err(more) = objects.add(document, &kinds) {
+                errors.extend(more);
+            }
+        }
+    }
+    objects.note_ignored();
+    Ok(if errors.is_empty() {
+        Ok(objects)
+    } else {
+        Err(errors)
+    })
+}
