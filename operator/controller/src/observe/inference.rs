@@ -1,6 +1,6 @@
 //! The state of an InferenceJob: how many replicas have a place and serve, and which placements are too many.
 
-use ampacity_api::conditions::{ConditionStatus, NewCondition};
+use ampacity_api::conditions::{ConditionStatus, NewCondition, find_condition};
 use ampacity_api::inference_job::ReplicaPlacement;
 use ampacity_api::{
     ConditionReason, ConditionType, Decimal, InferenceJob, InferenceJobState, InferenceJobStatus,
@@ -40,24 +40,26 @@ pub fn resize(placements: &[ReplicaView<'_>], mut surplus: i64) -> Vec<(ObjectKe
             std::cmp::Reverse(spec.attempt),
         )
     });
+    let kept = |view: &ReplicaView<'_>| match view.member {
+        MemberView::GivenUp | MemberView::Removed => 0,
+        // What serves stays; what was lost with its node is placed again by the engine, perhaps elsewhere.
+        MemberView::Current if view.lost_node.is_some() => {
+            view.ready().min(view.placement.spec.replicas)
+        }
+        MemberView::Current | MemberView::Silent => view.placement.spec.replicas,
+    };
+    let lost = |view: &ReplicaView<'_>| i64::from(view.placement.spec.replicas - kept(view));
+    // What is lost anyway is the first to go: only what is left beyond that is taken from what serves.
+    surplus -= order.iter().map(|view| lost(view)).sum::<i64>();
     let mut changes = Vec::new();
     for view in order {
-        let spec = &view.placement.spec;
-        let mut replicas = spec.replicas;
-        match view.member {
-            MemberView::GivenUp | MemberView::Removed => replicas = 0,
-            MemberView::Current if view.lost_node.is_some() && view.ready() < replicas => {
-                // What serves stays; what was lost with its node is placed again by the engine, perhaps elsewhere.
-                replicas = view.ready();
-            }
-            MemberView::Current | MemberView::Silent => {}
-        }
+        let mut replicas = kept(view);
         if surplus > 0 {
             let fewer = i32::try_from(surplus.min(i64::from(replicas))).unwrap_or(replicas);
             replicas -= fewer;
             surplus -= i64::from(fewer);
         }
-        if replicas != spec.replicas {
+        if replicas != view.placement.spec.replicas {
             changes.push((ObjectKey::of(view.placement), replicas));
         }
     }
@@ -119,7 +121,7 @@ pub fn inference_status(job: &InferenceJob, facts: &InferenceFacts<'_>) -> Infer
             before,
             facts.now,
         );
-        next.accrued_time = holds.then_some(now);
+        next.accrued_time = holds.then(|| next.accrued_time.clone().unwrap_or(now));
     }
     next
 }
@@ -139,6 +141,49 @@ fn listed(view: &ReplicaView<'_>) -> ReplicaPlacement {
     }
 }
 
+/// What of the last word on a job still holds where nothing was heard since, as after a restart: or every restart would
+/// call the job fine, or queued, for a moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// Nothing.
+    Nothing,
+    /// This very spec was found wrong.
+    Invalid,
+    /// As many replicas as now found no place.
+    Verdict,
+}
+
+impl Stands {
+    fn of(
+        job: &InferenceJob,
+        facts: &InferenceFacts<'_>,
+        status: &InferenceJobStatus,
+        counts: &str,
+    ) -> Self {
+        let short = status.placed_replicas < job.spec.replicas && !job.spec.suspend;
+        if !short || facts.issue.is_some() || facts.waiting.is_some() {
+            return Self::Nothing;
+        }
+        let last = |type_| find_condition(&status.conditions, type_);
+        let invalid = last(ConditionType::Valid).is_some_and(|c| {
+            c.status == "False" && c.observed_generation == job.metadata.generation
+        });
+        let waits = last(ConditionType::Placed).is_some_and(|c| {
+            let word = c.reason.as_str();
+            (word == ConditionReason::NoCandidate.as_str()
+                || word == ConditionReason::PartlyPlaced.as_str())
+                && c.message
+                    .strip_prefix(counts)
+                    .is_some_and(|rest| rest.starts_with("; "))
+        });
+        match (invalid, waits) {
+            (true, _) => Self::Invalid,
+            (false, true) => Self::Verdict,
+            (false, false) => Self::Nothing,
+        }
+    }
+}
+
 fn conditions(
     job: &InferenceJob,
     facts: &InferenceFacts<'_>,
@@ -147,6 +192,8 @@ fn conditions(
 ) {
     let wanted = job.spec.replicas;
     let (placed, ready) = (next.placed_replicas, next.ready_replicas);
+    let counts = format!("{placed} of {wanted} replicas have a place");
+    let stands = Stands::of(job, facts, next, &counts);
     let mut set = |type_, status: ConditionStatus, reason, message: &str| {
         let condition = NewCondition::new(type_, status, reason)
             .message(message)
@@ -155,6 +202,7 @@ fn conditions(
     };
     match &facts.issue {
         Some((reason, message)) => set(ConditionType::Valid, false.into(), *reason, message),
+        None if stands == Stands::Invalid => {}
         None => set(
             ConditionType::Valid,
             true.into(),
@@ -190,9 +238,8 @@ fn conditions(
             "",
         );
     } else {
-        let counts = format!("{placed} of {wanted} replicas have a place");
-        let (reason, message) = match (&facts.issue, &facts.waiting) {
-            (Some((reason, message)), _) => (*reason, message.clone()),
+        let said = match (&facts.issue, &facts.waiting) {
+            (Some((reason, message)), _) => Some((*reason, message.clone())),
             (None, Some((why, message))) => {
                 verdict = Some(why.clone());
                 let reason = if placed > 0 {
@@ -200,11 +247,17 @@ fn conditions(
                 } else {
                     ConditionReason::NoCandidate
                 };
-                (reason, format!("{counts}; {message}"))
+                Some((reason, format!("{counts}; {message}")))
             }
-            (None, None) => (ConditionReason::Queued, counts),
+            (None, None) if stands == Stands::Nothing => Some((ConditionReason::Queued, counts)),
+            (None, None) => {
+                verdict = job.status.as_ref().and_then(|s| s.verdict.clone());
+                None
+            }
         };
-        set(ConditionType::Placed, false.into(), reason, &message);
+        if let Some((reason, message)) = said {
+            set(ConditionType::Placed, false.into(), reason, &message);
+        }
     }
     let (state, running): (_, (ConditionStatus, _, String)) = if job.spec.suspend {
         (
@@ -218,7 +271,11 @@ fn conditions(
         )
     } else if let Some(refused) = refused {
         (
-            InferenceJobState::Starting,
+            if ready > 0 {
+                InferenceJobState::Running
+            } else {
+                InferenceJobState::Starting
+            },
             (
                 false.into(),
                 ConditionReason::DispatchRefused,
@@ -227,11 +284,12 @@ fn conditions(
         )
     } else if silent {
         let message = "a cluster that serves replicas cannot be reached".to_owned();
-        let state = job
-            .status
-            .as_ref()
-            .and_then(|s| s.state)
-            .unwrap_or(InferenceJobState::Starting);
+        let ran = job.status.as_ref().and_then(|s| s.state) == Some(InferenceJobState::Running);
+        let state = if ran || ready > 0 {
+            InferenceJobState::Running
+        } else {
+            InferenceJobState::Starting
+        };
         (
             state,
             (

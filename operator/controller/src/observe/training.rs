@@ -93,6 +93,7 @@ impl Machine<'_> {
         self.status.observed_generation = self.job.metadata.generation;
         match &self.facts.issue {
             Some((reason, message)) => self.set(ConditionType::Valid, false, *reason, message),
+            None if self.last_word_stands() => {}
             None => self.set(ConditionType::Valid, true, ConditionReason::Accepted, ""),
         }
         match &self.facts.placement {
@@ -101,6 +102,16 @@ impl Machine<'_> {
             }
             _ => self.without_place(),
         }
+    }
+
+    /// Whether nothing was heard of this very spec since it was found wrong, as after a restart: what was said of it
+    /// holds until it is looked at again, or every restart would call the job fine for a moment.
+    fn last_word_stands(&self) -> bool {
+        self.facts.placement.is_none()
+            && self.facts.waiting.is_none()
+            && find_condition(&self.status.conditions, ConditionType::Valid).is_some_and(|c| {
+                c.status == "False" && c.observed_generation == self.job.metadata.generation
+            })
     }
 
     fn placed(&mut self, view: &PlacementView<'_>) {
@@ -148,13 +159,16 @@ impl Machine<'_> {
             }
             Outcome::Unknown => {
                 let message = format!("cluster {} cannot be reached", placement.spec.cluster);
+                self.keep_checkpoint(&placement.spec.alternative, placement.spec.attempt);
                 self.set(
                     ConditionType::Running,
                     ConditionStatus::Unknown,
                     ConditionReason::ClusterUnreachable,
                     &message,
                 );
-                self.status.state.get_or_insert(TrainingJobState::Starting);
+                if self.status.state != Some(TrainingJobState::Running) {
+                    self.status.state = Some(TrainingJobState::Starting);
+                }
             }
             Outcome::InProgress => self.in_progress(view),
         }
@@ -163,6 +177,10 @@ impl Machine<'_> {
     fn in_progress(&mut self, view: &PlacementView<'_>) {
         let replicas = view.placement.spec.replicas;
         if view.ready() < replicas {
+            self.keep_checkpoint(
+                &view.placement.spec.alternative,
+                view.placement.spec.attempt,
+            );
             self.status.state = Some(TrainingJobState::Starting);
             let (reason, message) = if view.job.is_none() {
                 (ConditionReason::Dispatching, String::new())
@@ -183,8 +201,11 @@ impl Machine<'_> {
         );
         self.status.start_time.get_or_insert(Time(self.facts.now));
         let running = self.running_seconds();
-        let left = work_seconds(self.job, &view.placement.spec.alternative)
-            .map(|all| (remaining_seconds(all, self.status.checkpointed_share) - running).max(0));
+        let left = work_seconds(self.job, &view.placement.spec.alternative).map(|all| {
+            let work = remaining_seconds(all, self.status.checkpointed_share);
+            (work.saturating_add(self.restore_seconds(view.placement.spec.attempt)) - running)
+                .max(0)
+        });
         if self.status.estimated_completion_time.is_none()
             && let Some(left) = left
             && let Ok(end) = Timestamp::from_second(self.facts.now.as_second().saturating_add(left))
@@ -233,26 +254,73 @@ impl Machine<'_> {
 
     /// From here on the placement holds nothing for this job, whatever happens to the operator.
     fn end_attempt(&mut self, placement: &Placement) {
+        self.keep_checkpoint(&placement.spec.alternative, placement.spec.attempt);
+        accrue_placement(&mut self.status, placement, self.facts.now);
+        self.status.accrued_time = None;
+        self.status.estimated_completion_time = None;
+        self.status.ended_attempts = self.status.ended_attempts.max(placement.spec.attempt);
+    }
+
+    /// All replicas ran until now and do no longer, or nobody knows: what they saved meanwhile is kept. It is counted
+    /// here rather than at the end of the attempt, because the Running condition then no longer says since when.
+    fn keep_checkpoint(&mut self, alternative: &str, attempt: i32) {
         let interval = self
             .job
             .spec
             .checkpoint
             .as_ref()
             .map_or(0, |c| c.interval_seconds);
-        let all = work_seconds(self.job, &placement.spec.alternative).unwrap_or(0);
-        if interval > 0 && all > 0 {
-            let saved = self.running_seconds() / interval * interval;
-            let done = self.status.checkpointed_share.map_or(0, |s| s.micros());
-            let gained =
-                i64::try_from(i128::from(saved) * 1_000_000 / i128::from(all)).unwrap_or(1_000_000);
-            self.status.checkpointed_share = Some(Decimal::from_micros(
-                done.saturating_add(gained).clamp(0, 1_000_000),
-            ));
+        let all = work_seconds(self.job, alternative).unwrap_or(0);
+        if interval <= 0 || all <= 0 {
+            return;
         }
-        accrue_placement(&mut self.status, placement, self.facts.now);
-        self.status.accrued_time = None;
+        let worked = (self.running_seconds() - self.restore_seconds(attempt)).max(0);
+        let saved = worked / interval * interval;
+        if saved == 0 {
+            return;
+        }
+        let done = self.status.checkpointed_share.map_or(0, |s| s.micros());
+        let gained =
+            i64::try_from(i128::from(saved) * 1_000_000 / i128::from(all)).unwrap_or(1_000_000);
+        self.status.checkpointed_share = Some(Decimal::from_micros(
+            done.saturating_add(gained).clamp(0, 1_000_000),
+        ));
+    }
+
+    /// Seconds that the attempt spends on loading a checkpoint before it works on.
+    fn restore_seconds(&self, attempt: i32) -> i64 {
+        let restores = attempt > 1
+            && self
+                .status
+                .checkpointed_share
+                .is_some_and(|s| s.micros() > 0);
+        let seconds = self
+            .job
+            .spec
+            .checkpoint
+            .as_ref()
+            .map_or(0, |c| c.restore_seconds);
+        if restores { seconds.max(0) } else { 0 }
+    }
+
+    /// The Placement is gone without a word, its finalizer forced off: that attempt is over too.
+    fn forget_attempt(&mut self) {
+        if let Some(held) = self.status.placement.clone() {
+            self.keep_checkpoint(&held.alternative, self.status.attempts);
+            let meter = Meter {
+                usd_micro_per_hour: held.usd_per_hour.micros(),
+                watts: held.watts,
+            };
+            accrue(
+                &mut self.status.usd_accrued,
+                &mut self.status.watt_hours,
+                &mut self.status.accrued_time,
+                meter,
+                self.facts.now,
+            );
+        }
         self.status.estimated_completion_time = None;
-        self.status.ended_attempts = self.status.ended_attempts.max(placement.spec.attempt);
+        self.status.ended_attempts = self.status.ended_attempts.max(self.status.attempts);
     }
 
     /// Seconds for which the present attempt has been running.
@@ -265,6 +333,9 @@ impl Machine<'_> {
     }
 
     fn without_place(&mut self) {
+        if self.status.attempts > self.status.ended_attempts {
+            self.forget_attempt();
+        }
         self.status.accrued_time = None;
         if self.job.spec.suspend {
             self.status.state = Some(TrainingJobState::Suspended);
@@ -284,6 +355,7 @@ impl Machine<'_> {
         }
         self.status.state = Some(TrainingJobState::Pending);
         if let Some((reason, message)) = &self.facts.issue {
+            self.status.verdict = None;
             self.set(ConditionType::Placed, false, *reason, message);
         } else if let Some((verdict, message)) = &self.facts.waiting {
             self.status.verdict = Some(verdict.clone());
@@ -293,13 +365,19 @@ impl Machine<'_> {
                 ConditionReason::NoCandidate,
                 message,
             );
-        } else if find_condition(&self.status.conditions, ConditionType::Placed)
-            .is_none_or(|c| c.reason != ConditionReason::Replacing.as_str())
+        } else if !self.last_word_stands()
+            && !self.is_reason(
+                ConditionType::Placed,
+                &[ConditionReason::Replacing, ConditionReason::NoCandidate],
+            )
         {
+            // Not tried yet. Where it was tried before a restart, the answer of then stands until the next.
             self.set(ConditionType::Placed, false, ConditionReason::Queued, "");
         }
-        if find_condition(&self.status.conditions, ConditionType::Running)
-            .is_none_or(|c| c.status != "False")
+        let ran = find_condition(&self.status.conditions, ConditionType::Running);
+        // Why it stopped running stays, but a job that was resumed is suspended no more.
+        if ran.is_none_or(|c| c.status != "False")
+            || self.is_reason(ConditionType::Running, &[ConditionReason::Suspended])
         {
             self.set(
                 ConditionType::Running,
@@ -308,6 +386,11 @@ impl Machine<'_> {
                 "",
             );
         }
+    }
+
+    fn is_reason(&self, type_: ConditionType, reasons: &[ConditionReason]) -> bool {
+        find_condition(&self.status.conditions, type_)
+            .is_some_and(|c| reasons.iter().any(|r| c.reason == r.as_str()))
     }
 
     fn finish(&mut self, state: TrainingJobState, reason: ConditionReason, message: &str) {
