@@ -19,6 +19,7 @@ mod commit;
 pub mod config;
 pub mod dispatch;
 mod effects;
+mod events;
 mod failpoint;
 mod hub;
 pub mod inventory;

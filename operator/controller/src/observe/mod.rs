@@ -1,11 +1,15 @@
 //! From what the members show to conditions, states and accrued cost. Pure: facts and a time in, a status out.
 
 mod accrual;
+mod event;
 mod inference;
 mod outcome;
 mod training;
 
 pub use accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
+pub use event::{
+    Happening, HappeningType, MAX_NOTE_BYTES, inference_happenings, training_happenings,
+};
 pub use inference::{InferenceFacts, ReplicaView, inference_status, resize};
 pub use outcome::{MemberView, Outcome, PlacementView, outcome};
 pub use training::{TrainingFacts, next_training_status, work_seconds};
