@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
 };
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 
 use crate::apply::{ApplyError, bind_pod, make_objects, remove_objects, scale_deployment};
 use crate::bind::{RankMap, bind_patch, required_terms};
@@ -25,6 +25,7 @@ use crate::dispatch::{Target, inference_name, training_name, training_objects};
 use crate::failpoint::failpoint;
 use crate::hub::Unreadable;
 use crate::look::{placement_effect, status_effect, workload};
+use crate::observe::{Happening, inference_happenings, training_happenings};
 use crate::operator::{Operator, Then};
 use crate::watch::Change;
 use crate::world::{JobKey, ObjectKey, World};
@@ -416,6 +417,10 @@ impl Operator {
     pub(crate) fn write_training_status(&mut self, key: &JobKey, job: &TrainingJob) {
         let (hub, object, done) = (self.hub.clone(), job.clone(), key.clone());
         let verdict = job.status.as_ref().is_some_and(|s| s.verdict.is_some());
+        let before = self.world.hub.training.get(&key.object);
+        let before = before.and_then(|known| known.status.as_ref());
+        let after = job.status.clone().unwrap_or_default();
+        let happenings = training_happenings(job, before, &after);
         self.start(HUB_STATUS, status_effect(key), async move {
             failpoint("status.before");
             let api: Api<TrainingJob> = Api::namespaced(hub, &done.object.namespace);
@@ -427,6 +432,7 @@ impl Operator {
             }
             Box::new(move |operator: &mut Operator| {
                 let result = written.map(|job| {
+                    operator.tell(&job, happenings);
                     operator.world.hub.training.updated(job);
                     if verdict {
                         operator
@@ -443,16 +449,30 @@ impl Operator {
 
     pub(crate) fn write_inference_status(&mut self, key: &JobKey, job: &InferenceJob) {
         let (hub, object, done) = (self.hub.clone(), job.clone(), key.clone());
+        let before = self.world.hub.inference.get(&key.object);
+        let before = before.and_then(|known| known.status.as_ref());
+        let after = job.status.clone().unwrap_or_default();
+        let happenings = inference_happenings(job, before, &after);
         self.start(HUB_STATUS, status_effect(key), async move {
             let api: Api<InferenceJob> = Api::namespaced(hub, &done.object.namespace);
             let written = api
                 .replace_status(&done.object.name, &PostParams::default(), &object)
                 .await;
             Box::new(move |operator: &mut Operator| {
-                let result = written.map(|job| operator.world.hub.inference.updated(job));
+                let result = written.map(|job| {
+                    operator.tell(&job, happenings);
+                    operator.world.hub.inference.updated(job);
+                });
                 operator.status_written(&done, result);
             }) as Then
         });
+    }
+
+    /// Tells people what happened to an object; its status says the same to programs.
+    fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, happenings: Vec<Happening>) {
+        for happening in happenings {
+            self.recorder.record(object.object_ref(&()), happening);
+        }
     }
 
     fn status_written(&mut self, job: &JobKey, result: Result<(), kube::Error>) {

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::config::OperatorConfig;
 use crate::effects::Effects;
+use crate::events::Recorder;
 use crate::hub::{HubChange, Unreadable, watch_hub};
 use crate::inventory::{SlimResourceClaim, SlimResourceSlice};
 use crate::leader::{Elector, ElectorError, Timing};
@@ -83,6 +84,7 @@ pub(crate) struct Operator {
     pub(crate) world: World,
     pub(crate) effects: Effects<Message>,
     pub(crate) metrics: Metrics,
+    pub(crate) recorder: Recorder,
     pub(crate) inbox: Sender<Message>,
     /// Jobs to look at again, and when: in the order of time, and the soonest time of each job.
     later: BTreeSet<(Timestamp, JobKey)>,
@@ -165,6 +167,7 @@ impl Operator {
     ) -> Self {
         Self {
             effects: Effects::new(inbox.clone(), config.concurrency),
+            recorder: Recorder::new(hub.clone(), &config.identity),
             config,
             hub,
             epoch,

@@ -1,13 +1,13 @@
 //! The chart: what it renders, what it refuses, and what its roles allow on a real API server.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ampacity_controlplane::{
     ControlPlane, SimulatedNode, apply_yaml, create_nodes, wait_for_object,
 };
+use ampacity_e2e::helm::{chart, helm, helm_ok, root};
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
@@ -20,41 +20,6 @@ use kube::{Api, Client};
 
 const NAMESPACE: &str = "ampacity-system";
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn chart() -> PathBuf {
-    root().join("charts/ampacity")
-}
-
-/// Runs helm with its caches in a folder of its own, so that a user's repositories and plugins play no part.
-fn helm(arguments: &[&str]) -> Result<Output> {
-    let home = std::env::temp_dir().join(format!("ampacity-helm-{}", std::process::id()));
-    let program = ampacity_controlplane::Binaries::locate()?.path("helm")?;
-    Command::new(program)
-        .args(arguments)
-        .env("HELM_CACHE_HOME", home.join("cache"))
-        .env("HELM_CONFIG_HOME", home.join("config"))
-        .env("HELM_DATA_HOME", home.join("data"))
-        .env_remove("KUBECONFIG")
-        .output()
-        .context("failed to run helm")
-}
-
-fn helm_ok(arguments: &[&str]) -> Result<String> {
-    let output = helm(arguments)?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "helm {arguments:?}: {error}{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-    // Helm prints the server's warnings (deprecated fields, pod security) there.
-    ensure!(error.trim().is_empty(), "helm {arguments:?} warns: {error}");
-    Ok(String::from_utf8(output.stdout)?)
-}
 
 fn template(settings: &[&str]) -> Result<String> {
     let chart = chart();
