@@ -115,8 +115,12 @@ pub fn log_end(log: &Path) -> String {
     lines.get(from..).unwrap_or_default().join("\n")
 }
 
-/// The program under test, beside this test's own folder in the target directory: `cargo test --workspace` builds it.
+/// The program under test: the one that `AMPACITY_PROGRAM` names, else the one beside this test's own folder in the target
+/// directory, which `cargo test --workspace` builds.
 fn program() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("AMPACITY_PROGRAM") {
+        return Ok(PathBuf::from(program));
+    }
     let test = std::env::current_exe()?;
     let folder = test
         .parent()
