@@ -92,11 +92,6 @@ impl Recorder {
         }
         self.shared.more.notify_one();
     }
-
-    /// Events that were dropped since the start because too many waited.
-    pub fn dropped(&self) -> u64 {
-        self.shared.queue().dropped
-    }
 }
 
 impl Drop for Recorder {
@@ -465,7 +460,7 @@ mod tests {
         assert_eq!((third.method, third.path.as_str()), (Method::POST, path));
         assert_eq!(third.body["note"], "late");
         assert_eq!([first.in_flight, second.in_flight, third.in_flight], [1; 3]);
-        assert_eq!(recorder.dropped(), 0);
+        assert_eq!(recorder.shared.queue().dropped, 0);
     }
 
     #[tokio::test]

@@ -4,6 +4,10 @@ mod accrual;
 mod event;
 mod inference;
 mod outcome;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod training;
 
 pub use accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
