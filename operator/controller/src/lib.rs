@@ -22,6 +22,7 @@ mod effects;
 mod events;
 mod failpoint;
 mod hub;
+mod intake;
 pub mod inventory;
 pub mod leader;
 mod look;

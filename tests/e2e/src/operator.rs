@@ -68,14 +68,34 @@ impl OperatorProcess {
         Ok(self.child.try_wait()?)
     }
 
+    /// Stalls it (SIGSTOP): its connections stay open, and it does nothing.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::STOP)
+    }
+
+    /// Lets a stalled one go on.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::CONT)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        let id = i32::try_from(self.child.id())?;
+        let id = rustix::process::Pid::from_raw(id).context("no process id")?;
+        Ok(rustix::process::kill_process(id, signal)?)
+    }
+
     /// Asks it to stop (SIGTERM, as Kubernetes does) and waits.
     ///
     /// # Errors
     /// When it has not ended after `patience`.
     pub async fn stop(mut self, patience: Duration) -> Result<ExitStatus> {
-        let id = i32::try_from(self.child.id())?;
-        let id = rustix::process::Pid::from_raw(id).context("no process id")?;
-        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        self.signal(rustix::process::Signal::TERM)?;
         let until = tokio::time::Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait()? {

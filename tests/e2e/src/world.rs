@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ampacity_api::{InferenceJob, MemberCluster, Placement, TrainingJob};
 use ampacity_controlplane::{
-    Component, ControlPlane, FaultProxy, SimulatedNode, apply_yaml, create_nodes, wait_for_object,
+    ControlPlane, FaultProxy, SimulatedNode, apply_yaml, create_nodes, wait_for_object,
 };
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Secret;
@@ -37,6 +37,7 @@ pub struct WorldBuilder {
     nodes: BTreeMap<String, Vec<SimulatedNode>>,
     arguments: Vec<String>,
     without_operator: bool,
+    audited: bool,
 }
 
 impl WorldBuilder {
@@ -64,6 +65,13 @@ impl WorldBuilder {
         self
     }
 
+    /// The API servers keep audit logs of all writes.
+    #[must_use]
+    pub fn audited(mut self) -> Self {
+        self.audited = true;
+        self
+    }
+
     /// Starts everything and waits until the operator has read every cluster.
     ///
     /// # Errors
@@ -73,8 +81,10 @@ impl WorldBuilder {
         if !self.nodes.contains_key("hub") {
             names.insert(0, "hub".to_owned());
         }
-        let started =
-            futures::future::try_join_all(names.iter().map(|name| start_cluster(name))).await?;
+        let started = futures::future::try_join_all(
+            names.iter().map(|name| start_cluster(name, self.audited)),
+        )
+        .await?;
         let mut clusters: BTreeMap<String, Cluster> = names.into_iter().zip(started).collect();
         for (name, nodes) in self.nodes {
             let cluster = clusters.get(&name).context("no such cluster")?;
@@ -115,14 +125,9 @@ impl WorldBuilder {
     }
 }
 
-async fn start_cluster(name: &str) -> Result<Cluster> {
+async fn start_cluster(name: &str, audited: bool) -> Result<Cluster> {
     let plane = ControlPlane::builder(name)
-        // Pods of a vanished node are lost to a test within seconds rather than minutes.
-        .argument(
-            Component::ControllerManager,
-            "--node-monitor-grace-period=8s",
-        )
-        .argument(Component::ControllerManager, "--node-monitor-period=1s")
+        .audit_log(audited)
         .start()
         .await?;
     let admin = plane.client()?;

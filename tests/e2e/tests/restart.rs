@@ -1,0 +1,217 @@
+//! The operator is killed between every two steps of its pipeline, over and over, and nothing is lost or done twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ampacity_api::{TrainingJob, TrainingJobState};
+use ampacity_controlplane::SimulatedNode;
+use ampacity_e2e::World;
+use ampacity_e2e::manifest::{Training, h100};
+use ampacity_e2e::world::PATIENCE;
+use anyhow::{Context as _, Result, bail, ensure};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
+
+/// Least number of times that the operator is killed.
+const KILLS: u32 = 200;
+/// Every named point between two steps (`operator/controller/src/failpoint.rs`).
+const POINTS: [&str; 14] = [
+    "commit.before",
+    "commit.written",
+    "dispatch.before",
+    "dispatch.service",
+    "dispatch.done",
+    "bind.before",
+    "bind.done",
+    "status.before",
+    "status.written",
+    "release.before-delete",
+    "release.before-remove",
+    "release.job-removed",
+    "release.before-finalizer",
+    "release.done",
+];
+/// After this long at a point that is not reached, the operator is killed wherever it is.
+const REACH: Duration = Duration::from_secs(4);
+
+fn nodes(prefix: &str) -> Vec<SimulatedNode> {
+    (0..3)
+        .map(|i| h100(&format!("{prefix}{i}"), "r1"))
+        .collect()
+}
+
+/// Jobs of one round: more than fit at once, gangs and single replicas, some that are deleted before they end.
+fn batch(round: u32) -> Vec<(String, Training)> {
+    let job = |name: &str, replicas, devices, lasting: &str| {
+        let name = format!("{name}-{round}");
+        let job = Training::new(&name)
+            .gang(replicas, devices)
+            .lasting(lasting);
+        (name, job)
+    };
+    vec![
+        job("single-a", 1, 8, "200ms"),
+        job("single-b", 1, 1, "400ms"),
+        job("pair", 2, 8, "300ms"),
+        job("wide", 6, 2, "200ms"),
+        job("big", 3, 8, "100ms"),
+        job("deleted-gang", 2, 4, "1h"),
+        job("deleted-single", 1, 2, "1h"),
+    ]
+}
+
+#[tokio::test]
+async fn two_hundred_kills_lose_nothing_and_start_nothing_twice() -> Result<()> {
+    let mut world = World::builder()
+        .nodes("hub", nodes("h"))
+        .nodes("member", nodes("m"))
+        .audited()
+        .without_operator()
+        .start()
+        .await?;
+    let mut hits: BTreeMap<&str, u32> = BTreeMap::new();
+    let (mut kills, mut elsewhere, mut rounds, mut runs) = (0, 0, 0, 0);
+    while kills < KILLS || POINTS.iter().any(|p| !hits.contains_key(p)) {
+        ensure!(
+            runs < 4 * KILLS,
+            "{runs} runs, {kills} kills; points reached: {hits:?}"
+        );
+        if unfinished(&world).await?.is_empty() {
+            for (_, job) in batch(rounds) {
+                world.apply(&job.yaml()).await?;
+            }
+            rounds += 1;
+        }
+        let point = POINTS[runs as usize % POINTS.len()];
+        let count = 1 + (runs as usize / POINTS.len()) % 3;
+        runs += 1;
+        let failpoint = format!("{point}:{count}");
+        let mut operator = world.another_operator(
+            &format!("run-{runs}"),
+            &["--lease-seconds=0"],
+            &[("AMPACITY_FAILPOINT", &failpoint)],
+        )?;
+        let until = tokio::time::Instant::now() + REACH;
+        loop {
+            if let Some(status) = operator.ended()? {
+                // An abort, not an error: the point was reached.
+                use std::os::unix::process::ExitStatusExt;
+                ensure!(
+                    status.signal() == Some(6),
+                    "the operator ended by itself at {failpoint}: {status}\n{}",
+                    operator.log_end()
+                );
+                *hits.entry(point).or_default() += 1;
+                kills += 1;
+                break;
+            }
+            let waiting = unfinished(&world).await?;
+            delete_the_endless(&world, &waiting).await?;
+            if waiting.is_empty() || tokio::time::Instant::now() >= until {
+                operator.kill()?;
+                elsewhere += 1;
+                kills += 1;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        world.check_invariants().await?;
+    }
+    println!(
+        "{kills} kills in {runs} runs, {elsewhere} of them between points; {rounds} rounds of jobs; points: {hits:?}"
+    );
+
+    world.start_operator(&[])?;
+    let settled = ampacity_controlplane::wait_until("every job to end", PATIENCE, || async {
+        let Ok(waiting) = unfinished(&world).await else {
+            return false;
+        };
+        delete_the_endless(&world, &waiting).await.is_ok() && waiting.is_empty()
+    });
+    world.explained(settled.await)?;
+    world.nothing_left().await?;
+    let mut lasted = 0;
+    for job in world.training().list(&ListParams::default()).await? {
+        let name = job.name_any();
+        let status = job
+            .status
+            .with_context(|| format!("{name} has no status"))?;
+        ensure!(
+            status.state == Some(TrainingJobState::Succeeded)
+                && status.attempts == 1
+                && status.restarts == 0,
+            "{name}: a kill cost an attempt: {status:?}"
+        );
+        lasted += 1;
+    }
+    ensure!(
+        lasted == 5 * rounds,
+        "{lasted} jobs of {rounds} rounds are left"
+    );
+    made_once(&world)
+}
+
+/// From the API servers' audit logs: every Job was created once, in one cluster.
+fn made_once(world: &World) -> Result<()> {
+    let mut made: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (cluster, of) in world.clusters() {
+        for write in of.plane.audited_writes()? {
+            if write.verb == "create" && write.resource == "jobs" && write.code == 201 {
+                made.entry(write.name).or_default().push(cluster.to_owned());
+            }
+        }
+    }
+    ensure!(!made.is_empty(), "the audit log has no Jobs");
+    for (name, clusters) in made {
+        if clusters.len() != 1 {
+            bail!(
+                "Job {name} was created {} times: {clusters:?}",
+                clusters.len()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Jobs that have not ended, or that still hold something.
+async fn unfinished(world: &World) -> Result<Vec<TrainingJob>> {
+    let held = !world
+        .placements()
+        .list(&ListParams::default())
+        .await?
+        .items
+        .is_empty();
+    let jobs = world.training().list(&ListParams::default()).await?.items;
+    let ended = |j: &TrainingJob| {
+        j.status
+            .as_ref()
+            .and_then(|s| s.state)
+            .is_some_and(TrainingJobState::is_finished)
+    };
+    if jobs.iter().all(ended) && held {
+        return Ok(jobs);
+    }
+    Ok(jobs.into_iter().filter(|j| !ended(j)).collect())
+}
+
+/// Jobs that would never end are deleted once they run.
+async fn delete_the_endless(world: &World, jobs: &[TrainingJob]) -> Result<()> {
+    for job in jobs {
+        let running = job.status.as_ref().and_then(|s| s.state) == Some(TrainingJobState::Running);
+        if running
+            && job.name_any().starts_with("deleted-")
+            && job.metadata.deletion_timestamp.is_none()
+        {
+            match world
+                .training()
+                .delete(&job.name_any(), &DeleteParams::default())
+                .await
+            {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
