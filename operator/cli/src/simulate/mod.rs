@@ -8,13 +8,16 @@
 //!
 //! All of it is a function of its input and a seed: the same command prints the same bytes.
 
+mod gavel;
 mod openb;
 mod sheet;
 mod table;
 mod timeline;
 mod workload;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::exit::Exit;
 use crate::input::BadInput;
@@ -33,6 +36,9 @@ pub(crate) enum SimulateCommand {
     ///
     /// Exit code 0: every job ran; 2: some never found a place; 1: bad input.
     Workload(workload::WorkloadArgs),
+    /// Run the continuous-multiple experiment of the Gavel paper (OSDI'20): jobs of measured throughput arrive at random on three
+    /// generations of GPU.
+    Gavel(gavel::GavelArgs),
 }
 
 /// How a result is printed.
@@ -67,6 +73,7 @@ pub(crate) fn run(command: &SimulateCommand) -> anyhow::Result<Exit> {
     let ended = match command {
         SimulateCommand::Openb(args) => openb::run(args),
         SimulateCommand::Workload(args) => workload::run(args),
+        SimulateCommand::Gavel(args) => gavel::run(args),
     }?;
     Ok(match ended {
         Ok(exit) => exit,
@@ -95,4 +102,18 @@ fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
     let rounded = (value * scale).round() / scale;
     if rounded == 0.0 { 0.0 } else { rounded }
+}
+
+/// A bar on standard error, and nothing where that is not a terminal.
+fn progress(jobs: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(jobs), ProgressDrawTarget::stderr_with_hz(10));
+    match ProgressStyle::with_template(
+        "{bar:40} {pos}/{len} jobs ended, {elapsed} gone, {eta} left",
+    ) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }

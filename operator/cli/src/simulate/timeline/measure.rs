@@ -1,5 +1,7 @@
 //! Figures of a whole run.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::{Outcome, Played, Ran};
@@ -71,29 +73,48 @@ pub(in crate::simulate) struct Totals {
 
 /// The figures of a run on a fleet of so many devices.
 pub(in crate::simulate) fn totals(played: &Played, fleet_devices: u64) -> Totals {
-    let ran = || {
-        played
-            .jobs
-            .iter()
-            .filter_map(|job| Some((job, job.ran.as_ref()?)))
-    };
+    totals_of(played, 0..played.jobs.len(), fleet_devices)
+}
+
+/// The figures of some of the jobs, by their place in the order of arrival. Utilisation, watts and queue are those of all jobs, from the
+/// first arrival of these to the last end of these.
+pub(in crate::simulate) fn totals_of(
+    played: &Played,
+    jobs: Range<usize>,
+    fleet_devices: u64,
+) -> Totals {
+    let jobs = played.jobs.get(jobs).unwrap_or_default();
+    let ran = || jobs.iter().filter_map(|job| Some((job, job.ran.as_ref()?)));
     let seconds = |of: fn(&Outcome, &Ran) -> i64| ran().map(|(job, run)| of(job, run)).collect();
-    let first = played.jobs.iter().map(|job| job.arrival_seconds).min();
-    let last = ran().map(|(_, run)| run.finish_seconds).max();
-    let makespan = first
-        .zip(last)
-        .map_or(0, |(first, last)| last.saturating_sub(first).max(0));
-    let device_seconds: f64 = ran()
-        .map(|(_, run)| run.devices() as f64 * run.seconds() as f64)
+    let first = jobs
+        .iter()
+        .map(|job| job.arrival_seconds)
+        .min()
+        .unwrap_or(0);
+    let last = ran()
+        .map(|(_, run)| run.finish_seconds)
+        .max()
+        .unwrap_or(first);
+    let makespan = last.saturating_sub(first).max(0);
+    let until = played.samples.iter().skip(1).map(|sample| sample.seconds);
+    let during = || {
+        let spans = played.samples.iter().zip(until.clone().chain([i64::MAX]));
+        spans.filter_map(move |(sample, until)| {
+            let seconds = until.min(last).saturating_sub(sample.seconds.max(first));
+            (seconds > 0).then_some((sample, seconds))
+        })
+    };
+    let device_seconds: f64 = during()
+        .map(|(sample, seconds)| sample.devices as f64 * seconds as f64)
         .sum();
     let capacity = fleet_devices as f64 * makespan as f64;
     let usd_micro: i128 = ran().map(|(_, run)| run.usd_micro()).sum();
     let watt_seconds: i128 = ran().map(|(_, run)| run.watt_seconds()).sum();
     let finished = ran().count();
     Totals {
-        jobs: played.jobs.len(),
+        jobs: jobs.len(),
         finished,
-        never_placed: played.jobs.len() - finished,
+        never_placed: jobs.len() - finished,
         queue_seconds: Quantiles::of(seconds(|job, run| {
             run.start_seconds.saturating_sub(job.arrival_seconds)
         })),
@@ -108,8 +129,15 @@ pub(in crate::simulate) fn totals(played: &Played, fleet_devices: u64) -> Totals
         } else {
             0.0
         },
-        peak_watts: played.samples.iter().map(|s| s.watts).max().unwrap_or(0),
-        peak_queue: played.samples.iter().map(|s| s.queued).max().unwrap_or(0),
+        peak_watts: during().map(|(s, _)| s.watts).max().unwrap_or(0),
+        // The queue may be longest when nothing runs any more.
+        peak_queue: played
+            .samples
+            .iter()
+            .filter(|sample| (first..=last).contains(&sample.seconds))
+            .map(|sample| sample.queued)
+            .max()
+            .unwrap_or(0),
         unpriced: ran().any(|(_, run)| run.decision.unpriced),
     }
 }

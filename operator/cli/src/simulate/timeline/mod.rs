@@ -11,8 +11,8 @@
 mod measure;
 mod play;
 
-pub(super) use measure::{DomainPeak, Totals, WATT_SECONDS_PER_KWH, totals};
-pub(super) use play::{Played, Player};
+pub(super) use measure::{DomainPeak, Totals, WATT_SECONDS_PER_KWH, totals, totals_of};
+pub(super) use play::{Played, Player, Policy};
 
 use ampacity_placement::{JobSpec, PlacementDecision, Refusal};
 

@@ -1,8 +1,9 @@
 //! The event loop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use ampacity_placement::{Fleet, JobSpec, PlacementDecision, PlanOptions};
+use ampacity_placement::{Alternative, Fleet, JobSpec, PlacementDecision, PlanOptions};
 
 use super::{Arrival, DomainPeak, Outcome, Ran, Sample};
 
@@ -17,9 +18,22 @@ pub(in crate::simulate) struct Played {
     pub(in crate::simulate) power: Vec<DomainPeak>,
 }
 
+/// Who decides what starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::simulate) enum Policy {
+    /// The engine, with the whole queue at once.
+    #[default]
+    Engine,
+    /// The job that came first, on the first of its alternatives that has room; nobody overtakes it.
+    FirstFit,
+}
+
 /// Plays arrivals on a fleet.
 pub(in crate::simulate) struct Player {
     fleet: Fleet,
+    policy: Policy,
+    /// Jobs whose end ends it all, by order of arrival, and how many of them have not ended.
+    awaited: Option<(Range<usize>, usize)>,
     start_unix_seconds: i64,
     now: i64,
     queue: Vec<JobSpec>,
@@ -38,6 +52,8 @@ impl Player {
     pub(in crate::simulate) fn new(fleet: Fleet, start_unix_seconds: i64) -> Self {
         Self {
             fleet,
+            policy: Policy::Engine,
+            awaited: None,
             start_unix_seconds,
             now: 0,
             queue: Vec::new(),
@@ -50,13 +66,27 @@ impl Player {
         }
     }
 
-    /// Plays until nothing runs and nothing more comes. `tick` hears of the number of jobs that have ended.
+    /// With another policy than the engine.
+    pub(in crate::simulate) fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Stops when these jobs, by order of arrival, have ended.
+    pub(in crate::simulate) fn until_ended(self, jobs: Range<usize>) -> Self {
+        let left = jobs.len();
+        Self {
+            awaited: Some((jobs, left)),
+            ..self
+        }
+    }
+
+    /// Plays arrivals, which come in order of time, until nothing runs and nothing more comes. `tick` hears of the number of jobs that
+    /// have ended.
     pub(in crate::simulate) fn play(
         mut self,
-        mut arrivals: Vec<Arrival>,
+        arrivals: impl IntoIterator<Item = Arrival>,
         mut tick: impl FnMut(u64),
     ) -> Played {
-        arrivals.sort_by(|a, b| (a.seconds, &a.name).cmp(&(b.seconds, &b.name)));
         let mut coming = arrivals.into_iter().peekable();
         let mut ended = 0;
         loop {
@@ -65,14 +95,18 @@ impl Player {
             let Some(now) = next_end.into_iter().chain(next_arrival).min() else {
                 break;
             };
-            self.now = now;
+            // Never backwards, whatever comes.
+            self.now = now.max(self.now);
             ended += self.end_due();
-            while let Some(arrival) = coming.next_if(|arrival| arrival.seconds <= now) {
+            while let Some(arrival) = coming.next_if(|arrival| arrival.seconds <= self.now) {
                 self.admit(arrival);
             }
             self.plan();
             self.observe();
             tick(ended);
+            if self.awaited.as_ref().is_some_and(|(_, left)| *left == 0) {
+                break;
+            }
         }
         Played {
             jobs: self.outcomes,
@@ -106,6 +140,11 @@ impl Player {
         {
             self.ends.pop_first();
             ended += 1;
+            if let Some((jobs, left)) = &mut self.awaited
+                && jobs.contains(&at)
+            {
+                *left = left.saturating_sub(1);
+            }
             let Some(ran) = self
                 .outcomes
                 .get(at)
@@ -129,12 +168,23 @@ impl Player {
     }
 
     fn plan(&mut self) {
+        match self.policy {
+            Policy::Engine => self.plan_queue(),
+            Policy::FirstFit => while self.place_first() {},
+        }
+    }
+
+    fn options(&self) -> PlanOptions {
+        PlanOptions {
+            now_seconds: self.start_unix_seconds.saturating_add(self.now),
+        }
+    }
+
+    fn plan_queue(&mut self) {
         if self.queue.is_empty() {
             return;
         }
-        let options = PlanOptions {
-            now_seconds: self.start_unix_seconds.saturating_add(self.now),
-        };
+        let options = self.options();
         let plan = self.fleet.plan(&self.queue, &options);
         let mut placed = BTreeSet::new();
         for decision in plan.placements {
@@ -151,6 +201,27 @@ impl Player {
                 outcome.reasons = unplaced.reasons;
             }
         }
+    }
+
+    /// Starts the first job of the queue; whether there was one with room.
+    fn place_first(&mut self) -> bool {
+        let Some(first) = self.queue.first() else {
+            return false;
+        };
+        let options = self.options();
+        let one = |alternative: &Alternative| JobSpec {
+            alternatives: vec![alternative.clone()],
+            ..first.clone()
+        };
+        for job in first.alternatives.iter().map(one).collect::<Vec<_>>() {
+            let plan = self.fleet.plan(std::slice::from_ref(&job), &options);
+            if let Some(decision) = plan.placements.into_iter().next() {
+                self.queue.remove(0);
+                self.start(decision);
+                return true;
+            }
+        }
+        false
     }
 
     fn start(&mut self, decision: PlacementDecision) {

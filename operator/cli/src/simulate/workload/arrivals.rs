@@ -52,7 +52,7 @@ pub(super) fn from_file(
     // Numbers follow time, so the order of the rows does not matter.
     rows.sort_by(|a, b| (a.1, &a.0.name).cmp(&(b.1, &b.0.name)));
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    let arrivals = rows
+    let mut arrivals: Vec<Arrival> = rows
         .into_iter()
         .map(|(job, seconds)| {
             let time = times.entry(&job.name).or_default();
@@ -69,6 +69,7 @@ pub(super) fn from_file(
             arrival
         })
         .collect();
+    sort(&mut arrivals);
     let absent = jobs.len() - times.len();
     if absent > 0 {
         notes.push(format!(
@@ -96,7 +97,8 @@ pub(super) fn from_creation(
             jobs.len()
         ));
     }
-    jobs.into_iter()
+    let mut arrivals: Vec<Arrival> = jobs
+        .into_iter()
         .map(|job| Arrival {
             name: job.name,
             seconds: job.created_seconds.map_or(0, |created| {
@@ -104,5 +106,12 @@ pub(super) fn from_creation(
             }),
             job: job.spec,
         })
-        .collect()
+        .collect();
+    sort(&mut arrivals);
+    arrivals
+}
+
+/// In order of time, then by name.
+fn sort(arrivals: &mut [Arrival]) {
+    arrivals.sort_by(|a, b| (a.seconds, &a.name).cmp(&(b.seconds, &b.name)));
 }

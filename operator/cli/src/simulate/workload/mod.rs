@@ -13,14 +13,13 @@ mod report;
 mod steps;
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use super::timeline::Player;
-use super::{Ended, Output};
+use super::{Ended, Output, progress};
 use crate::exit::Exit;
 use crate::input::BadInput;
 
@@ -98,18 +97,4 @@ fn create(path: &Path) -> Result<File, BadInput> {
             format!("cannot be written: {error}; give --html another path"),
         )
     })
-}
-
-/// A bar on standard error, and nothing where that is not a terminal.
-fn progress(jobs: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(jobs), ProgressDrawTarget::stderr_with_hz(10));
-    match ProgressStyle::with_template(
-        "{bar:40} {pos}/{len} jobs ended, {elapsed} gone, {eta} left",
-    ) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
