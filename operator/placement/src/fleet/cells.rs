@@ -310,6 +310,19 @@ impl Cells {
         }
     }
 
+    /// The domain of a level that a domain lies in, itself included.
+    pub(crate) fn above(&self, cell: CellIndex, level: Level) -> Option<CellIndex> {
+        let mut next = Some(cell);
+        while let Some(at) = next {
+            let cell = &self.cells[at];
+            if cell.level == level {
+                return Some(at);
+            }
+            next = cell.parent.filter(|_| cell.level < level);
+        }
+        None
+    }
+
     /// Every cell of a level below `root`, in path order.
     pub(crate) fn at_level(&self, root: CellIndex, level: Level) -> Vec<CellIndex> {
         let mut found = Vec::new();

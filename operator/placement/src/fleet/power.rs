@@ -297,9 +297,14 @@ impl PowerLedger {
         }
     }
 
-    /// Whether anything is limited at all.
-    pub(crate) fn has_limits(&self) -> bool {
-        !self.domains.is_empty() || !self.queue_budgets.is_empty()
+    /// Nano-watts left in every domain, by its position.
+    pub(crate) fn headrooms(&self) -> Vec<i128> {
+        self.domains.iter().map(Domain::headroom_nano).collect()
+    }
+
+    /// The domains above a feed, by position, with what a watt drawn at the feed is there, in billionths.
+    pub(crate) fn path_of(&self, feed: FeedIndex) -> &[(usize, i128)] {
+        &self.feeds[feed].path
     }
 
     /// Charges watts to a queue.

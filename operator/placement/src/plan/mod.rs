@@ -1,15 +1,23 @@
 //! One cycle: which jobs start now, where, and why the others do not.
 
+mod anneal;
+mod board;
+mod branch;
 mod candidate;
 mod class;
 mod fix;
 mod gang;
 mod improve;
+mod layout;
 mod price;
 mod proof;
+mod relax;
+mod relaxed;
 mod replicas;
 mod round;
+mod search;
 mod select;
+mod simplex;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -38,8 +38,8 @@ impl Round<'_, '_> {
         }
         // By another measure a job is at its best or not: dollars do not say by how much.
         let Kind::Inference { replicas, .. } = entry.job.kind else {
-            let (_, score) = entry.seats.first()?.place?;
-            return (score == best.score).then_some(0);
+            let place = entry.seats.first()?.place.as_ref()?;
+            return (place.score == best.score).then_some(0);
         };
         let usd_per_hour = entry
             .seats

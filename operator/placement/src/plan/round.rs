@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::candidate::Score;
 use super::class::Classes;
 use super::gang::Found;
+use super::select::Pick;
 use super::verdict::Missing;
 use crate::arena::GroupIndex;
 use crate::fleet::Fleet;
@@ -15,8 +16,21 @@ use crate::model::{JobSpec, Kind, Objective, PlacementDecision, Plan};
 pub(crate) struct Seat {
     /// The decision.
     pub(crate) decision: PlacementDecision,
-    /// Where a gang is, and what that is worth; `None` for inference.
-    pub(crate) place: Option<(GroupIndex, Score)>,
+    /// Where a gang is; `None` for inference.
+    pub(crate) place: Option<Place>,
+}
+
+/// Where a gang is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Position of the alternative.
+    pub(crate) alternative: usize,
+    /// Group.
+    pub(crate) group: GroupIndex,
+    /// What it is worth.
+    pub(crate) score: Score,
+    /// Nodes.
+    pub(crate) picks: Vec<Pick>,
 }
 
 /// A job of the cycle.
@@ -45,6 +59,11 @@ impl Entry<'_> {
     /// Whether it is a gang that is judged by dollars.
     pub(crate) fn by_dollars(&self) -> bool {
         self.is_gang() && self.job.objective == Objective::Cost
+    }
+
+    /// Where it is, if it is a gang with a place.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.seats.first()?.place.as_ref()
     }
 
     /// What a gang that has a place costs.
@@ -149,7 +168,12 @@ impl<'a, 'f> Round<'a, 'f> {
         let Some(entry) = self.entries.get_mut(at) else {
             return false;
         };
-        let place = found.as_ref().map(|found| (found.group, found.score));
+        let place = found.as_ref().map(|found| Place {
+            alternative: found.alternative,
+            group: found.group,
+            score: found.score,
+            picks: found.picks.clone(),
+        });
         let decision = found.and_then(|found| self.fleet.decision(entry.job, found));
         entry.missing = decision.is_none().then_some(Missing {
             replicas: 0,

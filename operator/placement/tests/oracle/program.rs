@@ -33,9 +33,10 @@ pub struct Limits {
 /// What the solver knows of the best plan.
 #[derive(Clone, Debug)]
 pub struct Optimum {
-    /// Most jobs that can be placed, by priority, highest first. A class is decided after those above it.
+    /// Most jobs that can be placed, by priority, highest first, as far as that is known. A class is decided after those
+    /// above it.
     pub placed: Vec<(i32, u64)>,
-    /// Whether these are proven, not only bounds that the solver stopped at.
+    /// Whether all of these are proven; if not, the last is a bound, and what follows is not known.
     pub placed_proven: bool,
     /// No plan that places so many costs less.
     pub usd_bound: f64,
@@ -64,21 +65,33 @@ struct Program {
 }
 
 /// The optimum of an instance: first the most jobs, class by class, then the least dollars for them.
-pub fn optimum(instance: &Instance, limits: Limits) -> Optimum {
+///
+/// `known` says how many jobs of each class some plan places: where the solver stops at its limit, a bound that a plan
+/// reaches is proven all the same. Where it stops without, nothing is said of what comes after.
+pub fn optimum(instance: &Instance, known: &[(i32, u64)], limits: Limits) -> Optimum {
     let started = Instant::now();
-    let classes: BTreeSet<i32> = instance.jobs.iter().map(|job| job.priority).collect();
     let mut placed: Vec<(i32, u64)> = Vec::new();
-    let mut placed_proven = true;
-    for &class in classes.iter().rev() {
+    for class in classes(instance) {
         let program = Program::new(instance, Some(class), &placed);
         let outcome = program.solve(limits);
-        let bound = outcome
-            .stats()
-            .best_bound
-            .unwrap_or_else(|| instance.jobs.iter().filter(|j| j.priority == class).count() as f64);
-        placed_proven &= outcome.is_optimal();
-        // The program minimises minus the number of jobs.
-        placed.push((class, whole(bound.abs())));
+        let of_class = instance.jobs.iter().filter(|job| job.priority == class);
+        let bound = match outcome.stats().best_bound {
+            // The program minimises minus the number of jobs.
+            Some(bound) => whole(-bound),
+            None => of_class.count() as u64,
+        };
+        let proven = outcome.is_optimal() || known.get(placed.len()) == Some(&(class, bound));
+        placed.push((class, bound));
+        if !proven {
+            return Optimum {
+                placed,
+                placed_proven: false,
+                usd_bound: 0.0,
+                usd_found: None,
+                time: started.elapsed(),
+                usd_proven: false,
+            };
+        }
     }
     let program = Program::new(instance, None, &placed);
     let outcome = program.solve(limits);
@@ -90,12 +103,18 @@ pub fn optimum(instance: &Instance, limits: Limits) -> Optimum {
     };
     Optimum {
         placed,
-        placed_proven,
+        placed_proven: true,
         usd_bound,
         usd_found,
         time: started.elapsed(),
         usd_proven: outcome.is_optimal(),
     }
+}
+
+/// Priorities of an instance, highest first.
+pub fn classes(instance: &Instance) -> Vec<i32> {
+    let classes: BTreeSet<i32> = instance.jobs.iter().map(|job| job.priority).collect();
+    classes.into_iter().rev().collect()
 }
 
 /// The largest whole number that is not above a bound, but for the solver's tolerance.

@@ -1,0 +1,269 @@
+//! The search for a better plan on a [board](super::board), and the best that it has seen.
+//!
+//! Two ways take turns. [Branch and bound](super::relaxed) on the linear relaxation finds which jobs belong where;
+//! [annealing](super::anneal) moves jobs about at the prices that the relaxation proves. Both are bounded by trials, take
+//! their chances from a fixed sequence and keep the best plan: most jobs by priority, then fewest dollars.
+
+use super::board::Board;
+
+/// Times that the two ways take turns.
+const TURNS: u64 = 2;
+/// Not in the list of those who wait.
+const NOWHERE: u32 = u32::MAX;
+
+/// A fixed sequence of numbers: Knuth's MMIX linear congruential generator.
+pub(crate) struct Sequence(u64);
+
+impl Sequence {
+    /// 32 bits.
+    pub(crate) fn bits(&mut self) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(self.0 >> 32).unwrap_or(0)
+    }
+
+    /// From 0 up to but not `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        let wide = u64::from(self.bits()) * (end as u64);
+        usize::try_from(wide >> 32).unwrap_or(0)
+    }
+
+    /// Exponentially distributed with mean 1477 = 1024 / ln 2: the binary logarithm of a uniform number, to 1/1024, by its
+    /// leading zeros and a straight line between powers of two.
+    pub(crate) fn exponential(&mut self) -> i128 {
+        let bits = self.bits() | 1;
+        let zeros = bits.leading_zeros();
+        let mantissa = (bits << zeros) >> 21 & 1023;
+        i128::from(zeros + 1) * 1024 - i128::from(mantissa)
+    }
+}
+
+/// What a piece had, so that it can have it again: its way, dollars and units by node.
+type Had = Option<(usize, i64, Vec<(u32, u32)>)>;
+
+/// How good a plan is: jobs placed by priority, highest first, then minus the dollars. More is better.
+type Worth = (Vec<i64>, i128);
+
+/// The search.
+pub(crate) struct Search<'b> {
+    /// The board.
+    pub(crate) board: &'b mut Board,
+    /// Chance.
+    pub(crate) sequence: Sequence,
+    /// Trials left.
+    pub(crate) trials: u64,
+    /// What not placing a gang counts as in annealing, by rank of priority.
+    pub(crate) penalties: Vec<i128>,
+    /// Dollars by which a step may be worse at the start of annealing.
+    pub(crate) heat: i128,
+    /// Pieces without a place.
+    pub(crate) waiting: Vec<u32>,
+    /// The best that was seen.
+    pub(crate) best_worth: Worth,
+    waits_at: Vec<u32>,
+    best: Vec<Had>,
+    /// Pieces that are not as in `best`.
+    stale: Vec<u32>,
+    is_stale: Vec<bool>,
+    /// What this step has changed.
+    undo: Vec<(usize, Had)>,
+    in_step: Vec<bool>,
+}
+
+impl<'b> Search<'b> {
+    /// A search from the board as it is.
+    pub(crate) fn new(board: &'b mut Board, trials: u64) -> Self {
+        let pieces = board.pieces.len();
+        board.price(|_, _, way| way.least_usd);
+        let mut search = Self {
+            sequence: Sequence(1),
+            trials,
+            penalties: Vec::new(),
+            heat: 0,
+            waiting: Vec::new(),
+            best_worth: (Vec::new(), 0),
+            waits_at: vec![NOWHERE; pieces],
+            best: Vec::new(),
+            stale: Vec::new(),
+            is_stale: vec![false; pieces],
+            undo: Vec::new(),
+            in_step: vec![false; pieces],
+            board,
+        };
+        for at in 0..pieces {
+            search.note_waiting(at);
+        }
+        search.best = (0..pieces).map(|at| search.had(at)).collect();
+        search.best_worth = search.worth();
+        search
+    }
+
+    /// Searches and leaves the best on the board. Whether that is better than what there was.
+    pub(crate) fn run(mut self) -> bool {
+        let before = self.best_worth.clone();
+        self.warm_up();
+        let mut regime = None;
+        for turn in 0..TURNS {
+            let left = self.trials / (TURNS - turn);
+            let after = self.trials - left;
+            // The second time for as many waiting as it came to, where the relaxation was not solved for that.
+            if regime.as_ref() != Some(&self.missed()) {
+                let most = after + left / 4;
+                regime = self.relax(turn > 0, most);
+            }
+            self.anneal(after);
+            if self.is_perfect() {
+                break;
+            }
+        }
+        self.best_worth > before
+    }
+
+    /// Whether every piece has the cheapest of its ways.
+    pub(crate) fn is_perfect(&self) -> bool {
+        let least = |ways: &Vec<super::board::Way>| ways.iter().map(|way| way.least_usd).min();
+        let floor: i128 = self
+            .board
+            .pieces
+            .iter()
+            .filter_map(|piece| least(self.board.ways.get(piece.class)?))
+            .map(i128::from)
+            .sum();
+        let all: usize = self.board.pieces.len();
+        let placed: i64 = self.best_worth.0.iter().sum();
+        usize::try_from(placed) == Ok(all) && -self.best_worth.1 <= floor
+    }
+
+    /// How many pieces of the best plan wait, by rank of priority.
+    pub(crate) fn missed(&self) -> Vec<f64> {
+        let mut missed = vec![0.0; self.board.placed.len()];
+        for piece in &self.board.pieces {
+            if let Some(count) = missed.get_mut(piece.rank) {
+                *count += 1.0;
+            }
+        }
+        for (missed, placed) in missed.iter_mut().zip(self.best_worth.0.iter().rev()) {
+            *missed -= *placed as f64;
+        }
+        missed
+    }
+
+    fn worth(&self) -> Worth {
+        let counts = self.board.placed.iter().rev().copied().collect();
+        (counts, -self.board.usd)
+    }
+
+    fn had(&self, at: usize) -> Had {
+        let piece = self.board.pieces.get(at)?;
+        let (choice, usd) = piece.now?;
+        Some((choice, usd, piece.held.clone()))
+    }
+
+    /// Remembers a piece as it is before the step first changes it.
+    pub(crate) fn remember(&mut self, at: usize) {
+        if self.in_step.get(at) == Some(&false) {
+            let had = self.had(at);
+            self.undo.push((at, had));
+            if let Some(flag) = self.in_step.get_mut(at) {
+                *flag = true;
+            }
+        }
+    }
+
+    /// Takes a piece's place away.
+    pub(crate) fn take_out(&mut self, at: usize) {
+        self.remember(at);
+        self.board.lift(at);
+        self.note_waiting(at);
+    }
+
+    /// Brings the list of those who wait up to date for one piece.
+    pub(crate) fn note_waiting(&mut self, at: usize) {
+        let waits = self.board.pieces.get(at).is_some_and(|p| p.now.is_none());
+        let place = self.waits_at.get(at).copied().unwrap_or(NOWHERE);
+        if waits && place == NOWHERE {
+            if let Some(slot) = self.waits_at.get_mut(at) {
+                *slot = u32::try_from(self.waiting.len()).unwrap_or(NOWHERE);
+            }
+            self.waiting.push(u32::try_from(at).unwrap_or(NOWHERE));
+        } else if !waits && place != NOWHERE {
+            self.waiting.swap_remove(place as usize);
+            if let Some(&moved) = self.waiting.get(place as usize)
+                && let Some(slot) = self.waits_at.get_mut(moved as usize)
+            {
+                *slot = place;
+            }
+            if let Some(slot) = self.waits_at.get_mut(at) {
+                *slot = NOWHERE;
+            }
+        }
+    }
+
+    /// Undoes the step.
+    pub(crate) fn take_back(&mut self) {
+        let mut undo = std::mem::take(&mut self.undo);
+        for (at, _) in &undo {
+            self.board.lift(*at);
+        }
+        for (at, had) in undo.drain(..) {
+            if let Some((choice, usd, held)) = had {
+                self.board.restore(at, choice, usd, &held);
+            }
+            if let Some(flag) = self.in_step.get_mut(at) {
+                *flag = false;
+            }
+            self.note_waiting(at);
+        }
+        self.undo = undo;
+    }
+
+    /// Ends the step; where that is the best that was seen, it is remembered.
+    pub(crate) fn keep(&mut self) {
+        let mut undo = std::mem::take(&mut self.undo);
+        for (at, _) in undo.drain(..) {
+            if let Some(flag) = self.in_step.get_mut(at) {
+                *flag = false;
+            }
+            if let Some(flag) = self.is_stale.get_mut(at)
+                && !*flag
+            {
+                *flag = true;
+                self.stale.push(u32::try_from(at).unwrap_or(NOWHERE));
+            }
+        }
+        self.undo = undo;
+        let worth = self.worth();
+        if worth > self.best_worth {
+            self.best_worth = worth;
+            for at in std::mem::take(&mut self.stale) {
+                let had = self.had(at as usize);
+                if let Some(place) = self.best.get_mut(at as usize) {
+                    *place = had;
+                }
+                if let Some(flag) = self.is_stale.get_mut(at as usize) {
+                    *flag = false;
+                }
+            }
+        }
+    }
+
+    /// Puts the best plan back on the board.
+    pub(crate) fn back_to_best(&mut self) {
+        let stale = std::mem::take(&mut self.stale);
+        for &at in &stale {
+            self.board.lift(at as usize);
+        }
+        for at in stale {
+            let at = at as usize;
+            if let Some(Some((choice, usd, held))) = self.best.get(at) {
+                self.board.restore(at, *choice, *usd, held);
+            }
+            if let Some(flag) = self.is_stale.get_mut(at) {
+                *flag = false;
+            }
+            self.note_waiting(at);
+        }
+    }
+}

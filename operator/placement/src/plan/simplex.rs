@@ -1,0 +1,517 @@
+//! Linear programs whose columns fall into sets of which each is shared out in full: the primal simplex method with
+//! generalised upper bounds (Dantzig and Van Slyke, *Generalized upper bounding techniques*, 1967).
+//!
+//! ```text
+//!   least Σ cost · x   with   Σ x over each set = 1,   Σ use · x ≤ have per row,   x ≥ 0
+//! ```
+//!
+//! Each set has a *key* column that absorbs its equation, so the basis that is inverted has as many rows as there are
+//! scarce things, however many sets there are. Plain floating-point additions, multiplications and divisions in a fixed
+//! order: the same on every machine.
+
+/// What counts as nothing.
+const EPSILON: f64 = 1e-9;
+/// Pivots without progress after which the first improving column is taken, which does not cycle.
+const PATIENCE: u32 = 30;
+
+/// The columns and what there is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Program {
+    /// Set of each column; columns of a set lie side by side, its first is the key at the start.
+    sets: Vec<u32>,
+    /// First column of each set, and the number of columns.
+    first: Vec<u32>,
+    /// Entries of each column: from the one's start to the next's.
+    starts: Vec<u32>,
+    entries: Vec<(u32, f64)>,
+    /// Rows.
+    rows: usize,
+}
+
+impl Program {
+    /// A program with so many rows and no columns.
+    pub(crate) fn new(rows: usize) -> Self {
+        Self {
+            rows,
+            first: vec![0],
+            starts: vec![0],
+            ..Self::default()
+        }
+    }
+
+    /// Adds a column to the set that is being built.
+    pub(crate) fn add(&mut self, uses: impl IntoIterator<Item = (usize, f64)>) {
+        let set = u32::try_from(self.first.len() - 1).unwrap_or(u32::MAX);
+        self.sets.push(set);
+        for (row, amount) in uses {
+            self.entries
+                .push((u32::try_from(row).unwrap_or(u32::MAX), amount));
+        }
+        self.starts
+            .push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Ends the set that is being built.
+    pub(crate) fn end_set(&mut self) {
+        self.first
+            .push(u32::try_from(self.sets.len()).unwrap_or(u32::MAX));
+    }
+
+    /// How many columns there are.
+    pub(crate) fn columns(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// The columns of a set.
+    pub(crate) fn of_set(&self, set: usize) -> std::ops::Range<usize> {
+        let at = |place: usize| self.first.get(place).map_or(0, |at| *at as usize);
+        at(set)..at(set + 1)
+    }
+
+    fn uses(&self, column: usize) -> &[(u32, f64)] {
+        let at = |place: usize| self.starts.get(place).map_or(0, |at| *at as usize);
+        self.entries
+            .get(at(column)..at(column + 1))
+            .unwrap_or_default()
+    }
+
+    /// The set of a column.
+    pub(crate) fn set(&self, column: usize) -> usize {
+        self.sets.get(column).map_or(0, |set| *set as usize)
+    }
+
+    fn priced(&self, column: usize, cost: &[f64], duals: &[f64]) -> f64 {
+        let mut price = cost.get(column).copied().unwrap_or(0.0);
+        for (row, amount) in self.uses(column) {
+            price -= amount * duals.get(*row as usize).copied().unwrap_or(0.0);
+        }
+        price
+    }
+}
+
+/// What a place of the basis holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basic {
+    Slack(u32),
+    Column(u32),
+}
+
+/// A vertex of the program.
+#[derive(Clone, Debug)]
+pub(crate) struct Vertex {
+    /// Per set, its key column and how much of it there is.
+    keys: Vec<(u32, f64)>,
+    basis: Vec<(Basic, f64)>,
+    /// The inverse of the basis, row by row.
+    inverse: Vec<f64>,
+    column_in: Vec<bool>,
+    slack_in: Vec<bool>,
+}
+
+impl Vertex {
+    /// The vertex at which every set is its first column, where that is within what there is.
+    pub(crate) fn first(program: &Program, have: &[f64]) -> Self {
+        let rows = program.rows;
+        let mut inverse = vec![0.0; rows * rows];
+        inverse
+            .iter_mut()
+            .step_by(rows + 1)
+            .for_each(|entry| *entry = 1.0);
+        let mut column_in = vec![false; program.columns()];
+        let sets = program.first.len() - 1;
+        let mut left = have.to_vec();
+        let mut keys = Vec::with_capacity(sets);
+        for set in 0..sets {
+            let key = program.of_set(set).start;
+            keys.push((u32::try_from(key).unwrap_or(u32::MAX), 1.0));
+            if let Some(flag) = column_in.get_mut(key) {
+                *flag = true;
+            }
+            for (row, amount) in program.uses(key) {
+                if let Some(left) = left.get_mut(*row as usize) {
+                    *left -= amount;
+                }
+            }
+        }
+        let slack = |row: usize| Basic::Slack(u32::try_from(row).unwrap_or(u32::MAX));
+        Self {
+            keys,
+            basis: left
+                .into_iter()
+                .enumerate()
+                .map(|(row, left)| (slack(row), left))
+                .collect(),
+            inverse,
+            column_in,
+            slack_in: vec![true; rows],
+        }
+    }
+
+    /// Every column of which there is some, with how much.
+    pub(crate) fn amounts(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let others = self.basis.iter().filter_map(|&(basic, much)| match basic {
+            Basic::Column(column) => Some((column as usize, much)),
+            Basic::Slack(_) => None,
+        });
+        self.keys
+            .iter()
+            .map(|&(key, much)| (key as usize, much))
+            .chain(others)
+            .filter(|(_, much)| *much > 1e-7)
+    }
+
+    /// What the vertex costs.
+    pub(crate) fn cost(&self, cost: &[f64]) -> f64 {
+        self.amounts()
+            .map(|(column, much)| cost.get(column).copied().unwrap_or(0.0) * much)
+            .sum()
+    }
+
+    /// Lets a row have more or less by so much. Only what has slack may have less, by no more than that.
+    pub(crate) fn widen(&mut self, program: &Program, row: usize, by: f64) {
+        let rows = self.slack_in.len();
+        for (place, (basic, much)) in self.basis.iter_mut().enumerate() {
+            let change = by * self.inverse.get(place * rows + row).copied().unwrap_or(0.0);
+            *much += change;
+            // What a column of a set gains, the set's key loses.
+            if let Basic::Column(column) = basic
+                && let Some((_, key)) = self.keys.get_mut(program.set(*column as usize))
+            {
+                *key -= change;
+            }
+        }
+    }
+
+    /// Walks to the vertex that costs least, or until `pivots` are used up: then `false`.
+    pub(crate) fn minimise(&mut self, program: &Program, cost: &[f64], pivots: &mut u64) -> bool {
+        let mut work = Work::default();
+        let mut stuck = 0;
+        loop {
+            self.duals_into(program, cost, &mut work.duals);
+            let Some(entering) = self.entering(program, cost, &mut work, stuck > PATIENCE) else {
+                return true;
+            };
+            if *pivots == 0 {
+                return false;
+            }
+            *pivots -= 1;
+            let Some(step) = self.pivot(program, entering, &mut work) else {
+                return false;
+            };
+            stuck = if step > EPSILON { 0 } else { stuck + 1 };
+        }
+    }
+
+    /// What one more in each row changes.
+    pub(crate) fn duals(&self, program: &Program, cost: &[f64]) -> Vec<f64> {
+        let mut duals = Vec::new();
+        self.duals_into(program, cost, &mut duals);
+        duals
+    }
+
+    fn duals_into(&self, program: &Program, cost: &[f64], duals: &mut Vec<f64>) {
+        let rows = self.slack_in.len();
+        duals.clear();
+        duals.resize(rows, 0.0);
+        let worth = |column: u32| cost.get(column as usize).copied().unwrap_or(0.0);
+        for ((basic, _), row) in self
+            .basis
+            .iter()
+            .zip(self.inverse.chunks_exact(rows.max(1)))
+        {
+            let Basic::Column(column) = *basic else {
+                continue;
+            };
+            let key = self
+                .keys
+                .get(program.set(column as usize))
+                .map_or(0, |(key, _)| *key);
+            let beyond = worth(column) - worth(key);
+            if beyond != 0.0 {
+                for (dual, entry) in duals.iter_mut().zip(row) {
+                    *dual += beyond * entry;
+                }
+            }
+        }
+    }
+
+    /// The column that makes the cost less fastest, or the first that does.
+    fn entering(
+        &self,
+        program: &Program,
+        cost: &[f64],
+        work: &mut Work,
+        first: bool,
+    ) -> Option<Basic> {
+        let mut best: Option<(f64, Basic)> = None;
+        for (row, (dual, in_basis)) in work.duals.iter().zip(&self.slack_in).enumerate() {
+            let gain = -dual;
+            if !in_basis && gain < -1e-7 && best.is_none_or(|(least, _)| gain < least) {
+                best = Some((gain, Basic::Slack(u32::try_from(row).unwrap_or(u32::MAX))));
+                if first {
+                    return best.map(|(_, basic)| basic);
+                }
+            }
+        }
+        for (set, &(key, _)) in self.keys.iter().enumerate() {
+            let key = program.priced(key as usize, cost, &work.duals);
+            let least_gain = -1e-7 * key.abs().max(1e-3);
+            for column in program.of_set(set) {
+                if self.column_in.get(column) != Some(&false) {
+                    continue;
+                }
+                let gain = program.priced(column, cost, &work.duals) - key;
+                if gain < least_gain && best.is_none_or(|(least, _)| gain < least) {
+                    best = Some((
+                        gain,
+                        Basic::Column(u32::try_from(column).unwrap_or(u32::MAX)),
+                    ));
+                    if first {
+                        return best.map(|(_, basic)| basic);
+                    }
+                }
+            }
+        }
+        best.map(|(_, basic)| basic)
+    }
+
+    /// What a column uses beyond its set's key, by row.
+    fn beyond_key(&self, program: &Program, basic: Basic, beyond: &mut Vec<(u32, f64)>) {
+        beyond.clear();
+        match basic {
+            Basic::Slack(row) => beyond.push((row, 1.0)),
+            Basic::Column(column) => {
+                beyond.extend_from_slice(program.uses(column as usize));
+                let key = self
+                    .keys
+                    .get(program.set(column as usize))
+                    .map_or(0, |(key, _)| *key);
+                for &(row, amount) in program.uses(key as usize) {
+                    match beyond.iter_mut().find(|(seen, _)| *seen == row) {
+                        Some((_, sum)) => *sum -= amount,
+                        None => beyond.push((row, -amount)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings a column into the basis; how far it went.
+    fn pivot(&mut self, program: &Program, entering: Basic, work: &mut Work) -> Option<f64> {
+        let rows = self.slack_in.len();
+        let mut beyond = std::mem::take(&mut work.beyond);
+        self.beyond_key(program, entering, &mut beyond);
+        work.rates.clear();
+        for row in self.inverse.chunks_exact(rows.max(1)) {
+            let rate: f64 = beyond
+                .iter()
+                .map(|(at, amount)| amount * row.get(*at as usize).copied().unwrap_or(0.0))
+                .sum();
+            work.rates.push(rate);
+        }
+        work.beyond = beyond;
+        // How fast each set's key goes down.
+        let own = match entering {
+            Basic::Column(column) => Some(program.set(column as usize)),
+            Basic::Slack(_) => None,
+        };
+        work.key_rates.clear();
+        work.key_rates.extend(own.map(|set| (set, 1.0)));
+        for ((basic, _), rate) in self.basis.iter().zip(&work.rates) {
+            if let Basic::Column(column) = basic {
+                let set = program.set(*column as usize);
+                match work.key_rates.iter_mut().find(|(seen, _)| *seen == set) {
+                    Some((_, sum)) => *sum -= rate,
+                    None => work.key_rates.push((set, -rate)),
+                }
+            }
+        }
+        let (mut step, mut steepest) = (f64::INFINITY, 0.0_f64);
+        let mut leaving: Option<Result<usize, usize>> = None;
+        let mut consider = |much: f64, rate: f64, who: Result<usize, usize>| {
+            if rate > EPSILON {
+                let reach = much.max(0.0) / rate;
+                // Of equals the steepest, which divides by the largest number.
+                if reach < step - EPSILON || (reach < step + EPSILON && rate > steepest) {
+                    (step, leaving, steepest) = (reach.min(step), Some(who), rate);
+                }
+            }
+        };
+        for (place, ((_, much), rate)) in self.basis.iter().zip(&work.rates).enumerate() {
+            consider(*much, *rate, Ok(place));
+        }
+        for &(set, rate) in &work.key_rates {
+            consider(self.keys.get(set)?.1, rate, Err(set));
+        }
+        let leaving = leaving?;
+        for ((_, much), rate) in self.basis.iter_mut().zip(&work.rates) {
+            *much -= step * rate;
+        }
+        for &(set, rate) in &work.key_rates {
+            self.keys.get_mut(set)?.1 -= step * rate;
+        }
+        self.note(entering, true);
+        match leaving {
+            Ok(place) => {
+                let (out, _) = *self.basis.get(place)?;
+                self.note(out, false);
+                *self.basis.get_mut(place)? = (entering, step);
+                self.replace(place, work)?;
+            }
+            Err(set) => {
+                let (out, _) = *self.keys.get(set)?;
+                self.note(Basic::Column(out), false);
+                let place = self.basis.iter().position(|(basic, _)| {
+                    matches!(basic, Basic::Column(column) if program.set(*column as usize) == set)
+                });
+                match (entering, place) {
+                    (Basic::Column(column), _) if Some(set) == own => {
+                        *self.keys.get_mut(set)? = (column, step);
+                        if place.is_some() {
+                            self.invert(program)?;
+                        }
+                    }
+                    (_, Some(place)) => {
+                        let (Basic::Column(column), much) = *self.basis.get(place)? else {
+                            return None;
+                        };
+                        *self.keys.get_mut(set)? = (column, much);
+                        *self.basis.get_mut(place)? = (entering, step);
+                        self.invert(program)?;
+                    }
+                    (_, None) => return None,
+                }
+            }
+        }
+        Some(step)
+    }
+
+    fn note(&mut self, basic: Basic, in_basis: bool) {
+        let flag = match basic {
+            Basic::Slack(row) => self.slack_in.get_mut(row as usize),
+            Basic::Column(column) => self.column_in.get_mut(column as usize),
+        };
+        if let Some(flag) = flag {
+            *flag = in_basis;
+        }
+    }
+
+    /// The inverse after the column of one place was replaced.
+    fn replace(&mut self, place: usize, work: &mut Work) -> Option<()> {
+        let rows = self.slack_in.len();
+        let by = *work.rates.get(place)?;
+        let line = self.inverse.get(place * rows..(place + 1) * rows)?;
+        work.line.clear();
+        work.line.extend(line.iter().map(|entry| entry / by));
+        let lines = self.inverse.chunks_exact_mut(rows.max(1)).zip(&work.rates);
+        for (at, (row, rate)) in lines.enumerate() {
+            if at == place {
+                row.copy_from_slice(&work.line);
+            } else if *rate != 0.0 {
+                for (entry, pivot) in row.iter_mut().zip(&work.line) {
+                    *entry -= rate * pivot;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The inverse anew, by Gauss and Jordan with the largest pivot of each column.
+    fn invert(&mut self, program: &Program) -> Option<()> {
+        let rows = self.slack_in.len();
+        let width = 2 * rows;
+        // The basis beside the identity, row by row.
+        let mut wide = vec![0.0; rows * width];
+        let mut beyond = Vec::new();
+        for (place, (basic, _)) in self.basis.iter().enumerate() {
+            self.beyond_key(program, *basic, &mut beyond);
+            for &(row, amount) in &beyond {
+                *wide.get_mut(row as usize * width + place)? = amount;
+            }
+        }
+        for row in 0..rows {
+            *wide.get_mut(row * width + rows + row)? = 1.0;
+        }
+        let mut line = Vec::with_capacity(width);
+        for column in 0..rows {
+            let size = |row: usize| {
+                wide.get(row * width + column)
+                    .map_or(0.0, |entry: &f64| entry.abs())
+            };
+            let largest = (column..rows).max_by(|a, b| size(*a).total_cmp(&size(*b)))?;
+            if size(largest) < 1e-12 {
+                return None;
+            }
+            if largest != column {
+                let (upper, lower) = wide.split_at_mut(largest * width);
+                let upper = upper.get_mut(column * width..(column + 1) * width)?;
+                upper.swap_with_slice(lower.get_mut(..width)?);
+            }
+            let by = *wide.get(column * width + column)?;
+            line.clear();
+            line.extend(
+                wide.get(column * width..(column + 1) * width)?
+                    .iter()
+                    .map(|entry| entry / by),
+            );
+            for (row, other) in wide.chunks_exact_mut(width).enumerate() {
+                if row == column {
+                    other.copy_from_slice(&line);
+                    continue;
+                }
+                let factor = *other.get(column)?;
+                if factor != 0.0 {
+                    let from = other.get_mut(column..)?.iter_mut();
+                    for (entry, pivot) in from.zip(line.get(column..)?) {
+                        *entry -= factor * pivot;
+                    }
+                }
+            }
+        }
+        for (row, line) in self
+            .inverse
+            .chunks_exact_mut(rows.max(1))
+            .zip(wide.chunks_exact(width))
+        {
+            row.copy_from_slice(line.get(rows..)?);
+        }
+        Some(())
+    }
+}
+
+/// Buffers of one walk.
+#[derive(Default)]
+struct Work {
+    duals: Vec<f64>,
+    rates: Vec<f64>,
+    key_rates: Vec<(usize, f64)>,
+    beyond: Vec<(u32, f64)>,
+    line: Vec<f64>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Two jobs, a cheap place for one and a half: the dearer alternative of either takes the rest.
+    #[test]
+    fn what_is_scarce_goes_where_it_saves_most() {
+        let mut program = Program::new(1);
+        for _ in 0..2 {
+            program.add([]);
+            program.add([(0, 1.0)]);
+            program.end_set();
+        }
+        let cost = [10.0, 1.0, 5.0, 2.0];
+        let mut vertex = Vertex::first(&program, &[1.5]);
+        assert!((vertex.cost(&cost) - 15.0).abs() < 1e-9);
+        assert!(vertex.minimise(&program, &cost, &mut 100));
+        // The first saves 9 and goes whole, the second saves 3 and goes half.
+        assert!((vertex.cost(&cost) - (1.0 + 3.5)).abs() < 1e-9);
+        assert!((vertex.duals(&program, &cost)[0] + 3.0).abs() < 1e-9);
+        // One more half is worth as much.
+        vertex.widen(&program, 0, 0.5);
+        assert!((vertex.cost(&cost) - 3.0).abs() < 1e-9);
+    }
+}
