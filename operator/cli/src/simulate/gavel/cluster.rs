@@ -6,8 +6,8 @@ use ampacity_placement::{
     Objective, PodShape, Topology, Work,
 };
 
-use super::Order;
 use super::jobs::Job;
+use super::options::Order;
 use crate::simulate::timeline::Arrival;
 
 const CLUSTER: &str = "gavel";
