@@ -7,7 +7,7 @@ use super::relax::Relaxation;
 use super::simplex::Vertex;
 
 /// A plan that is so close to the bound is good enough.
-const CLOSE: f64 = 1.001;
+pub(crate) const CLOSE: f64 = 1.001;
 
 /// A vertex from which to go on, with what is ruled out.
 struct Open {

@@ -14,6 +14,9 @@ use super::verdict::Missing;
 use crate::arena::{GroupIndex, NodeIndex, PoolIndex};
 use crate::model::Level;
 
+/// Trials beyond which there is little to find, for each job.
+const TRIALS_EACH: u64 = 2_000;
+
 /// Jobs with what they had before.
 type Before = Vec<(usize, Vec<Seat>, Option<Missing>)>;
 
@@ -46,12 +49,22 @@ impl Round<'_, '_> {
         let Some(mut layout) = self.lay_out(&movable) else {
             return;
         };
-        if !Search::new(&mut layout.board, trials).run() {
+        let pieces = u64::try_from(layout.entries.len()).unwrap_or(u64::MAX);
+        let trials = trials.min(TRIALS_EACH.saturating_mul(pieces));
+        let (better, bound) = Search::new(&mut layout.board, trials).run();
+        if layout.exact {
+            self.bound = bound;
+        }
+        if !better {
             return;
         }
         let wishes = self.wishes(&layout);
-        // First as the planner would choose nodes within the groups; else the very nodes that were found.
-        if self.carry_out(&wishes, false) || self.carry_out(&wishes, true) {
+        // As the planner would choose nodes within the groups, if that costs no more; else the very nodes that were found.
+        let usd = layout.board.usd;
+        if self.carry_out(&wishes, false, usd)
+            || self.carry_out(&wishes, true, i128::MAX)
+            || self.carry_out(&wishes, false, i128::MAX)
+        {
             self.uphold_priorities();
         }
     }
@@ -93,8 +106,9 @@ impl Round<'_, '_> {
         wishes
     }
 
-    /// Moves jobs to where they are wished. `exact`: on the very nodes. All or nothing, and only for a better plan.
-    fn carry_out(&mut self, wishes: &[Wish], exact: bool) -> bool {
+    /// Moves jobs to where they are wished. `exact`: on the very nodes. All or nothing, and only for a better plan in which
+    /// all of them cost no more than `most_usd`.
+    fn carry_out(&mut self, wishes: &[Wish], exact: bool, most_usd: i128) -> bool {
         let moved: Vec<&Wish> = wishes
             .iter()
             .filter(|wish| {
@@ -126,7 +140,15 @@ impl Round<'_, '_> {
                 break;
             }
         }
-        if whole && self.is_better_than(&before) {
+        let usd = wishes
+            .iter()
+            .filter_map(|wish| self.entries.get(wish.entry)?.usd())
+            .map(i128::from)
+            .sum::<i128>();
+        // The board rounds the shares of a gang over several prices.
+        let rounding = i128::try_from(wishes.len()).unwrap_or(0);
+        let within = usd.saturating_sub(rounding) <= most_usd;
+        if whole && within && self.is_better_than(&before) {
             return true;
         }
         for (at, _, _) in &before {

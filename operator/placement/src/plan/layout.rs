@@ -11,7 +11,7 @@ use crate::arena::{CellIndex, GroupIndex, NodeIndex, PoolIndex};
 use crate::model::{JobSpec, Level};
 
 /// Most nodes of a board. A round that could use more keeps its plan as it was made.
-const MOST_NODES: usize = 65_536;
+const MOST_NODES: usize = 262_144;
 /// Most devices of a node on a board.
 const MOST_DEVICES: u32 = 1024;
 /// Most domains of one group that a job which requires one may use.
@@ -23,6 +23,8 @@ pub(crate) struct Layout {
     pub(crate) board: Board,
     /// Positions of the jobs in the round, by piece.
     pub(crate) entries: Vec<usize>,
+    /// Whether every way of every job of the round is on the board, so that what is proven there holds for the round.
+    pub(crate) exact: bool,
 }
 
 /// What of a group is on the board.
@@ -78,6 +80,9 @@ impl Round<'_, '_> {
         priorities.dedup();
         board.placed = vec![0; priorities.len()];
         let mut queue_of: HashMap<&str, usize> = HashMap::new();
+        let mut exact = self.entries.iter().enumerate().all(|(at, entry)| {
+            entries.binary_search(&at).is_ok() || entry.waits() && !self.is_hopeful(at)
+        });
         for (piece_at, &at) in entries.iter().enumerate() {
             let entry = self.entries.get(at)?;
             let queue = self
@@ -91,18 +96,29 @@ impl Round<'_, '_> {
                     })
                 });
             let class = *class_of.entry(entry.class).or_insert_with(|| {
-                let ways = self.ways(entry, &yards, &yard_of);
+                let ways = self.ways(entry, &yards, &yard_of, &mut exact);
                 board.ways.push(ways);
                 board.queue_of.push(queue);
                 board.ways.len() - 1
             });
+            // What the job draws is in the headroom already: it is charged again when its piece is put down.
+            if let (Some(left), Some(seat)) = (
+                queue.and_then(|queue| board.queues.get_mut(queue)),
+                entry.seats.first(),
+            ) {
+                *left += i128::from(seat.decision.reservation.watts.0);
+            }
             let rank = priorities.binary_search(&entry.job.priority).unwrap_or(0);
             board.pieces.push(Piece::new(class, rank, queue));
             if !self.put(&mut board, piece_at, entry, &spot_of) {
                 return None;
             }
         }
-        Some(Layout { board, entries })
+        Some(Layout {
+            board,
+            entries,
+            exact,
+        })
     }
 
     /// Groups that the jobs could use, in the order in which they name them.
@@ -269,10 +285,12 @@ impl Round<'_, '_> {
         entry: &Entry<'_>,
         yards: &[Yard],
         yard_of: &HashMap<GroupIndex, usize>,
+        exact: &mut bool,
     ) -> Vec<Way> {
         let Some(slate) = self.classes.get(entry.class) else {
             return Vec::new();
         };
+        *exact &= slate.complete;
         let mut ways: Vec<Way> = Vec::new();
         for (at, candidate) in slate.candidates.iter().enumerate() {
             let of_pair = |other: &Candidate| {
@@ -294,15 +312,25 @@ impl Round<'_, '_> {
             else {
                 continue;
             };
+            // The estimate is exact where prices do not differ.
+            if candidate.ranks.is_none()
+                && !affordable(entry.job, &candidate.quote, self.now_seconds)
+            {
+                continue;
+            }
             let Some(way) = self.way(entry.job, candidate, place) else {
+                *exact = false;
                 continue;
             };
+            // Several prices with a risk each: what a mix costs is then not the sum of its parts.
+            *exact &= candidate.ranks.is_none() || !self.is_risky(candidate.group);
             let pools = self.priced_pools(entry.job, candidate, &way);
             let level = entry.job.topology.required;
             let within: Vec<Option<CellIndex>> = match level {
                 Level::Cluster | Level::Node => vec![None],
                 _ => self.domains(yard, level, &way),
             };
+            *exact &= within.len() < MOST_DOMAINS;
             for domain in within {
                 let inside = |cell: Option<CellIndex>| {
                     domain.is_none()
@@ -332,6 +360,18 @@ impl Round<'_, '_> {
         ways
     }
 
+    /// Whether nodes of a group may be interrupted.
+    fn is_risky(&self, group: GroupIndex) -> bool {
+        let pools = &self.fleet.groups[group].pools;
+        pools.iter().any(|&pool| {
+            self.fleet.pools[pool]
+                .key
+                .price
+                .interruptions_per_hour_micro
+                > 0
+        })
+    }
+
     /// Domains of a level with devices enough for the whole gang, tightest first.
     fn domains(&self, yard: &Yard, level: Level, way: &Way) -> Vec<Option<CellIndex>> {
         let mut free: BTreeMap<CellIndex, u64> = BTreeMap::new();
@@ -355,10 +395,6 @@ impl Round<'_, '_> {
     }
 
     fn way(&self, job: &JobSpec, candidate: &Candidate, yard: usize) -> Option<Way> {
-        // The estimate is exact where prices do not differ.
-        if candidate.ranks.is_none() && !affordable(job, &candidate.quote, self.now_seconds) {
-            return None;
-        }
         let alternative = job.alternatives.get(candidate.alternative)?;
         // A gang that must share a node is placed as one.
         let (units, replicas) = match job.topology.required {

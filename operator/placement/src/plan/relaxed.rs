@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 
 use super::branch::Tree;
 use super::relax::{Prices, Relaxation};
-use super::search::Search;
+use super::search::{Bound, Search};
 use super::simplex::Vertex;
 
 /// Trials that one pivot counts as, on a small board. About as long.
@@ -12,16 +12,17 @@ const TRIALS_OF_PIVOT: u64 = 8;
 /// Times that the relaxation is solved for other numbers of waiting jobs.
 const ROUNDS: u64 = 6;
 /// Most whole plans of one tree.
-const MOST_PLANS: u32 = 12;
+const MOST_PLANS: u32 = 40;
 
 impl Search<'_> {
     /// Solves the relaxation and makes whole jobs of its shares, down to `end` trials left.
     ///
     /// First for as few waiting as the relaxation needs; while more have to wait than that, again with one more allowed of
-    /// the highest priority that falls short. With `as_is`, for as many as wait in the best plan. Returns for how many, by
-    /// rank, it was solved last and reached; `None` where it was not.
-    pub(crate) fn relax(&mut self, as_is: bool, end: u64) -> Option<Vec<f64>> {
-        let relaxation = Relaxation::new(self.board)?;
+    /// the highest priority that falls short. With `as_is`, for as many as wait in the best plan.
+    pub(crate) fn relax(&mut self, as_is: bool, end: u64) {
+        let Some(relaxation) = Relaxation::new(self.board) else {
+            return;
+        };
         let each = TRIALS_OF_PIVOT + relaxation.work() / 64;
         let mut pivots = self.trials.saturating_sub(end) / each;
         let all = pivots;
@@ -30,11 +31,16 @@ impl Search<'_> {
         } else {
             vec![0.0; self.board.placed.len()]
         };
-        let mut reached = None;
         for round in 0..ROUNDS {
             let Some((root, waiting)) = relaxation.solve(&allowed, &mut pivots) else {
                 break;
             };
+            if round == 0 && !as_is {
+                self.bound = Some(Bound {
+                    waiting: waiting.clone(),
+                    usd: root.cost(&relaxation.usd),
+                });
+            }
             let prices = relaxation.prices(&root);
             self.board.price(|board, class, way| {
                 let queue = board.queue_of.get(class).copied().flatten();
@@ -50,10 +56,7 @@ impl Search<'_> {
             let short = (0..missed.len())
                 .rev()
                 .find(|&rank| missed.get(rank) > waiting.get(rank));
-            let Some(rank) = short else {
-                reached = Some(missed);
-                break;
-            };
+            let Some(rank) = short else { break };
             for (at, allowed) in allowed.iter_mut().enumerate() {
                 *allowed = match at.cmp(&rank) {
                     Ordering::Less => 0.0,
@@ -64,7 +67,6 @@ impl Search<'_> {
         }
         self.back_to_best();
         self.trials = self.trials.saturating_sub((all - pivots) * each);
-        reached
     }
 
     /// Whole plans from one tree, until one is close to the bound.

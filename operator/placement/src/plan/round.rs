@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::candidate::Score;
 use super::class::Classes;
 use super::gang::Found;
+use super::search::Bound;
 use super::select::Pick;
 use super::verdict::Missing;
 use crate::arena::GroupIndex;
@@ -93,6 +94,8 @@ pub(crate) struct Round<'a, 'f> {
     pub(crate) classes: Classes,
     /// Now, Unix seconds.
     pub(crate) now_seconds: i64,
+    /// What the search for a better plan has proven of every plan of the round.
+    pub(crate) bound: Option<Bound>,
 }
 
 impl<'a, 'f> Round<'a, 'f> {
@@ -119,6 +122,7 @@ impl<'a, 'f> Round<'a, 'f> {
             entries,
             classes,
             now_seconds,
+            bound: None,
         }
     }
 

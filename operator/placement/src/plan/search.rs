@@ -5,6 +5,7 @@
 //! their chances from a fixed sequence and keep the best plan: most jobs by priority, then fewest dollars.
 
 use super::board::Board;
+use super::branch::CLOSE;
 
 /// Times that the two ways take turns.
 const TURNS: u64 = 2;
@@ -46,6 +47,15 @@ type Had = Option<(usize, i64, Vec<(u32, u32)>)>;
 /// How good a plan is: jobs placed by priority, highest first, then minus the dollars. More is better.
 type Worth = (Vec<i64>, i128);
 
+/// What no plan of the board beats.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    /// Fewest gangs that wait, by rank of priority, lowest first; each where those above wait no more than here.
+    pub(crate) waiting: Vec<f64>,
+    /// Fewest dollars where so many wait.
+    pub(crate) usd: f64,
+}
+
 /// The search.
 pub(crate) struct Search<'b> {
     /// The board.
@@ -62,6 +72,8 @@ pub(crate) struct Search<'b> {
     pub(crate) waiting: Vec<u32>,
     /// The best that was seen.
     pub(crate) best_worth: Worth,
+    /// What the relaxation proves.
+    pub(crate) bound: Option<Bound>,
     waits_at: Vec<u32>,
     best: Vec<Had>,
     /// Pieces that are not as in `best`.
@@ -84,6 +96,7 @@ impl<'b> Search<'b> {
             heat: 0,
             waiting: Vec::new(),
             best_worth: (Vec::new(), 0),
+            bound: None,
             waits_at: vec![NOWHERE; pieces],
             best: Vec::new(),
             stale: Vec::new(),
@@ -100,25 +113,32 @@ impl<'b> Search<'b> {
         search
     }
 
-    /// Searches and leaves the best on the board. Whether that is better than what there was.
-    pub(crate) fn run(mut self) -> bool {
+    /// Searches and leaves the best on the board. Whether that is better than what there was, and what is proven.
+    pub(crate) fn run(mut self) -> (bool, Option<Bound>) {
         let before = self.best_worth.clone();
         self.warm_up();
-        let mut regime = None;
         for turn in 0..TURNS {
             let left = self.trials / (TURNS - turn);
             let after = self.trials - left;
-            // The second time for as many waiting as it came to, where the relaxation was not solved for that.
-            if regime.as_ref() != Some(&self.missed()) {
-                let most = after + left / 4;
-                regime = self.relax(turn > 0, most);
+            // The second time for as many waiting as it came to.
+            self.relax(turn > 0, after + left / 4);
+            if self.is_close() {
+                break;
             }
             self.anneal(after);
             if self.is_perfect() {
                 break;
             }
         }
-        self.best_worth > before
+        (self.best_worth > before, self.bound)
+    }
+
+    /// Whether the best plan places as many as any and costs little more than the bound.
+    fn is_close(&self) -> bool {
+        let usd = -self.best_worth.1 as f64 / 1e6;
+        self.bound
+            .as_ref()
+            .is_some_and(|bound| bound.waiting == self.missed() && usd <= bound.usd * CLOSE)
     }
 
     /// Whether every piece has the cheapest of its ways.

@@ -253,8 +253,17 @@ impl Vertex {
                 }
             }
         }
-        for (set, &(key, _)) in self.keys.iter().enumerate() {
-            let key = program.priced(key as usize, cost, &work.duals);
+        // A part of the sets at a time, round and round: the best of all is seldom worth looking for.
+        let sets = self.keys.len();
+        if first {
+            work.set = sets;
+        }
+        let part = (sets / 4).max(12);
+        for seen in 1..=sets {
+            work.set = if work.set + 1 < sets { work.set + 1 } else { 0 };
+            let set = work.set;
+            let key = self.keys.get(set).map_or(0, |(key, _)| *key as usize);
+            let key = program.priced(key, cost, &work.duals);
             let least_gain = -1e-7 * key.abs().max(1e-3);
             for column in program.of_set(set) {
                 if self.column_in.get(column) != Some(&false) {
@@ -270,6 +279,9 @@ impl Vertex {
                         return best.map(|(_, basic)| basic);
                     }
                 }
+            }
+            if best.is_some() && seen >= part {
+                break;
             }
         }
         best.map(|(_, basic)| basic)
@@ -482,6 +494,8 @@ impl Vertex {
 /// Buffers of one walk.
 #[derive(Default)]
 struct Work {
+    /// The set at which pricing goes on.
+    set: usize,
     duals: Vec<f64>,
     rates: Vec<f64>,
     key_rates: Vec<(usize, f64)>,
