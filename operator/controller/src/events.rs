@@ -5,6 +5,7 @@
 //! events of one reason whatever they say, keeping the first note, and walks through all recent ones for each new one.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +25,10 @@ use crate::observe::Happening;
 const CONTROLLER: &str = "ampacity.dev/operator";
 /// Most events that wait to be written; beyond it the oldest are dropped.
 const MAX_QUEUED: usize = 4096;
-/// Least time between two calls: a burst of jobs is placed first and told of afterwards.
+/// Least time between two calls.
 const PACE: Duration = Duration::from_millis(10);
+/// The same while jobs are being placed: they go first and are told of afterwards.
+const BUSY_PACE: Duration = Duration::from_millis(250);
 /// An event that repeats within this time is counted up instead of written again, as client-go does.
 const SERIES_WITHIN: SignedDuration = SignedDuration::from_mins(6);
 /// Most events that are remembered for counting up.
@@ -45,6 +48,7 @@ pub struct Recorder {
 struct Shared {
     queue: Mutex<Queue>,
     more: Notify,
+    busy: AtomicBool,
 }
 
 impl Shared {
@@ -70,13 +74,19 @@ impl Recorder {
                 match next {
                     Some(told) => {
                         writer.write(told).await;
-                        tokio::time::sleep(PACE).await;
+                        let busy = source.busy.load(Ordering::Relaxed);
+                        tokio::time::sleep(if busy { BUSY_PACE } else { PACE }).await;
                     }
                     None => source.more.notified().await,
                 }
             }
         });
         Self { shared, writer }
+    }
+
+    /// Whether there is more important work for the API server than events.
+    pub fn set_busy(&self, busy: bool) {
+        self.shared.busy.store(busy, Ordering::Relaxed);
     }
 
     /// Tells what happened to an object. Returns at once; the event is written later, or never.
@@ -278,7 +288,7 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use axum::Router;
     use axum::body::Bytes;

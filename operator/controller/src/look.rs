@@ -17,6 +17,8 @@ use crate::world::{JobKey, ObjectKey, World};
 /// Seconds for which a start may go on before its intermediate states are written: most starts are shorter, and then
 /// one write says it all.
 const QUIET_START_SECONDS: i64 = 2;
+/// The same while many jobs are being placed: placements go before statuses, but nobody is left in the dark for longer.
+const BUSY_START_SECONDS: i64 = 10;
 /// Least seconds between two writes of a verdict whose numbers merely changed.
 const VERDICT_EVERY_SECONDS: i64 = 30;
 /// A cluster that refused a job is not tried again for this long.
@@ -171,17 +173,26 @@ impl Operator {
             at.map_or(i64::MAX, |t| now.as_second() - t.0.as_second())
         };
         let old = job.status.clone().unwrap_or_default();
+        let busy = self.world.attempts.is_any_committing();
+        let quiet_seconds = if busy {
+            BUSY_START_SECONDS
+        } else {
+            QUIET_START_SECONDS
+        };
+        let started_before = matches!(old.state, Some(TrainingJobState::Running));
         match next.state {
-            Some(TrainingJobState::Starting) if old.state != Some(TrainingJobState::Running) => {
+            Some(TrainingJobState::Starting | TrainingJobState::Running)
+                if !started_before && (busy || next.state == Some(TrainingJobState::Starting)) =>
+            {
                 let placement = live.and_then(|k| self.placement(k));
                 next.ended_attempts == old.ended_attempts
                     && age(placement.and_then(|p| p.metadata.creation_timestamp.as_ref()))
-                        < QUIET_START_SECONDS
+                        < quiet_seconds
             }
             Some(TrainingJobState::Pending)
                 if next.ended_attempts == old.ended_attempts && !job.spec.suspend =>
             {
-                let fresh = age(job.metadata.creation_timestamp.as_ref()) < QUIET_START_SECONDS
+                let fresh = age(job.metadata.creation_timestamp.as_ref()) < quiet_seconds
                     && old.state.is_none();
                 let only_numbers =
                     old.state == next.state && old.verdict.is_some() && next.verdict.is_some();

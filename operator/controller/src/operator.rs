@@ -269,6 +269,8 @@ impl Operator {
             self.look_at(&job, now);
         }
         self.plan(now);
+        self.recorder
+            .set_busy(self.world.attempts.is_any_committing());
         if self.reported_at.elapsed() >= Duration::from_secs(2) {
             self.reported_at = Instant::now();
             self.report(now);

@@ -340,3 +340,6 @@ fn capacity_type(capacity_type: ampacity_placement::CapacityType) -> CapacityTyp
         ampacity_placement::CapacityType::OnDemand => CapacityType::OnDemand,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -345,3 +345,6 @@ fn queue_of(world: &World, job: &JobKey) -> String {
     }
     .unwrap_or_default()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -3,7 +3,6 @@
 use ampacity_controlplane::SimulatedNode;
 
 /// A node with eight H100, as a GPU operator labels it, in a rack.
-#[must_use]
 pub fn h100(name: &str, rack: &str) -> SimulatedNode {
     SimulatedNode::new(name)
         .label("nvidia.com/gpu.product", "NVIDIA-H100-80GB-HBM3")
@@ -16,7 +15,6 @@ pub fn h100(name: &str, rack: &str) -> SimulatedNode {
 }
 
 /// A node with one L4.
-#[must_use]
 pub fn l4(name: &str) -> SimulatedNode {
     SimulatedNode::new(name)
         .label("nvidia.com/gpu.product", "NVIDIA-L4")

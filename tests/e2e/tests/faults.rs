@@ -247,7 +247,7 @@ async fn bad_objects_are_told_and_the_others_go_on() -> Result<()> {
     let nonsense = [
         SimulatedNode::new("huge")
             .label("nvidia.com/gpu.product", "NVIDIA-H100-80GB-HBM3")
-            .resource("nvidia.com/gpu", "9000000000000000000")
+            .resource("nvidia.com/gpu", "1000000000000001")
             .resource("cpu", "1")
             .resource("memory", "1Gi")
             .resource("pods", "10"),

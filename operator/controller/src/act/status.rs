@@ -126,7 +126,14 @@ impl Operator {
         let age = placement
             .creation_timestamp()
             .map_or(i64::MAX, |t| now.as_second() - t.0.as_second());
-        let worth_it = phase == PlacementPhase::Running || age > 5;
+        // A start that takes no longer than most is told once; while others are being placed, they go first.
+        let patience_seconds = if self.world.attempts.is_any_committing() {
+            60
+        } else {
+            5
+        };
+        let settled = phase == PlacementPhase::Running && patience_seconds == 5;
+        let worth_it = settled || age > patience_seconds;
         if !worth_it
             || (old.phase == Some(phase) && old.ready_replicas == ready)
             || self.effects.is_running(&status_effect(&JobKey {

@@ -121,6 +121,8 @@ struct Runner<T, W> {
 /// A client and what identifies the credentials it was made from.
 struct Connection {
     client: Client,
+    /// Address of the API server, for messages.
+    server: String,
     version: String,
     secret_version: String,
 }
@@ -176,8 +178,12 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     }
 
     async fn connect(&self) -> Result<Connection, Refusal> {
-        let (client, secret_version) = match &self.source {
-            LinkSource::Hub => (self.hub.clone(), String::new()),
+        let (client, server, secret_version) = match &self.source {
+            LinkSource::Hub => (
+                self.hub.clone(),
+                "of the hub itself".to_owned(),
+                String::new(),
+            ),
             LinkSource::Secret {
                 namespace,
                 name,
@@ -186,14 +192,11 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         };
         let version = tokio::time::timeout(PROBE_TIMEOUT, client.apiserver_version())
             .await
-            .map_err(|_| {
-                unreachable(format!(
-                    "no answer within {PROBE_TIMEOUT:?}; check the server address and the network"
-                ))
-            })?
-            .map_err(|error| explain(&error))?;
+            .map_err(|_| unreachable(&server, &format!("no answer within {PROBE_TIMEOUT:?}")))?
+            .map_err(|error| explain(&server, &error))?;
         Ok(Connection {
             client,
+            server,
             version: version.git_version,
             secret_version,
         })
@@ -204,7 +207,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         namespace: &str,
         name: &str,
         key: &str,
-    ) -> Result<(Client, String), Refusal> {
+    ) -> Result<(Client, String, String), Refusal> {
         let secret = self.read_secret(namespace, name).await?;
         let version = secret.resource_version().unwrap_or_default();
         let data = secret.data.unwrap_or_default();
@@ -220,6 +223,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             })
         })?;
         let config = member_config(&text.0).await.map_err(invalid)?;
+        let server = config.cluster_url.to_string();
         // The cause may repeat parts of the kubeconfig, so it is not shown.
         let client = Client::try_from(config).map_err(|_| Refusal {
             reason: "KubeconfigInvalid",
@@ -227,7 +231,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 "Secret {namespace}/{name}: its certificates or server address cannot be used"
             ),
         })?;
-        Ok((client, version))
+        Ok((client, server, version))
     }
 
     async fn read_secret(&self, namespace: &str, name: &str) -> Result<Secret, Refusal> {
@@ -306,8 +310,11 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 tokio::time::timeout(PROBE_TIMEOUT, connection.client.apiserver_version()).await;
             let problem = match answer {
                 Ok(Ok(_)) => None,
-                Ok(Err(error)) => Some(explain(&error)),
-                Err(_) => Some(unreachable(format!("no answer within {PROBE_TIMEOUT:?}"))),
+                Ok(Err(error)) => Some(explain(&connection.server, &error)),
+                Err(_) => Some(unreachable(
+                    &connection.server,
+                    &format!("no answer within {PROBE_TIMEOUT:?}"),
+                )),
             };
             let event = match problem {
                 None => {
@@ -354,14 +361,16 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     }
 }
 
-fn unreachable(message: String) -> Refusal {
+fn unreachable(server: &str, problem: &str) -> Refusal {
     Refusal {
         reason: "Unreachable",
-        message,
+        message: format!(
+            "cannot reach the API server {server}: {problem}; check that it runs, that its address is right and that the hub's network reaches it"
+        ),
     }
 }
 
-fn explain(error: &kube::Error) -> Refusal {
+fn explain(server: &str, error: &kube::Error) -> Refusal {
     match error {
         kube::Error::Api(status) if status.code == 401 => Refusal {
             reason: "Unauthorized",
@@ -378,7 +387,7 @@ fn explain(error: &kube::Error) -> Refusal {
                 text = cause.to_string();
                 source = cause.source();
             }
-            unreachable(format!("cannot reach the API server: {text}"))
+            unreachable(server, &text)
         }
     }
 }

@@ -1,0 +1,210 @@
+//! Tables of what the operator plans for a world given as objects.
+
+use ampacity_api::ConditionReason;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::stocktake::tests::{NOW, object, placement, world};
+use crate::watch::Change;
+
+const H100: &str = "nvidia-h100-sxm5-80gb";
+
+fn key(kind: JobKind, name: &str) -> JobKey {
+    JobKey {
+        kind,
+        object: ObjectKey::new("research", name),
+    }
+}
+
+/// The TrainingJob `research/llama` of so many replicas of 8 devices, an hour of work; it wants a place.
+fn training(world: &mut World, replicas: i32, status: Value) -> JobKey {
+    let job = object(json!({
+        "apiVersion": "ampacity.dev/v1alpha1", "kind": "TrainingJob",
+        "metadata": {"name": "llama", "namespace": "research", "uid": "job-uid", "generation": 1},
+        "spec": {"estimatedDurationSeconds": 3600, "alternatives": [{
+            "name": "h100", "acceleratorType": H100, "devicesPerReplica": 8,
+            "replicas": replicas, "image": "i",
+        }]},
+        "status": status,
+    }));
+    world.hub.training.apply(Change::Applied(Box::new(job)));
+    let key = key(JobKind::TrainingJob, "llama");
+    world.attempts.set_eligible(&key, true);
+    key
+}
+
+#[test]
+fn a_decision_becomes_a_placement_that_holds_its_devices() {
+    let mut world = world();
+    let job = training(&mut world, 2, json!({}));
+    let cycle = plan_cycle(&mut world, 7, NOW);
+    assert_eq!((cycle.considered, cycle.commits.len()), (1, 1));
+    let placement = &cycle.commits[0].1;
+    assert_eq!(placement.name_any(), "llama-1");
+    assert_eq!((placement.spec.attempt, placement.spec.epoch), (1, 7));
+    assert_eq!(
+        (placement.spec.replicas, placement.spec.nodes.len()),
+        (2, 2)
+    );
+    assert_eq!(placement.finalizers(), [labels::PLACEMENT_FINALIZER]);
+    let owner = &placement.owner_references()[0];
+    assert_eq!(
+        (owner.uid.as_str(), owner.controller),
+        ("job-uid", Some(true))
+    );
+    let held = world.fleet.reservation("research/llama-1");
+    assert_eq!(held.map(|r| r.nodes.len()), Some(2));
+    assert_eq!(
+        world.fleet.reservations().count(),
+        1,
+        "nothing is held twice"
+    );
+    // Until the write has reported, the job is not planned again.
+    assert!(world.attempts.is_committing(&job));
+    assert_eq!(plan_cycle(&mut world, 7, NOW).considered, 0);
+}
+
+#[test]
+fn an_attempt_has_a_number_that_none_had_before() {
+    let table = [
+        (json!({}), &[][..], 1),
+        (json!({"attempts": 3, "endedAttempts": 3}), &[], 4),
+        (json!({"attempts": 1, "endedAttempts": 2}), &[], 3),
+        // Placements that are still there, of an earlier job of this name too.
+        (json!({"attempts": 3}), &[5, 2], 6),
+    ];
+    for (status, there, expected) in table {
+        let mut world = world();
+        let job = training(&mut world, 1, status.clone());
+        for attempt in there {
+            let placement = placement("TrainingJob", *attempt, &[("a", 1)]);
+            world
+                .attempts
+                .add_placement(&job, &ObjectKey::of(&placement));
+            world
+                .hub
+                .placements
+                .apply(Change::Applied(Box::new(placement)));
+        }
+        let cycle = plan_cycle(&mut world, 1, NOW);
+        assert_eq!(
+            cycle.commits[0].1.spec.attempt, expected,
+            "{status} {there:?}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_fit_waits_for_a_change() {
+    let mut world = world();
+    let job = training(&mut world, 4, json!({}));
+    let cycle = plan_cycle(&mut world, 1, NOW);
+    assert_eq!(cycle.waiting, std::slice::from_ref(&job));
+    let why = &world.attempts.waiting(&job).unwrap().why;
+    assert!(matches!(why, Why::DoesNotFit(_)), "{why:?}");
+    assert_eq!(plan_cycle(&mut world, 1, NOW).considered, 0);
+    world.capacity_version += 1;
+    let again = plan_cycle(&mut world, 1, NOW);
+    assert_eq!(
+        (again.considered, again.waiting.len()),
+        (1, 0),
+        "nothing new to say"
+    );
+    assert_eq!(world.fleet.reservations().count(), 0);
+}
+
+#[test]
+fn what_is_wrong_with_a_job_does_not_keep_others_waiting() {
+    let mut world = world();
+    training(&mut world, 1, json!({}));
+    let bad = object(json!({
+        "apiVersion": "ampacity.dev/v1alpha1", "kind": "TrainingJob",
+        "metadata": {"name": "bad", "namespace": "research", "uid": "bad-uid"},
+        "spec": {"estimatedDurationSeconds": 1, "priorityClassName": "nosuch", "alternatives": [
+            {"name": "a", "acceleratorType": H100, "devicesPerReplica": 8, "replicas": 1, "image": "i"},
+        ]},
+    }));
+    world.hub.training.apply(Change::Applied(Box::new(bad)));
+    let bad = key(JobKind::TrainingJob, "bad");
+    world.attempts.set_eligible(&bad, true);
+    let cycle = plan_cycle(&mut world, 1, NOW);
+    assert_eq!(cycle.commits.len(), 1);
+    assert_eq!(cycle.waiting, std::slice::from_ref(&bad));
+    let Why::Invalid(issue) = &world.attempts.waiting(&bad).unwrap().why else {
+        panic!("it is invalid");
+    };
+    assert_eq!(issue.reason, ConditionReason::UnknownPriorityClass);
+}
+
+#[test]
+fn a_cluster_that_refused_a_job_is_left_out_for_a_while() {
+    let mut world = world();
+    let job = training(&mut world, 1, json!({}));
+    let until = NOW + jiff::SignedDuration::from_secs(120);
+    world.attempts.avoid(&job, "oslo", until);
+    assert_eq!(plan_cycle(&mut world, 1, NOW).commits.len(), 0);
+    world.capacity_version += 1;
+    assert_eq!(plan_cycle(&mut world, 1, until).commits.len(), 1);
+}
+
+#[test]
+fn only_the_work_after_the_checkpoint_is_planned() {
+    let table = [
+        (json!({}), 3600),
+        (json!({"checkpointedShare": "0.25"}), 2700),
+        (json!({"checkpointedShare": "0.999999"}), 1),
+        (json!({"checkpointedShare": "1"}), 1),
+    ];
+    for (status, seconds) in table {
+        let mut world = world();
+        let job = training(&mut world, 1, status.clone());
+        let sites = sites(&world);
+        let context = JobContext {
+            catalog: &world.catalog,
+            prices: &world.prices,
+            clusters: &sites,
+        };
+        let spec = job_spec(&world, &job, &BTreeMap::new(), &context, NOW);
+        let ampacity_placement::Kind::Training { work, .. } = spec.unwrap().unwrap().kind else {
+            panic!("it is a TrainingJob");
+        };
+        assert_eq!(work, Work::DurationSeconds(seconds), "{status}");
+    }
+}
+
+#[test]
+fn replicas_that_have_a_place_are_not_placed_again() {
+    let mut world = world();
+    let job = object(json!({
+        "apiVersion": "ampacity.dev/v1alpha1", "kind": "InferenceJob",
+        "metadata": {"name": "chat", "namespace": "research", "uid": "job-uid", "generation": 1},
+        "spec": {"replicas": 3, "alternatives": [
+            {"name": "h100", "acceleratorType": H100, "devicesPerReplica": 8, "throughput": "1", "image": "i"},
+        ]},
+    }));
+    world.hub.inference.apply(Change::Applied(Box::new(job)));
+    let key = key(JobKind::InferenceJob, "chat");
+    let there = placement("InferenceJob", 4, &[("a", 1), ("b", 1)]);
+    world
+        .fleet
+        .reserve(crate::stocktake::reservation(&world, &there));
+    world.attempts.add_placement(&key, &ObjectKey::of(&there));
+    world.hub.placements.apply(Change::Applied(Box::new(there)));
+    world.attempts.set_eligible(&key, true);
+    let cycle = plan_cycle(&mut world, 1, NOW);
+    let specs: Vec<_> = cycle.commits.iter().map(|(_, p)| &p.spec).collect();
+    assert_eq!(specs.len(), 1);
+    assert_eq!((specs[0].attempt, specs[0].replicas), (5, 1));
+    assert_eq!(specs[0].nodes[0].name, "c");
+}
+
+#[test]
+fn a_job_that_is_gone_holds_nothing() {
+    let mut world = world();
+    let job = training(&mut world, 1, json!({}));
+    world.hub.training.clear();
+    let cycle = plan_cycle(&mut world, 1, NOW);
+    assert_eq!((cycle.commits.len(), cycle.waiting.len()), (0, 0));
+    assert!(!world.attempts.is_committing(&job));
+    assert_eq!(world.fleet.reservations().count(), 0);
+}
