@@ -5,12 +5,12 @@ use ampacity_api::{
     TrainingJob,
 };
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
+use crate::guarded::Guarded;
 use crate::operator::Message;
 use crate::watch::{Change, watch};
 use crate::world::ObjectKey;
@@ -70,7 +70,7 @@ fn watch_kind<K>(
     let kind = K::kind(&()).into_owned();
     let failed_kind = kind.clone();
     set.spawn(watch(
-        Api::<DeserializeGuard<K>>::all(hub.clone()),
+        Api::<Guarded<K>>::all(hub.clone()),
         watcher::Config::default(),
         inbox.clone(),
         move |event| {
@@ -97,21 +97,21 @@ fn watch_kind<K>(
 /// Sets aside what cannot be read, so that one bad object stops no other.
 fn readable<K: Resource>(
     kind: &str,
-    change: Change<DeserializeGuard<K>>,
+    change: Change<Guarded<K>>,
     aside: &mut Vec<Unreadable>,
 ) -> Option<Change<K>> {
-    let mut sound = |guard: DeserializeGuard<K>| {
+    let mut sound = |guard: Guarded<K>| {
         let key = ObjectKey::new(
             guard.meta().namespace.as_deref().unwrap_or_default(),
             guard.meta().name.as_deref().unwrap_or_default(),
         );
-        match guard.0 {
-            Ok(object) => Some(object),
-            Err(invalid) => {
+        match guard {
+            Guarded::Sound(object) => Some(*object),
+            Guarded::Misformed { error, .. } => {
                 aside.push(Unreadable {
                     kind: kind.to_owned(),
                     key,
-                    error: invalid.error,
+                    error,
                 });
                 None
             }
@@ -126,9 +126,9 @@ fn readable<K: Resource>(
                 meta.namespace.as_deref().unwrap_or_default(),
                 meta.name.as_deref().unwrap_or_default(),
             );
-            Some(match guard.0 {
-                Ok(object) => Change::Deleted(Box::new(object)),
-                Err(_) => Change::Forgotten(key),
+            Some(match *guard {
+                Guarded::Sound(object) => Change::Deleted(object),
+                Guarded::Misformed { .. } => Change::Forgotten(key),
             })
         }
         Change::Forgotten(key) => Some(Change::Forgotten(key)),

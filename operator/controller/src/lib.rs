@@ -21,6 +21,7 @@ pub mod dispatch;
 mod effects;
 mod events;
 mod failpoint;
+mod guarded;
 mod hub;
 mod intake;
 pub mod inventory;

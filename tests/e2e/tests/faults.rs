@@ -308,18 +308,16 @@ async fn bad_objects_are_told_and_the_others_go_on() -> Result<()> {
         .await;
         let message = says(&world.explained(told)?).context("no message")?;
         ensure!(message.contains("hostPID"), "{message}");
-        // Put right, it runs.
-        world
-            .apply(&Training::new("misformed").lasting("200ms").yaml())
-            .await
-            .err();
-        dynamic
-            .patch(
-                "misformed",
-                &PatchParams::default(),
-                &Patch::Merge(json!({"spec": {"template": {"spec": {"hostPID": null}}}})),
-            )
-            .await?;
+        // Put right the way the message says, it runs.
+        for spec in [
+            json!({"suspend": true}),
+            json!({"template": {"spec": {"hostPID": null}}, "suspend": false}),
+        ] {
+            let right = Patch::Merge(json!({"spec": spec}));
+            dynamic
+                .patch("misformed", &PatchParams::default(), &right)
+                .await?;
+        }
         world
             .training_is("misformed", TrainingJobState::Running)
             .await?;

@@ -214,7 +214,7 @@ impl Operator {
             JobKind::InferenceJob => ApiResource::erase::<InferenceJob>(&()),
         };
         let message = format!(
-            "the object cannot be read: {}; correct it and apply it again",
+            "the object cannot be read: {}; set spec.suspend to true, correct it and set spec.suspend to false, or delete it and apply a corrected one",
             object.error
         );
         let mut conditions = Vec::new();
