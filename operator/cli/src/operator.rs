@@ -126,9 +126,8 @@ pub(crate) fn run(args: &OperatorArgs) -> anyhow::Result<()> {
         .build()
         .context("cannot start")?;
     runtime.block_on(async {
-        let client = kube::Client::try_from(args.kube_config().await?)
-            .context("cannot use the hub's configuration")?;
-        ampacity_controller::operator::run(args.config(), client, shutdown()?).await?;
+        let hub = args.kube_config().await?;
+        ampacity_controller::operator::run(args.config(), hub, shutdown()?).await?;
         Ok(())
     })
 }

@@ -15,6 +15,7 @@ mod act;
 mod admin;
 mod apply;
 pub mod bind;
+mod clients;
 mod commit;
 pub mod config;
 pub mod dispatch;

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::clients::Clients;
 use crate::config::OperatorConfig;
 use crate::effects::Effects;
 use crate::events::Recorder;
@@ -42,6 +43,9 @@ pub enum OperatorError {
     /// The election failed or leadership was lost.
     #[error(transparent)]
     Leader(#[from] ElectorError),
+    /// The hub cannot be called.
+    #[error("cannot use the hub's configuration: {0}")]
+    Hub(#[source] kube::Error),
     /// Health and metrics cannot be served.
     #[error("cannot listen on {address}: {source}; choose another --listen address")]
     Listen {
@@ -78,6 +82,7 @@ pub(crate) enum Message {
 pub(crate) struct Operator {
     pub(crate) config: OperatorConfig,
     pub(crate) hub: Client,
+    hub_clients: Clients,
     pub(crate) epoch: i64,
     pub(crate) world: World,
     pub(crate) effects: Effects<Message>,
@@ -111,14 +116,15 @@ pub(crate) struct Operator {
 /// See [`OperatorError`]. After [`ElectorError::Lost`] the process must end: another may be acting.
 pub async fn run(
     config: OperatorConfig,
-    hub: Client,
+    hub: kube::Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), OperatorError> {
+    let hub = Clients::new(hub).map_err(OperatorError::Hub)?;
     let metrics = Metrics::default();
     let server = crate::admin::serve(config.listen, metrics.clone()).await?;
     let timing = Timing::from_lease(config.lease_duration.unwrap_or(Duration::from_secs(15)));
     let mut elector = Elector::new(
-        hub.clone(),
+        hub.calls.clone(),
         &config.namespace,
         &config.lease_name,
         config.identity.clone(),
@@ -158,16 +164,17 @@ pub async fn run(
 impl Operator {
     fn new(
         config: OperatorConfig,
-        hub: Client,
+        hub: Clients,
         epoch: i64,
         metrics: Metrics,
         inbox: Sender<Message>,
     ) -> Self {
         Self {
             effects: Effects::new(inbox.clone(), config.concurrency),
-            recorder: Recorder::new(hub.clone(), &config.identity),
+            recorder: Recorder::new(hub.calls.clone(), &config.identity),
             config,
-            hub,
+            hub: hub.calls.clone(),
+            hub_clients: hub,
             epoch,
             world: World::default(),
             metrics,
@@ -188,7 +195,7 @@ impl Operator {
     }
 
     async fn act(mut self, mut messages: Receiver<Message>) {
-        let _watches = watch_hub(&self.hub, &self.inbox);
+        let _watches = watch_hub(&self.hub_clients.watches, &self.inbox);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
@@ -353,7 +360,7 @@ impl Operator {
                 link: number,
                 event,
             };
-            let link = spawn_link(source, self.hub.clone(), self.inbox.clone(), wrap);
+            let link = spawn_link(source, self.hub_clients.clone(), self.inbox.clone(), wrap);
             let pods = PodIndex::new(&self.config.hub_name);
             let member = Member {
                 link: Some(link),

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::credentials::{CredentialsError, member_config};
 use super::slim::{SlimDeployment, SlimJob};
+use crate::clients::Clients;
 use crate::inventory::{SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice};
 use crate::watch::{Change, watch};
 use ampacity_api::labels;
@@ -95,7 +96,7 @@ impl Drop for Link {
 /// Starts a link. `wrap` adds the cluster's name to each event.
 pub fn spawn_link<T: Send + 'static>(
     source: LinkSource,
-    hub: Client,
+    hub: Clients,
     inbox: Sender<T>,
     wrap: impl Fn(LinkEvent) -> T + Clone + Send + Sync + 'static,
 ) -> Link {
@@ -113,14 +114,14 @@ pub fn spawn_link<T: Send + 'static>(
 
 struct Runner<T, W> {
     source: LinkSource,
-    hub: Client,
+    hub: Clients,
     inbox: Sender<T>,
     wrap: W,
 }
 
-/// A client and what identifies the credentials it was made from.
+/// Clients and what identifies the credentials it was made from.
 struct Connection {
-    client: Client,
+    clients: Clients,
     /// Address of the API server, for messages.
     server: String,
     version: String,
@@ -142,13 +143,13 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                     pause = Duration::from_millis(500);
                     said.clear();
                     let event = LinkEvent::Connected {
-                        client: connection.client.clone(),
+                        client: connection.clients.calls.clone(),
                         version: connection.version.clone(),
                     };
                     if !self.send(event).await {
                         return;
                     }
-                    let watches = self.watches(&connection.client);
+                    let watches = self.watches(&connection.clients.watches);
                     let go_on = self.probe(&connection).await;
                     drop(watches);
                     if !go_on {
@@ -178,7 +179,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     }
 
     async fn connect(&self) -> Result<Connection, Refusal> {
-        let (client, server, secret_version) = match &self.source {
+        let (clients, server, secret_version) = match &self.source {
             LinkSource::Hub => (
                 self.hub.clone(),
                 "of the hub itself".to_owned(),
@@ -190,12 +191,12 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 key,
             } => self.client_from_secret(namespace, name, key).await?,
         };
-        let version = tokio::time::timeout(PROBE_TIMEOUT, client.apiserver_version())
+        let version = tokio::time::timeout(PROBE_TIMEOUT, clients.calls.apiserver_version())
             .await
             .map_err(|_| unreachable(&server, &format!("no answer within {PROBE_TIMEOUT:?}")))?
             .map_err(|error| explain(&server, &error))?;
         Ok(Connection {
-            client,
+            clients,
             server,
             version: version.git_version,
             secret_version,
@@ -207,7 +208,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         namespace: &str,
         name: &str,
         key: &str,
-    ) -> Result<(Client, String, String), Refusal> {
+    ) -> Result<(Clients, String, String), Refusal> {
         let secret = self.read_secret(namespace, name).await?;
         let version = secret.resource_version().unwrap_or_default();
         let data = secret.data.unwrap_or_default();
@@ -225,17 +226,17 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         let config = member_config(&text.0).await.map_err(invalid)?;
         let server = config.cluster_url.to_string();
         // The cause may repeat parts of the kubeconfig, so it is not shown.
-        let client = Client::try_from(config).map_err(|_| Refusal {
+        let clients = Clients::new(config).map_err(|_| Refusal {
             reason: "KubeconfigInvalid",
             message: format!(
                 "Secret {namespace}/{name}: its certificates or server address cannot be used"
             ),
         })?;
-        Ok((client, server, version))
+        Ok((clients, server, version))
     }
 
     async fn read_secret(&self, namespace: &str, name: &str) -> Result<Secret, Refusal> {
-        let api: Api<Secret> = Api::namespaced(self.hub.clone(), namespace);
+        let api: Api<Secret> = Api::namespaced(self.hub.calls.clone(), namespace);
         match api.get_opt(name).await {
             Ok(Some(secret)) => Ok(secret),
             Ok(None) => Err(Refusal {
@@ -307,7 +308,8 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         loop {
             tokio::time::sleep(PROBE_EVERY).await;
             let answer =
-                tokio::time::timeout(PROBE_TIMEOUT, connection.client.apiserver_version()).await;
+                tokio::time::timeout(PROBE_TIMEOUT, connection.clients.calls.apiserver_version())
+                    .await;
             let problem = match answer {
                 Ok(Ok(_)) => None,
                 Ok(Err(error)) => Some(explain(&connection.server, &error)),
