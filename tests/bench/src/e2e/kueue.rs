@@ -36,6 +36,7 @@ pub(crate) async fn start(
     .await?;
     let folder = tempfile::tempdir()?;
     let certificates = certificates(folder.path())?;
+    let metrics_certificates = MetricsCertificates::place(&certificates)?;
     let port = free_port()?;
     let config = folder.path().join("config.yaml");
     std::fs::write(&config, configuration(&certificates, port)?)?;
@@ -70,6 +71,8 @@ pub(crate) async fn start(
     )
     .await
     .with_context(|| std::fs::read_to_string(&log_path).unwrap_or_default())?;
+    // Kueue has read them by now.
+    drop(metrics_certificates);
     apply_yaml(client, &queues(nodes)).await?;
     Ok(process)
 }
@@ -101,6 +104,45 @@ fn certificates(folder: &Path) -> anyhow::Result<PathBuf> {
         pair.signing_key.serialize_pem(),
     )?;
     Ok(certificates)
+}
+
+/// The certificate of Kueue's metrics, in the one folder where v0.18 reads it: the path is fixed in its `main.go`.
+/// Dropping this removes what it has put there.
+struct MetricsCertificates {
+    placed: Vec<PathBuf>,
+}
+
+impl MetricsCertificates {
+    const FOLDER: &str = "/etc/kueue/metrics/certs";
+
+    fn place(certificates: &Path) -> anyhow::Result<Self> {
+        let folder = Path::new(Self::FOLDER);
+        std::fs::create_dir_all(folder).with_context(|| {
+            format!(
+                "Kueue reads a certificate in {}, and this user may not create it: create the folder and make it yours",
+                folder.display()
+            )
+        })?;
+        let mut own = Self { placed: vec![] };
+        for name in ["tls.crt", "tls.key"] {
+            let to = folder.join(name);
+            if !to.exists() {
+                std::fs::copy(certificates.join(name), &to)
+                    .with_context(|| format!("cannot write {}", to.display()))?;
+                own.placed.push(to);
+            }
+        }
+        Ok(own)
+    }
+}
+
+impl Drop for MetricsCertificates {
+    fn drop(&mut self) {
+        for file in &self.placed {
+            // Nothing depends on it: the next run takes the pair that is there.
+            std::fs::remove_file(file).ok();
+        }
+    }
 }
 
 fn free_port() -> anyhow::Result<u16> {
