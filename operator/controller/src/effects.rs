@@ -1,11 +1,15 @@
-//! API calls on behalf of decisions: bounded in number, one at a time per object, results back to the operator's inbox.
+//! API calls on behalf of decisions: at most so many in flight per server, one at a time per object, results back to the
+//! operator's inbox, and none once another may lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
+
+use crate::leader::Tenure;
 
 /// Runs effects. An effect is keyed by the object it acts for; a second one for the same key is refused until the first
 /// has reported, so that decisions are always made on the outcome of the one before.
@@ -14,16 +18,18 @@ pub struct Effects<T> {
     limits: BTreeMap<String, Arc<Semaphore>>,
     concurrency: usize,
     running: BTreeSet<String>,
+    tenure: Tenure,
 }
 
 impl<T: Send + 'static> Effects<T> {
-    /// At most `concurrency` calls in flight per API server.
-    pub fn new(inbox: Sender<T>, concurrency: usize) -> Self {
+    /// At most `concurrency` calls in flight per API server, as long as the tenure holds.
+    pub fn new(inbox: Sender<T>, concurrency: usize, tenure: Tenure) -> Self {
         Self {
             inbox,
             limits: BTreeMap::new(),
             concurrency,
             running: BTreeSet::new(),
+            tenure,
         }
     }
 
@@ -46,10 +52,15 @@ impl<T: Send + 'static> Effects<T> {
             .limits
             .entry(server.to_owned())
             .or_insert_with(|| Arc::new(Semaphore::new(self.concurrency)));
-        let (limit, inbox) = (Arc::clone(limit), self.inbox.clone());
+        let (limit, inbox, tenure) = (Arc::clone(limit), self.inbox.clone(), self.tenure.clone());
         tokio::spawn(async move {
             // The semaphore is never closed; should it be, running without a permit beats losing the effect.
             let _permit = limit.acquire_owned().await.ok();
+            if !tenure.holds_at(Instant::now()) {
+                // The election is about to end this process; what was decided here is decided anew by whoever leads.
+                tracing::warn!("leadership is over: a call is not made any more");
+                return;
+            }
             let result = work.await;
             // The operator is gone when this fails, and with it everybody who could care.
             let _ = inbox.send(result).await;
@@ -60,5 +71,31 @@ impl<T: Send + 'static> Effects<T> {
     /// The effect for `key` has reported.
     pub fn finished(&mut self, key: &str) {
         self.running.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc::channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_at_a_time_per_key_and_none_after_the_tenure() {
+        let tenure = Tenure::default();
+        let (inbox, mut results) = channel(8);
+        let mut effects = Effects::new(inbox, 4, tenure.clone());
+        tenure.renew(Instant::now(), Duration::from_secs(3600));
+        assert!(effects.start("a", "one", async { 1 }));
+        assert!(!effects.start("a", "one", async { 2 }), "it still runs");
+        assert_eq!(results.recv().await, Some(1));
+        effects.finished("one");
+        let (inbox, mut results) = channel(8);
+        let mut effects = Effects::new(inbox, 4, Tenure::default());
+        assert!(effects.start("a", "two", async { 2 }));
+        drop(effects);
+        assert_eq!(results.recv().await, None, "never made");
     }
 }

@@ -8,6 +8,7 @@ use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
 
 use super::decide::{Decision, Observation, Timing, decide};
+use super::tenure::Tenure;
 
 /// What can go wrong for good. Transient API errors are retried until the renew deadline.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,7 @@ pub struct Elector {
     lease: Option<Lease>,
     seen: Option<Observation>,
     renewed_at: Option<Instant>,
+    tenure: Tenure,
 }
 
 impl Elector {
@@ -55,7 +57,13 @@ impl Elector {
             lease: None,
             seen: None,
             renewed_at: None,
+            tenure: Tenure::default(),
         }
+    }
+
+    /// Until when this process leads: moved on by every renewal.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     /// Waits until this process leads; returns the fencing epoch.
@@ -118,8 +126,9 @@ impl Elector {
             let left = self.timing.renew_deadline.saturating_sub(silent);
             let step = tokio::time::timeout(left, self.step(Some(silent))).await;
             match step {
-                Ok(Ok(Step::Held(_))) => {}
-                Ok(Ok(Step::Stop | Step::Wait(_))) => {
+                // Wait: the Lease changed since it was read and is still ours, as when the answer to a renewal was lost.
+                Ok(Ok(Step::Held(_) | Step::Wait(_))) => {}
+                Ok(Ok(Step::Stop)) => {
                     let holder = self
                         .seen
                         .as_ref()
@@ -251,6 +260,7 @@ impl Elector {
             lease_transitions: Some(epoch),
             ..LeaseSpec::default()
         };
+        let sent_at = Instant::now();
         let written = match &self.lease {
             Some(lease) => {
                 let lease = Lease {
@@ -279,6 +289,7 @@ impl Elector {
         };
         self.remember(Some(written));
         self.renewed_at = Some(Instant::now());
+        self.tenure.renew(sent_at, self.timing.renew_deadline);
         Ok(i64::from(epoch))
     }
 }

@@ -6,6 +6,8 @@
 
 mod decide;
 mod elector;
+mod tenure;
 
 pub use decide::{Decision, Observation, Timing, decide};
 pub use elector::{Elector, ElectorError};
+pub use tenure::Tenure;
