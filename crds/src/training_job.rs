@@ -245,6 +245,10 @@ pub struct TrainingJobStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub restarts: i32,
+    /// Seconds that all replicas ran together, all attempts, up to when they last stopped doing so.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub run_seconds: i64,
     /// US dollars spent so far, all attempts; a decimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd_accrued: Option<Decimal>,

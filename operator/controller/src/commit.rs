@@ -1,5 +1,7 @@
 //! Makes a decision real: the Placement is written, and only then anything is made in a member.
 
+use std::time::Duration;
+
 use ampacity_api::{Placement, labels};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -14,7 +16,7 @@ pub enum CommitError {
     /// One of that name exists: this decision was made on an old picture. Nothing is wrong; the next cycle knows more.
     #[error("placement {0} exists already; another decision came first")]
     Exists(ObjectKey),
-    /// The hub refused or did not answer.
+    /// The hub refused, or did not answer and does not have it.
     #[error("cannot write placement {key}: {source}")]
     Failed {
         /// The placement.
@@ -24,7 +26,13 @@ pub enum CommitError {
     },
 }
 
+/// Pause between questions to a hub that does not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Writes a new Placement. Its name carries the attempt, so that two decisions for one attempt cannot both be written.
+///
+/// A call whose answer was lost may have been carried out. What it holds must not be given to others meanwhile, so the
+/// hub is asked until it is known.
 ///
 /// # Errors
 /// See [`CommitError`].
@@ -40,11 +48,39 @@ pub async fn create_placement(
             failpoint("commit.written");
             Ok(written)
         }
-        Err(kube::Error::Api(status)) if status.code == 409 => Err(CommitError::Exists(key)),
-        Err(source) => Err(CommitError::Failed {
-            key,
-            source: Box::new(source),
-        }),
+        Err(source) => {
+            let exists = matches!(&source, kube::Error::Api(status) if status.code == 409);
+            if matches!(&source, kube::Error::Api(status) if (400..500).contains(&status.code) && !exists)
+            {
+                return Err(CommitError::Failed {
+                    key,
+                    source: Box::new(source),
+                });
+            }
+            match ask(&api, &key).await {
+                // The client repeats a call whose connection broke: the one that is there may be our own.
+                Some(there) if there.spec == placement.spec => Ok(there),
+                Some(_) => Err(CommitError::Exists(key)),
+                None if exists => Err(CommitError::Exists(key)),
+                None => Err(CommitError::Failed {
+                    key,
+                    source: Box::new(source),
+                }),
+            }
+        }
+    }
+}
+
+/// What the hub has of this name, asked until it answers.
+async fn ask(api: &Api<Placement>, key: &ObjectKey) -> Option<Placement> {
+    loop {
+        match api.get_opt(&key.name).await {
+            Ok(there) => return there,
+            Err(error) => {
+                tracing::warn!(placement = %key, %error, "cannot tell whether it was written; asking again");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
     }
 }
 
@@ -62,10 +98,10 @@ pub async fn replace_placement(
         .await
 }
 
-/// Takes a decision back. The finalizer keeps it until nothing is left in the member.
+/// Takes a decision back. The finalizer keeps it until nothing is left in the member; `None`: it is gone already.
 ///
 /// # Errors
-/// The API server's; that it is gone already is none.
+/// The API server's.
 pub async fn delete_placement(
     hub: &Client,
     placement: &Placement,

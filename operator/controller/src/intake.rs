@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_api::{JobKind, labels};
+use ampacity_api::{JobKind, MemberCluster, labels};
 use jiff::Timestamp;
 use kube::Resource;
 
@@ -55,12 +55,19 @@ impl Operator {
                 }
             }
             HubChange::Cluster(change) => {
-                let changed = hub.clusters.apply(change);
+                let fact = |cluster: &MemberCluster| {
+                    let meta = &cluster.metadata;
+                    (
+                        meta.generation,
+                        meta.labels.clone(),
+                        meta.deletion_timestamp.clone(),
+                    )
+                };
+                let changed = changed_facts(&mut hub.clusters, change, fact);
                 self.world
                     .dirty
                     .clusters
-                    .extend(changed.iter().map(|k| k.name.clone()));
-                self.report_due.extend(changed.into_iter().map(|k| k.name));
+                    .extend(changed.into_iter().map(|k| k.name));
             }
             HubChange::AcceleratorType(change) => {
                 self.world.dirty.facts |= !hub.accelerator_types.apply(change).is_empty()
@@ -69,10 +76,12 @@ impl Operator {
                 self.world.dirty.facts |= !hub.price_sheets.apply(change).is_empty()
             }
             HubChange::PowerDomain(change) => {
-                self.world.dirty.facts |= facts_changed(&mut hub.power_domains, change)
+                self.world.dirty.facts |=
+                    !changed_facts(&mut hub.power_domains, change, generation).is_empty()
             }
             HubChange::PowerBudget(change) => {
-                self.world.dirty.facts |= facts_changed(&mut hub.power_budgets, change)
+                self.world.dirty.facts |=
+                    !changed_facts(&mut hub.power_budgets, change, generation).is_empty()
             }
             HubChange::PriorityClass(change) => {
                 if !hub.priority_classes.apply(change).is_empty() {
@@ -148,7 +157,6 @@ impl Operator {
                 tracing::warn!(cluster, %error, "watching a member failed; trying again");
                 self.metrics.watch_failed(cluster);
                 member.watch_error = Some(error);
-                self.report_due.insert(cluster.to_owned());
             }
             LinkEvent::Changed(change) => self.take_in_member_change(cluster, change),
         }
@@ -213,7 +221,6 @@ impl Operator {
     /// A member became usable or stopped being it: its nodes, its jobs and its status are to be looked at.
     pub(crate) fn member_turned(&mut self, cluster: &str) {
         self.world.dirty.clusters.insert(cluster.to_owned());
-        self.report_due.insert(cluster.to_owned());
         let jobs: Vec<JobKey> = self
             .world
             .hub
@@ -226,18 +233,29 @@ impl Operator {
     }
 }
 
-/// Takes a change in; says whether a spec changed. Our own status writes must not count as new facts.
-fn facts_changed<K: kube::Resource>(cache: &mut Cache<K>, change: Change<K>) -> bool {
-    let generation =
-        |cache: &Cache<K>, key: &ObjectKey| cache.get(key).map(|o| o.meta().generation);
-    let before: BTreeMap<ObjectKey, Option<i64>> = cache
-        .keys()
-        .map(|key| (key.clone(), generation(cache, key).flatten()))
+/// Takes a change in; returns the keys whose fact changed. Our own status writes must not count as news.
+fn changed_facts<K: Resource, F: PartialEq>(
+    cache: &mut Cache<K>,
+    change: Change<K>,
+    fact: impl Fn(&K) -> F,
+) -> Vec<ObjectKey> {
+    // A change says which keys it may touch, or that it may touch all.
+    let touched: Vec<ObjectKey> = match &change {
+        Change::All(_) => cache.keys().cloned().collect(),
+        Change::Forgotten(key) => vec![key.clone()],
+        _ => change.objects().iter().map(ObjectKey::of).collect(),
+    };
+    let before: BTreeMap<ObjectKey, F> = touched
+        .into_iter()
+        .filter_map(|key| Some((key.clone(), fact(cache.get(&key)?))))
         .collect();
-    cache
-        .apply(change)
-        .iter()
-        .any(|key| before.get(key).copied() != generation(cache, key))
+    let mut changed = cache.apply(change);
+    changed.retain(|key| before.get(key) != cache.get(key).map(&fact).as_ref());
+    changed
+}
+
+fn generation<K: Resource>(object: &K) -> Option<i64> {
+    object.meta().generation
 }
 
 /// Placements that changed objects belong to.

@@ -19,8 +19,11 @@ use crate::world::{JobKey, ObjectKey, World};
 const QUIET_START_SECONDS: i64 = 2;
 /// The same while many jobs are being placed: placements go before statuses, but nobody is left in the dark for longer.
 const BUSY_START_SECONDS: i64 = 10;
-/// Least seconds between two writes of a verdict whose numbers merely changed.
-const VERDICT_EVERY_SECONDS: i64 = 30;
+/// Least seconds between two writes of a status in which numbers merely changed; more where many jobs wait, so that all
+/// of them together write no more than [`NUMBERS_PER_SECOND`].
+const NUMBERS_EVERY_SECONDS: i64 = 30;
+/// Most writes per second of statuses in which numbers merely changed.
+const NUMBERS_PER_SECOND: i64 = 5;
 /// A cluster that refused a job is not tried again for this long.
 pub(crate) const AVOID_SECONDS: i64 = 120;
 
@@ -44,6 +47,7 @@ impl Operator {
 
     fn job_is_gone(&mut self, job: &JobKey, now: Timestamp) {
         self.world.attempts.forget(job);
+        self.numbers_written.remove(job);
         for key in self.placement_keys(job) {
             self.release(&key, now);
         }
@@ -73,6 +77,7 @@ impl Operator {
     }
 
     fn look_at_training(&mut self, key: &JobKey, job: &TrainingJob, now: Timestamp) {
+        self.world.attempts.stop_avoiding(key, now);
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let status = job.status.clone().unwrap_or_default();
         let finished = status.state.is_some_and(TrainingJobState::is_finished);
@@ -124,11 +129,14 @@ impl Operator {
                 let cluster = view.placement.spec.cluster.clone();
                 self.avoid(key, &cluster, now);
             }
-            if next != status && !self.may_wait(job, &next, live.as_ref(), now) {
-                effective.status = Some(next);
-                self.write_training_status(key, &effective);
-            } else if next != status {
-                self.look_later(key, now, QUIET_START_SECONDS);
+            if next != status {
+                match self.may_wait(key, job, &next, live.as_ref(), now) {
+                    Some(seconds) => self.look_later(key, now, seconds),
+                    None => {
+                        effective.status = Some(next);
+                        self.write_training_status(key, &effective);
+                    }
+                }
             }
             if !ended && let Some(live) = &live {
                 self.advance(live, now);
@@ -161,14 +169,16 @@ impl Operator {
         )
     }
 
-    /// What only passes by on the way to the next state is not worth a write yet.
+    /// Seconds for which a status need not be written: what only passes by on the way to the next state, and numbers of a
+    /// verdict that change with every other job.
     fn may_wait(
         &self,
+        key: &JobKey,
         job: &TrainingJob,
         next: &ampacity_api::TrainingJobStatus,
         live: Option<&ObjectKey>,
         now: Timestamp,
-    ) -> bool {
+    ) -> Option<i64> {
         let age = |at: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
             at.map_or(i64::MAX, |t| now.as_second() - t.0.as_second())
         };
@@ -185,35 +195,40 @@ impl Operator {
                 if !started_before && (busy || next.state == Some(TrainingJobState::Starting)) =>
             {
                 let placement = live.and_then(|k| self.placement(k));
-                next.ended_attempts == old.ended_attempts
+                let passes_by = next.ended_attempts == old.ended_attempts
                     && age(placement.and_then(|p| p.metadata.creation_timestamp.as_ref()))
-                        < quiet_seconds
+                        < quiet_seconds;
+                passes_by.then_some(QUIET_START_SECONDS)
             }
             Some(TrainingJobState::Pending)
                 if next.ended_attempts == old.ended_attempts && !job.spec.suspend =>
             {
                 let fresh = age(job.metadata.creation_timestamp.as_ref()) < quiet_seconds
                     && old.state.is_none();
-                let only_numbers =
-                    old.state == next.state && old.verdict.is_some() && next.verdict.is_some();
+                if fresh {
+                    return Some(QUIET_START_SECONDS);
+                }
                 let spoken = ampacity_api::conditions::find_condition(
                     &old.conditions,
                     ampacity_api::ConditionType::Placed,
                 );
-                fresh || (only_numbers && spoken.is_some() && self.verdict_is_fresh(job, now))
+                let only_numbers =
+                    old.state == next.state && old.verdict.is_some() && next.verdict.is_some();
+                (only_numbers && spoken.is_some())
+                    .then(|| self.numbers_may_wait(key, now))
+                    .flatten()
             }
-            _ => false,
+            _ => None,
         }
     }
 
-    fn verdict_is_fresh(&self, job: &TrainingJob, now: Timestamp) -> bool {
-        let key = JobKey {
-            kind: JobKind::TrainingJob,
-            object: ObjectKey::of(job),
-        };
-        self.verdict_written
-            .get(&key)
-            .is_some_and(|at| now.as_second() - at.as_second() < VERDICT_EVERY_SECONDS)
+    /// Seconds until numbers of this job's status may be written again; `None`: now.
+    fn numbers_may_wait(&self, job: &JobKey, now: Timestamp) -> Option<i64> {
+        let waiting = i64::try_from(self.world.attempts.eligible_count()).unwrap_or(i64::MAX);
+        let every = NUMBERS_EVERY_SECONDS.max(waiting / NUMBERS_PER_SECOND);
+        let written = self.numbers_written.get(job)?;
+        let left = every - (now.as_second() - written.as_second());
+        (left > 0).then_some(left)
     }
 
     /// Time alone may change something: accrual, limits, lifetimes, silence.
@@ -247,6 +262,7 @@ impl Operator {
     }
 
     fn look_at_inference(&mut self, key: &JobKey, job: &InferenceJob, now: Timestamp) {
+        self.world.attempts.stop_avoiding(key, now);
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let deleted = job.metadata.deletion_timestamp.is_some();
         let mut live = Vec::new();
@@ -296,9 +312,23 @@ impl Operator {
         let next = inference_status(job, &facts);
         drop(facts);
         if Some(&next) != job.status.as_ref() {
-            let mut effective = job.clone();
-            effective.status = Some(next);
-            self.write_inference_status(key, &effective);
+            let only_numbers = job.status.as_ref().is_some_and(|old| {
+                old.verdict.is_some()
+                    && next.verdict.is_some()
+                    && (old.state, old.placed_replicas, old.ready_replicas)
+                        == (next.state, next.placed_replicas, next.ready_replicas)
+            });
+            let pause = only_numbers
+                .then(|| self.numbers_may_wait(key, now))
+                .flatten();
+            match pause {
+                Some(seconds) => self.look_later(key, now, seconds),
+                None => {
+                    let mut effective = job.clone();
+                    effective.status = Some(next);
+                    self.write_inference_status(key, &effective);
+                }
+            }
         }
         for cluster in refused {
             self.avoid(key, &cluster, now);

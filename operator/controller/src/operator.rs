@@ -22,13 +22,13 @@ use crate::config::OperatorConfig;
 use crate::effects::Effects;
 use crate::events::Recorder;
 use crate::hub::{HubChange, Unreadable, watch_hub};
-use crate::leader::{Elector, ElectorError, Timing};
+use crate::leader::{Elector, ElectorError, Tenure, Timing};
 use crate::member::{LinkEvent, LinkSource, spawn_link};
 use crate::metrics::Metrics;
 use crate::plan::plan_cycle;
 use crate::pods::PodIndex;
 use crate::stocktake::{FactIssues, refresh_facts, take_stock};
-use crate::world::{JobKey, Member, ObjectKey, Reach, World};
+use crate::world::{JobKey, Member, ObjectKey, World};
 
 /// Most messages taken in before a cycle.
 const BATCH: usize = 4096;
@@ -43,6 +43,9 @@ pub enum OperatorError {
     /// The election failed or leadership was lost.
     #[error(transparent)]
     Leader(#[from] ElectorError),
+    /// The loop ended by itself. The process must end, so that another takes over or it starts afresh.
+    #[error("the operator's loop ended: {0}; this is a bug, please report it")]
+    Stopped(String),
     /// The hub cannot be called.
     #[error("cannot use the hub's configuration: {0}")]
     Hub(#[source] kube::Error),
@@ -96,14 +99,12 @@ pub(crate) struct Operator {
     pub(crate) dispatched: BTreeSet<ObjectKey>,
     /// Placements whose workload this process has seen in its member.
     pub(crate) seen: BTreeSet<ObjectKey>,
-    /// When a verdict of a waiting job was last written.
-    pub(crate) verdict_written: BTreeMap<JobKey, Timestamp>,
+    /// When a status with a verdict was last written.
+    pub(crate) numbers_written: BTreeMap<JobKey, Timestamp>,
     /// Placements whose objects this process has removed.
     pub(crate) cleaned: BTreeSet<ObjectKey>,
     /// Placements that their member refused, and why.
     pub(crate) refused: BTreeMap<ObjectKey, String>,
-    /// Clusters whose status may have to be written.
-    pub(crate) report_due: BTreeSet<String>,
     pub(crate) fact_issues: FactIssues,
     links_made: u64,
     plan_not_before: Instant,
@@ -145,12 +146,17 @@ pub async fn run(
     tracing::info!(epoch, identity = %config.identity, "leading");
     metrics.set_leading(epoch);
     let (inbox, messages) = channel(BATCH);
-    let operator = Operator::new(config, hub, epoch, metrics, inbox);
+    let operator = Operator::new(config, hub, epoch, elector.tenure(), metrics, inbox);
     // Dropping the set ends the loop, the links and the watches with it.
     let mut acting = tokio::task::JoinSet::new();
     acting.spawn(operator.act(messages));
     let result = tokio::select! {
         lost = elector.keep() => Err(OperatorError::Leader(lost)),
+        // The Lease must not be kept for a loop that acts no more.
+        ended = acting.join_next() => Err(OperatorError::Stopped(match ended {
+            Some(Err(error)) => error.to_string(),
+            _ => "its inbox was closed".to_owned(),
+        })),
         () = &mut shutdown => {
             acting.shutdown().await;
             elector.release().await;
@@ -166,11 +172,12 @@ impl Operator {
         config: OperatorConfig,
         hub: Clients,
         epoch: i64,
+        tenure: Tenure,
         metrics: Metrics,
         inbox: Sender<Message>,
     ) -> Self {
         Self {
-            effects: Effects::new(inbox.clone(), config.concurrency),
+            effects: Effects::new(inbox.clone(), config.concurrency, tenure),
             recorder: Recorder::new(hub.calls.clone(), &config.identity),
             config,
             hub: hub.calls.clone(),
@@ -183,10 +190,9 @@ impl Operator {
             later_of: BTreeMap::new(),
             dispatched: BTreeSet::new(),
             seen: BTreeSet::new(),
-            verdict_written: BTreeMap::new(),
+            numbers_written: BTreeMap::new(),
             cleaned: BTreeSet::new(),
             refused: BTreeMap::new(),
-            report_due: BTreeSet::new(),
             fact_issues: FactIssues::default(),
             links_made: 0,
             plan_not_before: Instant::now(),
@@ -254,15 +260,16 @@ impl Operator {
             return;
         }
         let now = Timestamp::now();
-        self.keep_links();
-        if std::mem::take(&mut self.world.dirty.facts) {
+        self.keep_links(now);
+        // A price sheet comes into force by the clock.
+        let due = self.fact_issues.next_prices.is_some_and(|at| at <= now);
+        if std::mem::take(&mut self.world.dirty.facts) || due {
             self.fact_issues = refresh_facts(&mut self.world, now);
             for note in &self.fact_issues.notes {
                 tracing::warn!(%note, "platform facts");
             }
         }
-        let changed = take_stock(&mut self.world, now);
-        self.report_due.extend(changed);
+        take_stock(&mut self.world, now);
         while let Some((at, _)) = self.later.first() {
             if *at > now {
                 break;
@@ -284,23 +291,19 @@ impl Operator {
         }
     }
 
-    /// Members that never came back after a start must not hold up planning for ever, but a short wait lets a restarted
-    /// operator see all of its members before it chooses among them.
-    fn members_known(&self) -> bool {
+    /// A short wait lets a restarted operator see all of its members before it chooses among them. One that cannot be
+    /// read whole, for want of a permission perhaps, holds the others up no longer than that.
+    fn members_known(&self, now: Timestamp) -> bool {
         self.world.hub.clusters.values().all(|cluster| {
             self.world
                 .members
                 .get(&cluster.name_any())
-                .is_some_and(|m| match m.reach {
-                    Reach::Connecting => false,
-                    Reach::Connected => m.is_synced(),
-                    Reach::Unreachable { .. } => true,
-                })
+                .is_some_and(|member| !member.is_being_read(now))
         })
     }
 
     fn plan(&mut self, now: Timestamp) {
-        if Instant::now() < self.plan_not_before || !self.members_known() {
+        if Instant::now() < self.plan_not_before || !self.members_known(now) {
             return;
         }
         let started = Instant::now();
@@ -323,7 +326,7 @@ impl Operator {
     }
 
     /// One link per member, made anew when its credentials are elsewhere.
-    fn keep_links(&mut self) {
+    fn keep_links(&mut self, now: Timestamp) {
         let wanted: BTreeMap<String, LinkSource> = self
             .world
             .hub
@@ -365,6 +368,7 @@ impl Operator {
             let member = Member {
                 link: Some(link),
                 link_number: number,
+                linked_at: Some(now),
                 pods,
                 ..Member::default()
             };

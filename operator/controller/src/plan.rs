@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 
 use ampacity_api::placement::{DeviceResource, JobRef, NodeReplicas};
-use ampacity_api::{
-    CapacityType, Decimal, InferenceJob, JobKind, Placement, PlacementSpec, TrainingJob, labels,
-};
-use ampacity_placement::{
-    Fleet, JobSpec, PlacedReplicas, PlacementDecision, PlanOptions, Reservation, Work,
-};
+use ampacity_api::{CapacityType, Decimal, JobKind, Placement, PlacementSpec, TrainingJob, labels};
+use ampacity_placement::{Fleet, JobSpec, PlacementDecision, PlanOptions, Reservation, Work};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
 use crate::queue::Why;
 use crate::translate::{
-    ClusterSite, JobContext, JobIssue, inference_spec, priority, training_spec,
+    ClusterSite, JobContext, JobIssue, inference_spec, placed_replicas, priority, training_spec,
 };
 use crate::world::{JobKey, ObjectKey, World};
 
@@ -145,7 +141,10 @@ fn job_spec(
         }
         JobKind::InferenceJob => {
             let object = world.hub.inference.get(&job.object)?;
-            let placed = placed_replicas(world, job, object);
+            let live = world
+                .placements_of(job, object.metadata.uid.as_deref())
+                .filter(|p| p.metadata.deletion_timestamp.is_none());
+            let placed = placed_replicas(live);
             priority(object.spec.priority_class_name.as_deref(), classes)
                 .and_then(|priority| inference_spec(object, &key, priority, placed, context))
         }
@@ -178,20 +177,6 @@ fn with_checkpoint(mut spec: JobSpec, job: &TrainingJob) -> JobSpec {
         };
     }
     spec
-}
-
-fn placed_replicas(world: &World, key: &JobKey, job: &InferenceJob) -> Vec<PlacedReplicas> {
-    world
-        .placements_of(key, job.metadata.uid.as_deref())
-        .filter(|p| p.metadata.deletion_timestamp.is_none())
-        .flat_map(|p| {
-            p.spec.nodes.iter().map(|node| PlacedReplicas {
-                cluster: p.spec.cluster.clone(),
-                node: node.name.clone(),
-                replicas: node.replicas.unsigned_abs(),
-            })
-        })
-        .collect()
 }
 
 fn commit(
@@ -255,9 +240,14 @@ fn next_attempt(world: &World, job: &JobKey) -> i32 {
         .saturating_add(1)
 }
 
-/// Name of the Placement of an attempt. Job names have at most 52 characters, so it fits wherever it is used.
-pub fn placement_name(job: &str, attempt: i32) -> String {
-    format!("{job}-{attempt}")
+/// Name of the Placement of an attempt: `<job>-<attempt>`, for an InferenceJob `<job>-i<number>`. Jobs of both kinds may
+/// have one name, their Placements may not; and no TrainingJob's can look like the latter, whatever its name. Job names
+/// have at most 52 characters, so it fits wherever it is used.
+pub fn placement_name(job: &JobKey, attempt: i32) -> String {
+    match job.kind {
+        JobKind::TrainingJob => format!("{}-{attempt}", job.object.name),
+        JobKind::InferenceJob => format!("{}-i{attempt}", job.object.name),
+    }
 }
 
 fn placement_object(
@@ -297,7 +287,7 @@ fn placement_object(
         usd_per_hour: Decimal::from_micros(decision.usd_per_hour.0),
         price_sheet: decision.price_sheet.clone(),
     };
-    let mut placement = Placement::new(&placement_name(&job.object.name, attempt), spec);
+    let mut placement = Placement::new(&placement_name(job, attempt), spec);
     placement.metadata = ObjectMeta {
         name: placement.metadata.name,
         namespace: Some(job.object.namespace.clone()),

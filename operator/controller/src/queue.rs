@@ -8,6 +8,9 @@ use jiff::Timestamp;
 use crate::translate::JobIssue;
 use crate::world::{JobKey, ObjectKey};
 
+/// Longest pause between tries to write a placement.
+const LONGEST_PAUSE_SECONDS: i64 = 60;
+
 /// Why a job waits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Why {
@@ -24,8 +27,8 @@ pub struct Waiting {
     pub why: Why,
     /// When it was first found not to fit.
     pub since: Timestamp,
-    /// `capacity_version` at which it was tried.
-    pub tried_at: u64,
+    /// `capacity_version` at which it was tried; `None`: it is to be tried again whatever changed.
+    pub tried_at: Option<u64>,
     /// Generation of the job that was tried.
     pub generation: i64,
 }
@@ -38,6 +41,7 @@ pub struct Attempts {
     eligible: BTreeSet<JobKey>,
     committing: BTreeMap<JobKey, u32>,
     avoided: BTreeMap<JobKey, BTreeMap<String, Timestamp>>,
+    failed_commits: BTreeMap<JobKey, u32>,
 }
 
 impl Attempts {
@@ -82,7 +86,7 @@ impl Attempts {
     ) -> impl Iterator<Item = &'a JobKey> {
         self.eligible.iter().filter(move |job| {
             self.waiting.get(job).is_none_or(|w| {
-                w.tried_at != capacity_version
+                w.tried_at != Some(capacity_version)
                     || generation_of(job).is_none_or(|g| g != w.generation)
             })
         })
@@ -115,7 +119,7 @@ impl Attempts {
             Waiting {
                 why,
                 since,
-                tried_at: version,
+                tried_at: Some(version),
                 generation,
             },
         );
@@ -136,6 +140,19 @@ impl Attempts {
                 self.committing.remove(job);
             }
         }
+    }
+
+    /// A placement of the job could not be written: seconds until it is tried again, twice as many each time.
+    pub fn commit_failed(&mut self, job: &JobKey) -> i64 {
+        let times = self.failed_commits.entry(job.clone()).or_default();
+        let pause = 1_i64 << (*times).min(6);
+        *times = times.saturating_add(1);
+        pause.min(LONGEST_PAUSE_SECONDS)
+    }
+
+    /// A placement of the job was written.
+    pub fn commit_succeeded(&mut self, job: &JobKey) {
+        self.failed_commits.remove(job);
     }
 
     /// Whether a placement of the job is being written.
@@ -166,10 +183,27 @@ impl Attempts {
             .map(|(cluster, _)| cluster)
     }
 
+    /// Forgets what is avoided no longer; the job is then tried again, since a cluster is open to it once more.
+    pub fn stop_avoiding(&mut self, job: &JobKey, now: Timestamp) {
+        let Some(avoided) = self.avoided.get_mut(job) else {
+            return;
+        };
+        let before = avoided.len();
+        avoided.retain(|_, until| *until > now);
+        let expired = avoided.len() < before;
+        if avoided.is_empty() {
+            self.avoided.remove(job);
+        }
+        if expired && let Some(waiting) = self.waiting.get_mut(job) {
+            waiting.tried_at = None;
+        }
+    }
+
     /// Forgets a job that is gone.
     pub fn forget(&mut self, job: &JobKey) {
         self.set_eligible(job, false);
         self.avoided.remove(job);
+        self.failed_commits.remove(job);
     }
 }
 
@@ -220,6 +254,31 @@ mod tests {
         );
         attempts.set_eligible(&key("a"), false);
         assert_eq!(attempts.candidates(8, generation).count(), 0);
+    }
+
+    #[test]
+    fn what_is_avoided_no_longer_is_tried_again() {
+        let mut attempts = Attempts::default();
+        let at = |s| Timestamp::from_second(s).unwrap();
+        attempts.set_eligible(&key("a"), true);
+        attempts.avoid(&key("a"), "oslo", at(100));
+        attempts.must_wait(&key("a"), unplaced(), at(10), 7, 1);
+        let tried_again = |attempts: &Attempts| attempts.candidates(7, |_| Some(1)).count() == 1;
+        attempts.stop_avoiding(&key("a"), at(99));
+        assert!(!tried_again(&attempts));
+        attempts.stop_avoiding(&key("a"), at(100));
+        assert!(tried_again(&attempts));
+        assert_eq!(attempts.avoided_by(&key("a"), at(100)).count(), 0);
+    }
+
+    #[test]
+    fn writes_that_fail_are_tried_ever_more_seldom() {
+        let mut attempts = Attempts::default();
+        let pauses: Vec<i64> = (0..8).map(|_| attempts.commit_failed(&key("a"))).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(attempts.commit_failed(&key("b")), 1, "each job for itself");
+        attempts.commit_succeeded(&key("a"));
+        assert_eq!(attempts.commit_failed(&key("a")), 1);
     }
 
     #[test]

@@ -20,11 +20,20 @@ pub struct FactIssues {
     pub power: Vec<PowerIssue>,
     /// Catalogue and prices, in words.
     pub notes: Vec<String>,
+    /// When the next price sheet comes into force: the facts are to be taken in again then.
+    pub next_prices: Option<Timestamp>,
 }
 
 /// Takes the platform team's facts in: catalogue, prices, power. Every node is to be read again afterwards.
 pub fn refresh_facts(world: &mut World, now: Timestamp) -> FactIssues {
-    let mut issues = FactIssues::default();
+    let sheets = world.hub.price_sheets.values();
+    let mut issues = FactIssues {
+        next_prices: sheets
+            .map(|sheet| sheet.spec.effective_from.0)
+            .filter(|from| *from > now)
+            .min(),
+        ..FactIssues::default()
+    };
     let (catalog, catalog_issues) = Catalog::with_overrides(world.hub.accelerator_types.values());
     issues
         .notes
@@ -50,11 +59,10 @@ pub fn refresh_facts(world: &mut World, now: Timestamp) -> FactIssues {
     issues
 }
 
-/// Reads changed clusters and nodes anew. Returns the clusters whose inventory changed.
-pub fn take_stock(world: &mut World, now: Timestamp) -> BTreeSet<String> {
+/// Reads changed clusters and nodes anew.
+pub fn take_stock(world: &mut World, now: Timestamp) {
     let clusters = std::mem::take(&mut world.dirty.clusters);
     let mut nodes = std::mem::take(&mut world.dirty.nodes);
-    let mut changed = clusters.clone();
     for name in &clusters {
         let Some(cluster) = world.hub.clusters.named(name) else {
             world.fleet.remove_cluster(name);
@@ -74,7 +82,7 @@ pub fn take_stock(world: &mut World, now: Timestamp) -> BTreeSet<String> {
         }
     }
     if nodes.is_empty() {
-        return changed;
+        return;
     }
     let feeds: BTreeMap<String, FeedRules> = world
         .hub
@@ -103,9 +111,7 @@ pub fn take_stock(world: &mut World, now: Timestamp) -> BTreeSet<String> {
                 now,
             );
         }
-        changed.insert(key.0);
     }
-    changed
 }
 
 /// Keys of the ResourceSlices of the nodes that are to be read, found in one pass.

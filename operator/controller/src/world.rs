@@ -269,6 +269,9 @@ pub enum Reach {
     },
 }
 
+/// How long a new member may take to be read before it counts as one that cannot be.
+const FIRST_LOOK_SECONDS: i64 = 10;
+
 /// What one member shows.
 #[derive(Default)]
 pub struct Member {
@@ -276,6 +279,8 @@ pub struct Member {
     pub link: Option<Link>,
     /// Number of the link: events of an earlier one are ignored.
     pub link_number: u64,
+    /// When the link was made.
+    pub linked_at: Option<Timestamp>,
     /// Client, once connected.
     pub client: Option<Client>,
     /// Version of its API server.
@@ -315,6 +320,15 @@ impl Member {
             && self.pods.is_synced()
             && self.jobs.is_synced()
             && self.deployments.is_synced()
+    }
+
+    /// Whether it was linked a moment ago and has yet to show everything: nothing is concluded from what is missing.
+    pub fn is_being_read(&self, now: Timestamp) -> bool {
+        !self.is_synced()
+            && !matches!(self.reach, Reach::Unreachable { .. })
+            && self
+                .linked_at
+                .is_none_or(|at| now.as_second() - at.as_second() < FIRST_LOOK_SECONDS)
     }
 
     /// Whether new work may go there.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use ampacity_placement::{
     Amount, CapacityType, EgressCost, Fix, Kind, Level, MicroUsd, NodeFault, NodePrice, NodeSpec,
-    PlacementDecision, Plan, PowerDomainSpec, PowerSpec, Reason, Taint, TaintEffect, Topology,
-    Watts,
+    PlacedReplicas, PlacementDecision, Plan, PowerDomainSpec, PowerSpec, Reason, Taint,
+    TaintEffect, Topology, Watts,
 };
 use world::{fleet, gang, node, plan, price};
 
@@ -385,6 +385,40 @@ fn a_breaker_that_is_short_is_named_with_its_losses() {
             by_watts: Watts(1_220)
         })
     );
+}
+
+#[test]
+fn the_hourly_budget_is_for_the_replicas_that_serve_already_too() {
+    let mut chat = gang("chat", 1, 8);
+    let placed = PlacedReplicas {
+        cluster: "a".into(),
+        node: "n0".into(),
+        replicas: 2,
+        usd_per_hour: MicroUsd(160_000_000),
+    };
+    chat.kind = Kind::Inference {
+        replicas: 3,
+        placed: vec![placed],
+        spread: None,
+    };
+    chat.budget.max_usd_per_hour = Some(MicroUsd(250_000_000));
+    let mut fleet = fleet((0..4).map(|at| node(&format!("n{at}"))));
+    let plan = plan(&mut fleet, &[chat]);
+    assert_eq!(only(&plan).replicas(), 1, "80 USD/h each, and 160 spent");
+    let rest = &plan.unplaced[0];
+    assert_eq!(rest.replicas, 2);
+    let needed_usd_per_hour = MicroUsd(400_000_000);
+    assert_eq!(
+        rest.reasons[0].reason,
+        Reason::HourlyBudgetExceeded {
+            needed_usd_per_hour,
+            limit_usd_per_hour: MicroUsd(250_000_000)
+        }
+    );
+    let Some(Fix::RaiseMaxUsdPerHour { to }) = rest.fix else {
+        panic!("{:?}", rest.fix);
+    };
+    assert!((0..10).contains(&(to - needed_usd_per_hour).0), "{to}");
 }
 
 #[test]

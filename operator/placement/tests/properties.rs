@@ -3,8 +3,8 @@
 mod world;
 
 use ampacity_placement::{
-    CapacityType, Effort, Fix, Fleet, JobSpec, Kind, NodeFault, PlacedReplicas, Plan, PlanOptions,
-    Watts,
+    CapacityType, Effort, Fix, Fleet, JobSpec, Kind, MicroUsd, NodeFault, PlacedReplicas, Plan,
+    PlanOptions, Watts,
 };
 use proptest::prelude::*;
 use world::{World, assert_gangs_whole, assert_within_limits, gang, plan, worlds};
@@ -49,26 +49,19 @@ fn apply(world: &World, first: &Plan, job: &JobSpec, fix: &Fix) -> Option<Plan> 
                         cluster: decision.reservation.cluster.clone(),
                         node: share.name.clone(),
                         replicas: share.replicas,
+                        usd_per_hour: MicroUsd(
+                            decision.usd_per_hour.0 / i64::from(decision.replicas())
+                                * i64::from(share.replicas),
+                        ),
                     }),
             );
-            if let Some(most) = &mut job.budget.max_usd_per_hour {
-                *most -= decision.usd_per_hour;
-            }
         }
     }
     match fix {
         Fix::RelaxTopology { to } => job.topology.required = *to,
         Fix::AllowCapacityType { capacity_type } => job.capacity_types.push(*capacity_type),
         Fix::RaiseMaxUsd { to } => job.budget.max_usd = Some(*to),
-        Fix::RaiseMaxUsdPerHour { to } => {
-            let spent = first
-                .placements
-                .iter()
-                .filter(|d| d.job == job.key)
-                .map(|d| d.usd_per_hour)
-                .sum();
-            job.budget.max_usd_per_hour = Some(*to - spent);
-        }
+        Fix::RaiseMaxUsdPerHour { to } => job.budget.max_usd_per_hour = Some(*to),
         Fix::RaisePowerDomain { domain, by_watts } => {
             world
                 .power

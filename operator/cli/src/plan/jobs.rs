@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use ampacity_api::{JobKind, TrainingJobState};
 use ampacity_controller::translate::{
-    JobContext, JobIssue, inference_spec, priority, training_spec,
+    JobContext, JobIssue, inference_spec, placed_replicas, priority, training_spec,
 };
-use ampacity_placement::{JobSpec, PlacedReplicas};
+use ampacity_placement::JobSpec;
 use kube::ResourceExt;
 
 use super::fleet::{Scene, holds};
@@ -68,7 +68,9 @@ pub(super) fn collect(objects: &Objects, scene: &Scene) -> Jobs {
             ));
             continue;
         }
-        let placed = placed_replicas(objects, name);
+        let placed = placed_replicas(
+            placements(objects, JobKind::InferenceJob, name).map(|given| &given.object),
+        );
         let spec = priority(
             job.spec.priority_class_name.as_deref(),
             &objects.priority_classes,
@@ -159,17 +161,4 @@ fn placements<'a>(
             && placement.namespace().as_deref() == Some(namespace)
             && holds(given, objects)
     })
-}
-
-fn placed_replicas(objects: &Objects, name: &Name) -> Vec<PlacedReplicas> {
-    placements(objects, JobKind::InferenceJob, name)
-        .flat_map(|given| {
-            let spec = &given.object.spec;
-            spec.nodes.iter().map(|node| PlacedReplicas {
-                cluster: spec.cluster.clone(),
-                node: node.name.clone(),
-                replicas: u32::try_from(node.replicas).unwrap_or(0),
-            })
-        })
-        .collect()
 }

@@ -14,6 +14,7 @@ use crate::commit::{CommitError, create_placement, replace_placement};
 use crate::dispatch::{inference_name, training_name, training_objects};
 use crate::look::{placement_effect, workload};
 use crate::operator::{Operator, Then};
+use crate::stocktake::reservation;
 use crate::watch::Change;
 use crate::world::{JobKey, ObjectKey, World};
 
@@ -29,20 +30,11 @@ impl Operator {
     pub(crate) fn commit(&mut self, job: JobKey, placement: Placement) {
         let key = ObjectKey::of(&placement);
         let hub = self.hub.clone();
-        let member = self.members_client(&placement);
-        let target = self.target(&placement);
-        let work = workload(&self.world, &placement);
         let (done_job, done_key) = (job.clone(), key.clone());
         let started = self.start(HUB, placement_effect(&key), async move {
             let written = create_placement(&hub, &placement).await;
-            let made = match (&written, member, work) {
-                (Ok(written), Some(member), Some(work)) => {
-                    Some(make_objects(&member, &work, written, &target).await)
-                }
-                _ => None,
-            };
             Box::new(move |operator: &mut Operator| {
-                operator.committed(&done_job, &done_key, written, made)
+                operator.committed(&done_job, &done_key, written)
             }) as Then
         });
         if !started {
@@ -51,13 +43,17 @@ impl Operator {
         }
     }
 
+    /// What was decided is not written: what it held goes back to what is.
     fn uncommit(&mut self, job: &JobKey, key: &ObjectKey) {
         self.world.attempts.commit_ended(job);
-        if self.placement(key).is_none() {
-            self.world.fleet.release(&key.to_string());
-            self.world.capacity_version += 1;
+        self.world.fleet.release(&key.to_string());
+        if let Some(other) = self.placement(key) {
+            let held = reservation(&self.world, other);
+            self.world.fleet.reserve(held);
         }
-        self.look_later(job, Timestamp::now(), 1);
+        self.world.capacity_version += 1;
+        let pause = self.world.attempts.commit_failed(job);
+        self.look_later(job, Timestamp::now(), pause);
     }
 
     fn committed(
@@ -65,18 +61,20 @@ impl Operator {
         job: &JobKey,
         key: &ObjectKey,
         written: Result<Placement, CommitError>,
-        made: Option<Result<(), ApplyError>>,
     ) {
         self.metrics.called("create placement", written.is_ok());
         match written {
             Ok(placement) => {
                 tracing::info!(%job, placement = %key.name, cluster = %placement.spec.cluster, watts = placement.spec.watts, "placed");
                 self.world.attempts.commit_ended(job);
+                self.world.attempts.commit_succeeded(job);
                 self.world
                     .hub
                     .placements
                     .apply(Change::Applied(Box::new(placement)));
                 self.placement_changed(key, Some(job));
+                // Under the member's own limit: one that does not answer holds up nobody else's placements.
+                self.advance(key, Timestamp::now());
             }
             Err(error) => {
                 match &error {
@@ -89,9 +87,6 @@ impl Operator {
                 }
                 self.uncommit(job, key);
             }
-        }
-        if let Some(made) = made {
-            self.objects_made(key, made);
         }
     }
 

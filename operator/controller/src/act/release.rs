@@ -10,6 +10,7 @@ use crate::commit::{delete_placement, drop_finalizer};
 use crate::dispatch::{inference_name, training_name};
 use crate::look::placement_effect;
 use crate::operator::{Operator, Then};
+use crate::watch::Change;
 use crate::world::{ObjectKey, World};
 
 impl Operator {
@@ -24,15 +25,24 @@ impl Operator {
         };
         let hub = self.hub.clone();
         let done = key.clone();
+        let job = World::job_of(&placement);
         if placement.metadata.deletion_timestamp.is_none() {
             self.start(HUB, effect, async move {
                 let deleted = delete_placement(&hub, &placement).await;
                 Box::new(move |operator: &mut Operator| {
                     let result = deleted.map(|left| {
-                        if let Some(left) = left {
-                            operator.world.hub.placements.updated(left);
+                        match left {
+                            Some(left) => operator.world.hub.placements.updated(left),
+                            // The watch has yet to say so: waiting for it would mean deleting over and over until then.
+                            None => drop(
+                                operator
+                                    .world
+                                    .hub
+                                    .placements
+                                    .apply(Change::Forgotten(done.clone())),
+                            ),
                         }
-                        operator.placement_changed(&done, None);
+                        operator.placement_changed(&done, Some(&job));
                     });
                     operator.retry_if_failed("delete placement", &done, result);
                 }) as Then
@@ -60,7 +70,7 @@ impl Operator {
                 .is_some_and(|m| m.is_usable())
         {
             // It keeps what it holds until its member can be asked to let go.
-            self.look_later(&World::job_of(&placement), now, 5);
+            self.look_later(&job, now, 5);
             return;
         }
         if !registered || (self.cleaned.contains(key) && self.nothing_left(&placement)) {
@@ -74,7 +84,6 @@ impl Operator {
             let Some(member) = self.members_client(&placement) else {
                 return;
             };
-            let job = World::job_of(&placement);
             let others = self.world.placements_of(&job, None).filter(|p| {
                 p.spec.cluster == placement.spec.cluster && p.metadata.deletion_timestamp.is_none()
             });

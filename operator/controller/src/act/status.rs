@@ -41,13 +41,7 @@ impl Operator {
                 let result = written.map(|job| {
                     operator.tell(&job, happenings);
                     operator.world.hub.training.updated(job);
-                    if verdict {
-                        operator
-                            .verdict_written
-                            .insert(done.clone(), Timestamp::now());
-                    } else {
-                        operator.verdict_written.remove(&done);
-                    }
+                    operator.verdict_written(&done, verdict);
                 });
                 operator.status_written(&done, result);
             }) as Then
@@ -59,6 +53,7 @@ impl Operator {
         let before = self.world.hub.inference.get(&key.object);
         let before = before.and_then(|known| known.status.as_ref());
         let after = job.status.clone().unwrap_or_default();
+        let verdict = after.verdict.is_some();
         let happenings = inference_happenings(job, before, &after);
         self.start(HUB_STATUS, status_effect(key), async move {
             let api: Api<InferenceJob> = Api::namespaced(hub, &done.object.namespace);
@@ -69,10 +64,19 @@ impl Operator {
                 let result = written.map(|job| {
                     operator.tell(&job, happenings);
                     operator.world.hub.inference.updated(job);
+                    operator.verdict_written(&done, verdict);
                 });
                 operator.status_written(&done, result);
             }) as Then
         });
+    }
+
+    fn verdict_written(&mut self, job: &JobKey, verdict: bool) {
+        if verdict {
+            self.numbers_written.insert(job.clone(), Timestamp::now());
+        } else {
+            self.numbers_written.remove(job);
+        }
     }
 
     /// Tells people what happened to an object; its status says the same to programs.
@@ -134,13 +138,7 @@ impl Operator {
         };
         let settled = phase == PlacementPhase::Running && patience_seconds == 5;
         let worth_it = settled || age > patience_seconds;
-        if !worth_it
-            || (old.phase == Some(phase) && old.ready_replicas == ready)
-            || self.effects.is_running(&status_effect(&JobKey {
-                kind: placement.spec.job_ref.kind,
-                object: key.clone(),
-            }))
-        {
+        if !worth_it || (old.phase == Some(phase) && old.ready_replicas == ready) {
             return;
         }
         let mut next = placement.clone();

@@ -46,7 +46,9 @@ pub fn resize(placements: &[ReplicaView<'_>], mut surplus: i64) -> Vec<(ObjectKe
         MemberView::Current if view.lost_node.is_some() => {
             view.ready().min(view.placement.spec.replicas)
         }
-        MemberView::Current | MemberView::Silent => view.placement.spec.replicas,
+        MemberView::Current | MemberView::Silent | MemberView::NotRead => {
+            view.placement.spec.replicas
+        }
     };
     let lost = |view: &ReplicaView<'_>| i64::from(view.placement.spec.replicas - kept(view));
     // What is lost anyway is the first to go: only what is left beyond that is taken from what serves.
@@ -69,6 +71,13 @@ pub fn resize(placements: &[ReplicaView<'_>], mut surplus: i64) -> Vec<(ObjectKe
 /// The status that follows. Equal to the present one when nothing is to be written.
 pub fn inference_status(job: &InferenceJob, facts: &InferenceFacts<'_>) -> InferenceJobStatus {
     let old = job.status.clone().unwrap_or_default();
+    if facts
+        .placements
+        .iter()
+        .any(|view| view.member == MemberView::NotRead)
+    {
+        return old;
+    }
     let mut next = old.clone();
     let now = Time(facts.now);
     let name = job.metadata.name.as_deref().unwrap_or_default();

@@ -15,7 +15,9 @@ use crate::world::{Member, ObjectKey, Reach};
 pub enum MemberView {
     /// It answers and has been read.
     Current,
-    /// Not read yet, or silent for less than its policy says.
+    /// Linked a moment ago, as after a start of the operator: it has not had the time to show anything.
+    NotRead,
+    /// Silent for less than its policy says, or not to be read whole.
     Silent,
     /// Silent for longer than its policy says, and the policy is to replace.
     GivenUp,
@@ -54,7 +56,8 @@ impl<'a> PlacementView<'a> {
         let key = ObjectKey::of(placement);
         let view = match (cluster, member) {
             (None, _) => MemberView::Removed,
-            (Some(_), None) => MemberView::Silent,
+            (Some(_), None) => MemberView::NotRead,
+            (Some(_), Some(member)) if member.is_being_read(now) => MemberView::NotRead,
             (Some(cluster), Some(member)) => match &member.reach {
                 Reach::Connected if member.is_synced() => MemberView::Current,
                 Reach::Unreachable { since, .. } => {
@@ -110,7 +113,7 @@ impl<'a> PlacementView<'a> {
 /// How an attempt is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It goes on.
+    /// It goes on, as far as can be told yet.
     InProgress,
     /// Nobody knows: the member is silent.
     Unknown,
@@ -130,6 +133,7 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
     let cluster = &view.placement.spec.cluster;
     let failed = |reason, message| Outcome::Failed { reason, message };
     match view.member {
+        MemberView::NotRead => return Outcome::InProgress,
         MemberView::Silent => return Outcome::Unknown,
         MemberView::GivenUp => {
             return failed(

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
-use super::outcome::{Outcome, PlacementView, outcome};
+use super::outcome::{MemberView, Outcome, PlacementView, outcome};
 
 /// What a status is worked out from, beside the job itself.
 pub struct TrainingFacts<'a> {
@@ -46,7 +46,10 @@ pub fn work_seconds(job: &TrainingJob, alternative: &str) -> Option<i64> {
 /// The status that follows. Equal to the present one when nothing is to be written.
 pub fn next_training_status(job: &TrainingJob, facts: &TrainingFacts<'_>) -> TrainingJobStatus {
     let old = job.status.clone().unwrap_or_default();
-    if old.state.is_some_and(TrainingJobState::is_finished) {
+    let not_read = |view: &PlacementView<'_>| view.member == MemberView::NotRead;
+    if old.state.is_some_and(TrainingJobState::is_finished)
+        || facts.placement.as_ref().is_some_and(not_read)
+    {
         return old;
     }
     let mut next = Machine {
@@ -212,11 +215,12 @@ impl Machine<'_> {
         {
             self.status.estimated_completion_time = Some(Time(end));
         }
+        let ran = self.status.run_seconds.saturating_add(running);
         if let Some(limit) = self.job.spec.max_runtime_seconds
-            && running >= limit
+            && ran >= limit
         {
             self.end_attempt(view.placement);
-            let message = format!("it ran for {running} s; spec.maxRuntimeSeconds is {limit}");
+            let message = format!("it ran for {ran} s; spec.maxRuntimeSeconds is {limit}");
             self.finish(
                 TrainingJobState::Failed,
                 ConditionReason::MaxRuntimeExceeded,
@@ -409,6 +413,14 @@ impl Machine<'_> {
         reason: ConditionReason,
         message: &str,
     ) {
+        let status = status.into();
+        if type_ == ConditionType::Running && status != ConditionStatus::True {
+            // The condition will no longer say since when it ran.
+            self.status.run_seconds = self
+                .status
+                .run_seconds
+                .saturating_add(self.running_seconds());
+        }
         let condition = NewCondition::new(type_, status, reason)
             .message(message)
             .observed_generation(self.job.metadata.generation);

@@ -196,6 +196,19 @@ fn replicas_that_have_a_place_are_not_placed_again() {
     assert_eq!(specs.len(), 1);
     assert_eq!((specs[0].attempt, specs[0].replicas), (5, 1));
     assert_eq!(specs[0].nodes[0].name, "c");
+    assert_eq!(cycle.commits[0].1.name_any(), "chat-i5");
+}
+
+#[test]
+fn jobs_of_both_kinds_may_have_one_name() {
+    let name = |kind, name: &str| placement_name(&key(kind, name), 1);
+    assert_eq!(name(JobKind::TrainingJob, "llama"), "llama-1");
+    for training in ["llama", "llama-i", "llama-i1"] {
+        assert_ne!(
+            name(JobKind::TrainingJob, training),
+            name(JobKind::InferenceJob, "llama")
+        );
+    }
 }
 
 #[test]

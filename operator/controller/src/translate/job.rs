@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ampacity_api::inference_job::SpreadBy;
 use ampacity_api::{
     Alternative, CapacityType, ConditionReason, DataSource, Decimal, InferenceJob, Objective,
-    TopologyLevel, TopologyRequest, TrainingJob, TrainingJobSpec,
+    Placement, TopologyLevel, TopologyRequest, TrainingJob, TrainingJobSpec,
 };
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_placement as engine;
@@ -111,7 +111,26 @@ pub fn training_spec(
     })
 }
 
-/// The engine's job for the replicas of an InferenceJob that are not in `placed`.
+/// What placements of an InferenceJob hold already: each node bears its share of the price.
+pub fn placed_replicas<'a>(
+    placements: impl IntoIterator<Item = &'a Placement>,
+) -> Vec<PlacedReplicas> {
+    let of_placement = |placement: &'a Placement| {
+        let spec = &placement.spec;
+        let all = i64::from(spec.replicas.max(1));
+        spec.nodes.iter().map(move |node| PlacedReplicas {
+            cluster: spec.cluster.clone(),
+            node: node.name.clone(),
+            replicas: node.replicas.unsigned_abs(),
+            usd_per_hour: MicroUsd(
+                spec.usd_per_hour.micros().div_euclid(all) * i64::from(node.replicas),
+            ),
+        })
+    };
+    placements.into_iter().flat_map(of_placement).collect()
+}
+
+/// The engine's job for the replicas of an InferenceJob that have no place yet.
 ///
 /// # Errors
 /// When a field cannot be used; the issue names it.
@@ -476,6 +495,7 @@ spec:
             cluster: "near".into(),
             node: "n1".into(),
             replicas: 4,
+            usd_per_hour: MicroUsd(1_000_000),
         }];
         let spec = inference_spec(&job, "k", 0, placed, &Facts::new().context()).unwrap();
         let Kind::Inference {

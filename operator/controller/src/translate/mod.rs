@@ -22,7 +22,7 @@ mod verdict;
 pub use fact::{Fact, Facts, usd_number};
 pub use fix::{FixAction, FixText, fix_text};
 pub use issue::JobIssue;
-pub use job::{ClusterSite, JobContext, inference_spec, priority, training_spec};
+pub use job::{ClusterSite, JobContext, inference_spec, placed_replicas, priority, training_spec};
 pub use pod::pod_shape;
 pub use power::power_spec;
 pub use quantity::{QuantityError, parse_bytes, parse_milli};

@@ -125,6 +125,8 @@ pub struct PlacedReplicas {
     pub node: String,
     /// How many.
     pub replicas: u32,
+    /// What they cost per hour together; counts against the job's hourly budget.
+    pub usd_per_hour: MicroUsd,
 }
 
 /// What kind of work it is.
@@ -150,6 +152,16 @@ pub enum Kind {
         /// Spread of all replicas.
         spread: Option<Spread>,
     },
+}
+
+impl Kind {
+    /// What replicas that are placed already cost per hour.
+    pub(crate) fn placed_usd_per_hour(&self) -> MicroUsd {
+        match self {
+            Self::Training { .. } => MicroUsd::ZERO,
+            Self::Inference { placed, .. } => placed.iter().map(|p| p.usd_per_hour).sum(),
+        }
+    }
 }
 
 /// One job.

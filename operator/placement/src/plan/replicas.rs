@@ -61,7 +61,7 @@ impl Fleet {
         // Reserved under keys that cannot be a job's, until it is known how many go where.
         let mut parts: Vec<(Candidate, Vec<Pick>)> =
             candidates.into_iter().map(|c| (c, Vec::new())).collect();
-        let mut usd_per_hour = 0_i64;
+        let mut usd_per_hour = job.kind.placed_usd_per_hour().0;
         let mut steps = 0_usize;
         let mut held: Vec<String> = Vec::new();
         loop {

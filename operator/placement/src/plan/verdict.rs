@@ -20,7 +20,7 @@ const MOST_REASONS: usize = 32;
 pub(crate) struct Missing {
     /// Inference: replicas without a place.
     pub(crate) replicas: u32,
-    /// Inference: dollars per hour of the replicas that have one.
+    /// Inference: dollars per hour of the replicas that the cycle gave one.
     pub(crate) spent_per_hour: i64,
 }
 
@@ -482,7 +482,9 @@ impl Fleet {
                 return Some(Reason::DeadlineMissed { late_seconds: late });
             }
         }
-        let hour = MicroUsd(quote.usd_per_hour.saturating_add(missing.spent_per_hour));
+        let hour = MicroUsd(quote.usd_per_hour)
+            + MicroUsd(missing.spent_per_hour)
+            + job.kind.placed_usd_per_hour();
         if let Some(limit) = job.budget.max_usd_per_hour
             && hour > limit
         {

@@ -196,10 +196,13 @@ fn a_silent_member_is_given_up_only_as_its_policy_says() {
         },
         ..Member::default()
     };
-    let connecting = Member::default();
-    let not_listed = Member {
-        reach: Reach::Connected,
+    let connecting = || Member {
+        linked_at: Some(at(0)),
         ..Member::default()
+    };
+    let not_listed = || Member {
+        reach: Reach::Connected,
+        ..connecting()
     };
     let wait = "{afterSeconds: 300, action: Wait}";
     let replace = "{afterSeconds: 300, action: Replace}";
@@ -211,18 +214,32 @@ fn a_silent_member_is_given_up_only_as_its_policy_says() {
             1000,
             MemberView::Removed,
         ),
-        ("no link yet", Some(wait), None, 0, MemberView::Silent),
+        ("no link yet", Some(wait), None, 0, MemberView::NotRead),
         (
             "connecting",
             Some(replace),
-            Some(connecting),
+            Some(connecting()),
+            9,
+            MemberView::NotRead,
+        ),
+        (
+            "connecting for long",
+            Some(replace),
+            Some(connecting()),
             1000,
             MemberView::Silent,
         ),
         (
             "not listed yet",
             Some(replace),
-            Some(not_listed),
+            Some(not_listed()),
+            9,
+            MemberView::NotRead,
+        ),
+        (
+            "not to be listed",
+            Some(replace),
+            Some(not_listed()),
             1000,
             MemberView::Silent,
         ),

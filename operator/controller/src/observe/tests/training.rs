@@ -286,6 +286,37 @@ fn a_job_that_runs_too_long_fails() {
 }
 
 #[test]
+fn the_time_of_all_attempts_counts_against_the_longest_run() {
+    let mut scene = TrainingScene::running();
+    scene.job.spec.max_runtime_seconds = Some(1000);
+    scene.stage().lost_node = Some("node-1".to_owned());
+    assert_eq!(scene.step(700).run_seconds, 700);
+    scene.place();
+    scene.stage().pods(4);
+    assert_eq!(scene.step(0).state, Some(TrainingJobState::Running));
+    // A replica that is not ready for a moment does not set the clock back either.
+    scene.stage().pods(3);
+    assert_eq!(scene.step(200).run_seconds, 900);
+    scene.stage().pods(4);
+    scene.step(50);
+    assert_eq!(scene.step(99).state, Some(TrainingJobState::Running));
+    assert_eq!(scene.step(1).state, Some(TrainingJobState::Failed));
+    assert_eq!(
+        message(&scene, ConditionType::Finished),
+        "it ran for 1000 s; spec.maxRuntimeSeconds is 1000"
+    );
+}
+
+#[test]
+fn nothing_is_said_of_a_member_that_has_yet_to_be_read() {
+    let mut scene = TrainingScene::running();
+    let before = scene.step(10);
+    scene.stage().member = MemberView::NotRead;
+    scene.stage().pods(0);
+    assert_eq!(scene.step(400), before);
+}
+
+#[test]
 fn what_is_wrong_with_a_job_stands_until_it_is_tried_again() {
     let mut scene = TrainingScene::gang();
     scene.issue = Some((
