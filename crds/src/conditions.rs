@@ -41,8 +41,6 @@ string_enum! {
         UnknownCluster,
         /// The object names a PowerDomain that does not exist.
         UnknownPowerDomain,
-        /// The deadline has passed.
-        DeadlinePassed,
         /// The pod template cannot be used.
         InvalidTemplate,
         /// A selector cannot be used.
@@ -87,8 +85,6 @@ string_enum! {
         DispatchRefused,
 
         // Finished
-        /// It has not come to its end.
-        InProgress,
         /// All replicas succeeded.
         Succeeded,
         /// It failed more often than spec.maxRestarts allows.

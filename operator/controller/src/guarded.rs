@@ -1,8 +1,8 @@
 //! Objects that may not be of their kind's form.
 //!
-//! A schema leaves pod templates open, so an object can pass the API server and still not be what its kind says. A
-//! list that holds one such object must still be read, and its owner must be told the field, which
-//! `kube::core::DeserializeGuard` does not keep.
+//! A schema leaves pod templates open, so an object can pass the API server and still not be what its kind says: a field
+//! has the wrong type, or a name that no field has and that would be lost without a word. A list that holds one such
+//! object must still be read, and its owner must be told the field, which `kube::core::DeserializeGuard` does not keep.
 
 use std::borrow::Cow;
 
@@ -33,13 +33,23 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
             metadata: ObjectMeta,
         }
         let value = serde_json::Value::deserialize(deserializer)?;
-        if let Ok(object) = K::deserialize(&value) {
-            return Ok(Self::Sound(Box::new(object)));
-        }
-        // Read again with the path kept: few objects are misformed, so the others do not pay for it.
-        let error = match serde_path_to_error::deserialize::<_, K>(&value) {
-            Ok(object) => return Ok(Self::Sound(Box::new(object))),
-            Err(error) => error.to_string(),
+        let mut unknown: Option<String> = None;
+        let read: Result<K, _> = serde_ignored::deserialize(&value, |path| {
+            let path = path.to_string();
+            if path.starts_with(TEMPLATE) {
+                unknown.get_or_insert(path);
+            }
+        });
+        let error = match (read, unknown) {
+            (Ok(object), None) => return Ok(Self::Sound(Box::new(object))),
+            (Ok(_), Some(path)) => {
+                format!("{}: no field of a pod template has this name", field(&path))
+            }
+            // Read again with the path kept: few objects are misformed, so the others do not pay for it.
+            (Err(_), _) => match serde_path_to_error::deserialize::<_, K>(&value) {
+                Ok(object) => return Ok(Self::Sound(Box::new(object))),
+                Err(error) => error.to_string(),
+            },
         };
         let named = Named::deserialize(&value).map_err(D::Error::custom)?;
         Ok(Self::Misformed {
@@ -47,6 +57,25 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
             error,
         })
     }
+}
+
+/// The part of an object that its schema leaves open.
+const TEMPLATE: &str = "spec.template.";
+
+/// A path in the words of Kubernetes: `serde_ignored` writes `?` for the inside of an optional field and `a.0` for `a[0]`.
+fn field(path: &str) -> String {
+    let mut field = String::new();
+    for step in path.split('.').filter(|step| *step != "?") {
+        if step.bytes().all(|byte| byte.is_ascii_digit()) {
+            field.push_str(&format!("[{step}]"));
+        } else {
+            if !field.is_empty() {
+                field.push('.');
+            }
+            field.push_str(step);
+        }
+    }
+    field
 }
 
 impl<K: Resource> Resource for Guarded<K> {
@@ -86,6 +115,7 @@ impl<K: Resource> Resource for Guarded<K> {
 
 #[cfg(test)]
 mod tests {
+    use ampacity_api::TrainingJob;
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
@@ -106,6 +136,33 @@ mod tests {
         assert_eq!(
             error,
             "spec.containers[0].ports[0].containerPort: invalid type: string \"http\", expected i32"
+        );
+    }
+
+    #[test]
+    fn a_misspelt_field_of_a_template_is_named() {
+        let job = |container: serde_json::Value| -> Guarded<TrainingJob> {
+            serde_json::from_value(json!({
+                "apiVersion": "ampacity.dev/v1alpha1", "kind": "TrainingJob",
+                "metadata": {"name": "a", "managedFields": [{"manager": "kubectl"}]},
+                "spec": {
+                    "estimatedDurationSeconds": 1, "alternatives": [],
+                    "template": {"spec": {"containers": [{"name": "c"}, container]}},
+                },
+                "status": {"fieldOfANewerVersion": 1},
+            }))
+            .expect("an object")
+        };
+        assert!(matches!(
+            job(json!({"name": "d", "command": ["sh"]})),
+            Guarded::Sound(_)
+        ));
+        let Guarded::Misformed { error, .. } = job(json!({"name": "d", "comand": ["sh"]})) else {
+            panic!("the command would be lost");
+        };
+        assert_eq!(
+            error,
+            "spec.template.spec.containers[1].comand: no field of a pod template has this name"
         );
     }
 }

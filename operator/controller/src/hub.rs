@@ -81,15 +81,11 @@ fn watch_kind<K>(
                 unreadable,
             }
         },
-        move |error| {
-            let help = if error.contains("404") || error.contains("could not find") {
-                "; is the CRD installed?"
-            } else {
-                ""
-            };
-            Some(Message::HubWatchFailed(format!(
-                "watch of {failed_kind}: {error}{help}"
-            )))
+        move |failure| {
+            Some(Message::HubWatchFailed {
+                kind: failed_kind.clone(),
+                failure,
+            })
         },
     ));
 }

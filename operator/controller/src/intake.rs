@@ -2,19 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_api::{JobKind, MemberCluster, labels};
+use ampacity_api::{GROUP, JobKind, MemberCluster, VERSION, labels};
 use jiff::Timestamp;
 use kube::Resource;
 
+use crate::act::HUB_STATUS;
 use crate::hub::HubChange;
 use crate::inventory::{SlimResourceClaim, SlimResourceSlice};
 use crate::member::{LinkEvent, MemberChange};
-use crate::operator::Operator;
+use crate::operator::{Operator, Then};
 use crate::stocktake::reservation;
-use crate::watch::Change;
+use crate::watch::{Change, WatchFailure};
 use crate::world::{Cache, JobKey, Member, ObjectKey, Reach, World};
 
 impl Operator {
+    /// A watch of the hub failed. A kind that the API server does not know at all has no objects, and must not keep the
+    /// operator from the others.
+    pub(crate) fn hub_watch_failed(&mut self, kind: String, failure: &WatchFailure) {
+        self.metrics.watch_failed("hub");
+        if failure.code != Some(404) {
+            tracing::warn!(%kind, error = %failure.message, "watching the hub failed; trying again");
+            return;
+        }
+        let hub = self.hub.clone();
+        // An API server that starts may not serve a kind yet; one that lists its neighbours and not this kind does not know it.
+        self.start(HUB_STATUS, format!("discover/{kind}"), async move {
+            let version = format!("{GROUP}/{VERSION}");
+            let known = hub.list_api_group_resources(&version).await;
+            Box::new(move |operator: &mut Operator| {
+                let is_absent = known.is_ok_and(|known| {
+                    let kinds: BTreeSet<&String> = known.resources.iter().map(|r| &r.kind).collect();
+                    !kinds.is_empty() && !kinds.contains(&kind)
+                });
+                if is_absent && operator.world.hub.absent.insert(kind.clone()) {
+                    tracing::error!(%kind, "the hub has no CRD of this kind: install it with `ampacity crds | kubectl apply --server-side -f -`; the other kinds are served meanwhile");
+                }
+            }) as Then
+        });
+    }
+
     pub(crate) fn take_in_hub(&mut self, change: HubChange) {
         let hub = &mut self.world.hub;
         let job = |kind: JobKind| move |object: ObjectKey| JobKey { kind, object };
@@ -129,7 +155,7 @@ impl Operator {
                 member.version = Some(version);
                 member.reach = Reach::Connected;
                 member.last_seen = Some(now);
-                member.watch_error = None;
+                member.watch_failed = None;
                 self.member_turned(cluster);
             }
             LinkEvent::Alive => {
@@ -153,10 +179,10 @@ impl Operator {
                 };
                 self.member_turned(cluster);
             }
-            LinkEvent::WatchFailed(error) => {
-                tracing::warn!(cluster, %error, "watching a member failed; trying again");
+            LinkEvent::WatchFailed(failure) => {
+                tracing::warn!(cluster, error = %failure.message, "watching a member failed; trying again");
                 self.metrics.watch_failed(cluster);
-                member.watch_error = Some(error);
+                member.watch_failed = Some((failure, now));
             }
             LinkEvent::Changed(change) => self.take_in_member_change(cluster, change),
         }

@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::plan::plan_cycle;
 use crate::pods::PodIndex;
 use crate::stocktake::{FactIssues, refresh_facts, take_stock};
+use crate::watch::WatchFailure;
 use crate::world::{JobKey, Member, ObjectKey, World};
 
 /// Most messages taken in before a cycle.
@@ -70,7 +71,7 @@ pub(crate) enum Message {
         unreadable: Vec<Unreadable>,
     },
     /// A watch of the hub failed; it is tried again.
-    HubWatchFailed(String),
+    HubWatchFailed { kind: String, failure: WatchFailure },
     /// A member changed.
     Member {
         cluster: String,
@@ -239,10 +240,7 @@ impl Operator {
                     self.take_in_hub(change);
                 }
             }
-            Message::HubWatchFailed(error) => {
-                tracing::warn!(%error, "watching the hub failed; trying again");
-                self.metrics.watch_failed("hub");
-            }
+            Message::HubWatchFailed { kind, failure } => self.hub_watch_failed(kind, &failure),
             Message::Member {
                 cluster,
                 link,

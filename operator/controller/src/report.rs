@@ -23,6 +23,8 @@ use crate::world::{Member, Reach};
 
 /// Longest that `lastSeenTime` of a member may be out of date, in seconds.
 const SEEN_EVERY_SECONDS: i64 = 60;
+/// A watch that failed longer ago than this has been tried again since, and has not failed.
+const WATCH_FAILURE_SECONDS: i64 = 30;
 /// Most node notes that a condition's message repeats.
 const MAX_NOTES: usize = 5;
 const HUB_REPORT: &str = "(hub report)";
@@ -181,12 +183,21 @@ fn cluster_status(
             ConditionReason::Connecting,
             String::new(),
         ),
-        Reach::Connected => match &member.watch_error {
-            Some(error) if !member.is_synced() => (
-                ConditionStatus::False,
-                ConditionReason::Forbidden,
-                error.clone(),
-            ),
+        Reach::Connected => match &member.watch_failed {
+            Some((failure, at))
+                if now.as_second() - at.as_second() < WATCH_FAILURE_SECONDS
+                    && (!member.is_synced() || failure.is_refusal()) =>
+            {
+                (
+                    ConditionStatus::False,
+                    if failure.is_refusal() {
+                        ConditionReason::Forbidden
+                    } else {
+                        ConditionReason::ConnectionFailed
+                    },
+                    failure.message.clone(),
+                )
+            }
             _ => (
                 ConditionStatus::True,
                 ConditionReason::Connected,
@@ -201,6 +212,7 @@ fn cluster_status(
                 "KubeconfigInvalid" => ConditionReason::KubeconfigInvalid,
                 "Unauthorized" => ConditionReason::Unauthorized,
                 "Forbidden" => ConditionReason::Forbidden,
+                "UnsupportedVersion" => ConditionReason::UnsupportedVersion,
                 _ => ConditionReason::ConnectionFailed,
             };
             (ConditionStatus::False, reason, message.clone())

@@ -37,13 +37,29 @@ impl<K> Change<K> {
     }
 }
 
+/// Why a watch failed; it is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchFailure {
+    /// Status code of the API server's answer, where there was one.
+    pub code: Option<u16>,
+    /// What happened.
+    pub message: String,
+}
+
+impl WatchFailure {
+    /// Whether the API server said that this may not be watched.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code, Some(401 | 403))
+    }
+}
+
 /// Watches until the receiver is gone. Errors are retried for ever, after 0.2 s to 5 s, and reported through `failed`.
 pub async fn watch<K, T>(
     api: Api<K>,
     config: watcher::Config,
     inbox: Sender<T>,
     wrap: impl Fn(Change<K>) -> T + Send,
-    failed: impl Fn(String) -> Option<T> + Send,
+    failed: impl Fn(WatchFailure) -> Option<T> + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     T: Send,
@@ -65,7 +81,10 @@ pub async fn watch<K, T>(
             Ok(Event::InitDone) => wrap(Change::All(listing.take().unwrap_or_default())),
             Ok(Event::Apply(object)) => wrap(Change::Applied(Box::new(object))),
             Ok(Event::Delete(object)) => wrap(Change::Deleted(Box::new(object))),
-            Err(error) => match failed(describe(&error)) {
+            Err(error) => match failed(WatchFailure {
+                code: code(&error),
+                message: describe(&error),
+            }) {
                 Some(message) => message,
                 None => continue,
             },
@@ -73,6 +92,17 @@ pub async fn watch<K, T>(
         if inbox.send(message).await.is_err() {
             return;
         }
+    }
+}
+
+fn code(error: &watcher::Error) -> Option<u16> {
+    use watcher::Error as E;
+    match error {
+        E::WatchError(status) => Some(status.code),
+        E::InitialListFailed(kube::Error::Api(status))
+        | E::WatchStartFailed(kube::Error::Api(status))
+        | E::WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
     }
 }
 

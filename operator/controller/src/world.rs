@@ -20,7 +20,7 @@ use crate::inventory::{SlimNode, SlimResourceClaim, SlimResourceSlice};
 use crate::member::{Link, SlimDeployment, SlimJob};
 use crate::pods::PodIndex;
 use crate::queue::Attempts;
-use crate::watch::Change;
+use crate::watch::{Change, WatchFailure};
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,6 +222,8 @@ pub struct Hub {
     pub priority_classes: Cache<PriorityClass>,
     /// Jobs that exist but cannot be read, with what is wrong. They keep what they hold.
     pub unreadable: BTreeMap<JobKey, String>,
+    /// Kinds that the API server does not know, so that there are no objects of them.
+    pub absent: BTreeSet<String>,
 }
 
 impl Hub {
@@ -236,17 +238,22 @@ impl Hub {
         }
     }
 
-    /// Whether every kind has been listed once, so that absence means absence.
+    /// Whether every kind has been listed once, so that absence means absence. Without MemberClusters and Placements
+    /// nothing can be placed; of the other kinds, each may be missing.
     pub fn is_synced(&self) -> bool {
-        self.training.is_synced()
-            && self.inference.is_synced()
-            && self.placements.is_synced()
+        self.placements.is_synced()
             && self.clusters.is_synced()
-            && self.accelerator_types.is_synced()
-            && self.price_sheets.is_synced()
-            && self.power_domains.is_synced()
-            && self.power_budgets.is_synced()
-            && self.priority_classes.is_synced()
+            && self.has_seen(&self.training)
+            && self.has_seen(&self.inference)
+            && self.has_seen(&self.accelerator_types)
+            && self.has_seen(&self.price_sheets)
+            && self.has_seen(&self.power_domains)
+            && self.has_seen(&self.power_budgets)
+            && self.has_seen(&self.priority_classes)
+    }
+
+    fn has_seen<K: Resource<DynamicType = ()>>(&self, cache: &Cache<K>) -> bool {
+        cache.is_synced() || self.absent.contains(&*K::kind(&()))
     }
 }
 
@@ -289,8 +296,8 @@ pub struct Member {
     pub reach: Reach,
     /// When it last answered.
     pub last_seen: Option<Timestamp>,
-    /// What is wrong with single watches.
-    pub watch_error: Option<String>,
+    /// What was wrong with a watch last, and when. It is tried every few seconds.
+    pub watch_failed: Option<(WatchFailure, Timestamp)>,
     /// Nodes.
     pub nodes: Cache<SlimNode>,
     /// DRA devices.

@@ -21,7 +21,7 @@ use crate::world::{JobKey, ObjectKey, World};
 /// Server name of the hub among the effects' limits; no MemberCluster can have it.
 const HUB: &str = "(hub)";
 /// Status writes have a limit of their own, so that they never hold up placements.
-const HUB_STATUS: &str = "(hub status)";
+pub(crate) const HUB_STATUS: &str = "(hub status)";
 /// Seconds until a failed call is tried again.
 const RETRY_SECONDS: i64 = 2;
 

@@ -12,7 +12,7 @@ use super::credentials::{CredentialsError, member_config};
 use super::slim::{SlimDeployment, SlimJob};
 use crate::clients::Clients;
 use crate::inventory::{SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice};
-use crate::watch::{Change, watch};
+use crate::watch::{Change, WatchFailure, watch};
 use ampacity_api::labels;
 
 /// Pause between probes of a connected member.
@@ -21,6 +21,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Failed probes in a row until the member counts as unreachable.
 const PROBES_UNTIL_UNREACHABLE: u32 = 2;
+/// Oldest version of a member: since this one scheduling gates are stable
+/// (kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness).
+const OLDEST_SUPPORTED: (u32, u32) = (1, 30);
 /// Longest pause between attempts to connect.
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(15);
 
@@ -53,13 +56,13 @@ pub enum LinkEvent {
     Alive,
     /// It cannot be reached or used.
     Unreachable {
-        /// Machine-readable reason: `SecretMissing`, `KubeconfigInvalid`, `Forbidden`, `Unreachable`.
+        /// Machine-readable reason: `SecretMissing`, `KubeconfigInvalid`, `Forbidden`, `UnsupportedVersion`, `Unreachable`.
         reason: &'static str,
         /// What happened and what to do.
         message: String,
     },
     /// A watch failed; the rest goes on.
-    WatchFailed(String),
+    WatchFailed(WatchFailure),
     /// Something in it changed.
     Changed(MemberChange),
 }
@@ -195,6 +198,10 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             .await
             .map_err(|_| unreachable(&server, &format!("no answer within {PROBE_TIMEOUT:?}")))?
             .map_err(|error| explain(&server, &error))?;
+        supported(&version.major, &version.minor).map_err(|message| Refusal {
+            reason: "UnsupportedVersion",
+            message,
+        })?;
         Ok(Connection {
             clients,
             server,
@@ -293,11 +300,14 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             self.inbox.clone(),
             move |event| wrap(LinkEvent::Changed(change(event))),
             // Members without DRA have no such kinds: that is no failure.
-            move |error| {
-                let absent = kind.starts_with("Resource")
-                    && (error.contains("404") || error.contains("could not find"));
-                (!absent)
-                    .then(|| failed(LinkEvent::WatchFailed(format!("watch of {kind}: {error}"))))
+            move |failure| {
+                let absent = kind.starts_with("Resource") && failure.code == Some(404);
+                (!absent).then(|| {
+                    failed(LinkEvent::WatchFailed(WatchFailure {
+                        message: format!("cannot watch {kind} objects: {}", failure.message),
+                        ..failure
+                    }))
+                })
             },
         ));
     }
@@ -363,6 +373,23 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     }
 }
 
+/// Whether a member of this version can run what is placed there. Some distributions write a minor version as `30+`.
+fn supported(major: &str, minor: &str) -> Result<(), String> {
+    let number = |text: &str| -> Option<u32> {
+        text.trim_end_matches(|c: char| !c.is_ascii_digit())
+            .parse()
+            .ok()
+    };
+    match (number(major), number(minor)) {
+        (Some(major), Some(minor)) if (major, minor) < OLDEST_SUPPORTED => Err(format!(
+            "the member runs Kubernetes {major}.{minor}, and at least {}.{} is needed: gangs are held together by scheduling gates; upgrade the member",
+            OLDEST_SUPPORTED.0, OLDEST_SUPPORTED.1
+        )),
+        // What does not tell its version is given a try.
+        _ => Ok(()),
+    }
+}
+
 fn unreachable(server: &str, problem: &str) -> Refusal {
     Refusal {
         reason: "Unreachable",
@@ -390,6 +417,29 @@ fn explain(server: &str, error: &kube::Error) -> Refusal {
                 source = cause.source();
             }
             unreachable(server, &text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_must_know_scheduling_gates() {
+        for (major, minor, is_supported) in [
+            ("1", "30", true),
+            ("1", "37+", true),
+            ("2", "0", true),
+            ("1", "29", false),
+            ("1", "29+", false),
+            ("", "", true),
+        ] {
+            assert_eq!(
+                supported(major, minor).is_ok(),
+                is_supported,
+                "{major}.{minor}"
+            );
         }
     }
 }
