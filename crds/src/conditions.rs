@@ -119,6 +119,8 @@ string_enum! {
         Forbidden,
         /// The API server does not answer.
         ConnectionFailed,
+        /// The API server is of a version that is not supported.
+        UnsupportedVersion,
 
         // Ready
         /// In force.

@@ -149,11 +149,11 @@ fn a_member_may_be_older_than_a_hub() -> Result<()> {
         message.contains("the hub must run Kubernetes 1.34 or newer, this cluster runs v1.33.4"),
         "{message}"
     );
-    for version in ["1.31.0", "1.33.4-eks-1234567", "1.34.0-gke.100"] {
+    for version in ["1.30.2", "1.33.4-eks-1234567", "1.34.0-gke.100"] {
         succeeded(helm_template(version, &["memberOnly=true"])?)?;
     }
     succeeded(helm_template("1.34.0-gke.100", &[IMAGE])?)?;
-    let output = helm_template("1.30.9", &["memberOnly=true"])?;
+    let output = helm_template("1.29.9", &["memberOnly=true"])?;
     ensure!(!output.status.success());
     Ok(())
 }
