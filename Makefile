@@ -49,7 +49,7 @@ clippy: ## Lints, warnings denied
 .PHONY: helm-lint
 helm-lint: binaries ## Lint the chart in both of its shapes
 	@helm=$$($(BINARIES) --print-dir)/helm; \
-	"$$helm" lint --strict $(CHART); \
+	"$$helm" lint --strict $(CHART) --set image.repository=registry.example/ampacity; \
 	"$$helm" lint --strict $(CHART) --set memberOnly=true
 
 .PHONY: nextest

@@ -67,7 +67,7 @@ hub() { kubectl_in hub "$@"; }
 alive() {
   local pid
   pid=$(cat "$1" 2>/dev/null) || return 1
-  [[ -n $pid ]] && kill -0 "$pid" 2>/dev/null && [[ $(ps -o command= -p "$pid") == *"$state"* ]]
+  [[ -n $pid && -r /proc/$pid/cmdline && $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") == *"$state"* ]]
 }
 
 # Ends the process of pid file $1 and waits until it is gone: 20 s in order, then by force.
@@ -310,7 +310,8 @@ run() {
   say 'Applying what things cost and may draw (docs/examples)'
   apply_facts | sed 's/^/  /'
   say 'Applying jobs (docs/examples and demo/jobs)'
-  hub apply -f docs/examples -f demo/jobs | grep -v unchanged | sed 's/^/  /'
+  hub apply -f docs/examples -f demo/jobs |
+    awk '/ unchanged$/ {next} {print "  " $0; changed = 1} END {if (!changed) print "  nothing has changed"}'
   say 'What happens'
   if ! follow all_as_expected; then
     show

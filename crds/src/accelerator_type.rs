@@ -43,13 +43,6 @@ use crate::schema;
         description = "Power limit of a device in watts"
     ),
     printcolumn(
-        name = "Resources",
-        type_ = "string",
-        json_path = ".spec.match.resourceNames",
-        description = "Extended resources that it is advertised as",
-        priority = 1
-    ),
-    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp",
@@ -67,7 +60,8 @@ pub struct AcceleratorTypeSpec {
     /// Dense BF16 speed of one device, in TFLOPS, 1 to 10000000. Required.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub bf16_tflops: i64,
-    /// Devices that a node usually has, 1 to 1024; the host's watts are shared out over them. Default: those that the node has.
+    /// Whole devices of a node whose instance type only `match.instanceTypes` names, 1 to 1024: where such a node offers more, it offers
+    /// slices of them, which are not counted. Default: every count is taken for whole devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub devices_per_node: Option<i32>,
@@ -90,15 +84,18 @@ pub struct AcceleratorPower {
     /// Power limit of one device as it is shipped, in watts, 1 to 1000000: what is reserved for it. Required.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub default_watts: i64,
-    /// Lowest power cap that the device takes, in watts. Default: it takes none.
+    /// Lowest power cap that the device takes, in watts. Checked and kept, but nothing follows from it yet: no caps are set. Default:
+    /// it takes none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_cap_watts: Option<i64>,
-    /// Highest power cap that the device takes, in watts. Default: defaultWatts.
+    /// Highest power cap that the device takes, in watts. Checked and kept, but nothing follows from it yet: no caps are set.
+    /// Default: defaultWatts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_cap_watts: Option<i64>,
-    /// Watts of one device that does nothing. Default: 0.
+    /// Watts of one device that does nothing. Checked and kept, but nothing follows from it yet: idle devices are charged no watts.
+    /// Default: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub idle_watts: Option<i64>,

@@ -55,7 +55,7 @@ fn default_replicas() -> i32 {
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", description = "Queue that it waits in", priority = 1),
     printcolumn(name = "USD", type_ = "string", json_path = ".status.usdAccrued", description = "US dollars spent so far", priority = 1),
     printcolumn(name = "Wh", type_ = "integer", json_path = ".status.wattHours", description = "Watt-hours used so far", priority = 1),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps replicas from being placed, the most frequent reason", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps replicas from being placed, the most frequent reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was created")
 )]
 #[serde(rename_all = "camelCase")]
@@ -87,15 +87,18 @@ pub struct InferenceJobSpec {
     /// What the job may cost; replicas that would cost more are not placed. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<InferenceBudget>,
-    /// How nodes may be paid for: OnDemand, Spot, Reserved, Owned. Default: all four.
+    /// How nodes may be paid for: OnDemand, Spot, Reserved, Owned. A change takes effect where replicas are placed next; those that
+    /// run, run on. Default: all four.
     #[serde(default = "all_capacity_types")]
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
     pub capacity_types: Vec<CapacityType>,
-    /// MemberClusters that the job may be placed in, by their labels. Default: all that allow its namespace.
+    /// MemberClusters that the job may be placed in, by their labels. A change takes effect where replicas are placed next; those
+    /// that run, run on. Default: all that allow its namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub cluster_selector: Option<LabelSelector>,
-    /// How the replicas are kept apart. Default: not at all.
+    /// How the replicas are kept apart. A change takes effect where replicas are placed next; those that run, run on. Default: not
+    /// at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<Spread>,
     /// Whether the job is kept from running; running replicas are stopped and give back all that they hold. Default: false.

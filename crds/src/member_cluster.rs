@@ -110,7 +110,8 @@ pub struct MemberClusterSpec {
     /// it. Required.
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
     pub provider: String,
-    /// The provider's region, such as `us-east-1`; a node's own region label wins. Required.
+    /// The provider's region, such as `us-east-1`: where its nodes are priced, as far as they carry no region label of their own.
+    /// Required.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
@@ -119,9 +120,9 @@ pub struct MemberClusterSpec {
     /// Secret of the hub with a kubeconfig for the cluster. Default: none; the cluster is the hub itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_secret_ref: Option<SecretKeyRef>,
-    /// Node labels that name the topology domains, one per level; at most 6. Default: those of the provider.
+    /// Node labels that name the topology domains, one per level; at most 4. Default: those of the provider.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 6), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["level"]))]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["level"]))]
     pub topology_levels: Vec<TopologyLabel>,
     /// PowerDomain that feeds all nodes which no PowerDomain claims as members. Default: none; its watts are not limited.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +156,8 @@ pub struct SecretKeyRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TopologyLabel {
-    /// The level: Node, NvlinkDomain, Rack, Block, Zone or Cluster. Required.
+    /// The level: NvlinkDomain, Rack, Block or Zone; nodes and clusters are told apart without a label. Required.
+    #[schemars(extend("enum" = ["NvlinkDomain", "Rack", "Block", "Zone"]))]
     pub level: TopologyLevel,
     /// The node label whose value names the domain. Required.
     #[schemars(length(min = 1, max = 317), regex(pattern = schema::QUALIFIED_NAME))]

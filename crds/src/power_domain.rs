@@ -32,7 +32,6 @@ fn default_continuous_percent() -> i32 {
     printcolumn(name = "Reserved", type_ = "integer", json_path = ".status.reservedWatts", description = "Watts reserved now"),
     printcolumn(name = "Headroom", type_ = "integer", json_path = ".status.headroomWatts", description = "Watts that can still be reserved here"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the domain can be used"),
-    printcolumn(name = "Parents", type_ = "string", json_path = ".spec.parents", description = "Domains that feed it", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was created")
 )]
 #[serde(rename_all = "camelCase")]

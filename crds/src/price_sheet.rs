@@ -86,7 +86,7 @@ pub struct InstancePrice {
     /// The provider's instance type, such as `p5.48xlarge`. Required.
     #[schemars(length(min = 1, max = 63))]
     pub instance_type: String,
-    /// The provider's region, such as `us-east-1`. Required.
+    /// The provider's region, such as `us-east-1`; `global` for every region without a row of its own. Required.
     #[schemars(length(min = 1, max = 63))]
     pub region: String,
     /// The zone, where its price differs from the region's. Default: every zone without a row of its own.

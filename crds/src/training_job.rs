@@ -48,14 +48,14 @@ fn default_max_restarts() -> i32 {
     printcolumn(name = "Devices", type_ = "integer", json_path = ".status.placement.devices", description = "Devices of the whole gang"),
     printcolumn(name = "Watts", type_ = "integer", json_path = ".status.placement.watts", description = "Watts reserved for the whole gang"),
     printcolumn(name = "USD/h", type_ = "string", json_path = ".status.placement.usdPerHour", description = "US dollars per hour of the whole gang"),
+    printcolumn(name = "Finish", type_ = "string", json_path = ".status.estimatedCompletionTime", description = "When it should be done"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps it from being placed, the most frequent reason"),
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", description = "Queue that it waits in", priority = 1),
     printcolumn(name = "Alternative", type_ = "string", json_path = ".status.placement.alternative", description = "Alternative that was chosen", priority = 1),
     printcolumn(name = "Capacity", type_ = "string", json_path = ".status.placement.capacityType", description = "How the nodes are paid for", priority = 1),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Placements made so far", priority = 1),
     printcolumn(name = "USD", type_ = "string", json_path = ".status.usdAccrued", description = "US dollars spent so far", priority = 1),
     printcolumn(name = "Wh", type_ = "integer", json_path = ".status.wattHours", description = "Watt-hours used so far", priority = 1),
-    printcolumn(name = "Finish", type_ = "date", json_path = ".status.estimatedCompletionTime", description = "When it should be done", priority = 1),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps it from being placed, the most frequent reason", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was created")
 )]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +67,7 @@ fn default_max_restarts() -> i32 {
     validation = Rule::new("oldSelf.suspend || self.alternatives == oldSelf.alternatives").message("alternatives can be changed only while the job is suspended: set suspend to true first").field_path(".alternatives").reason(Reason::FieldValueForbidden),
     validation = Rule::new("oldSelf.suspend || self.template == oldSelf.template").message("template can be changed only while the job is suspended: set suspend to true first").field_path(".template").reason(Reason::FieldValueForbidden),
     validation = Rule::new("oldSelf.suspend || (has(self.work) == has(oldSelf.work) && (!has(self.work) || self.work == oldSelf.work))").message("work can be changed only while the job is suspended: set suspend to true first").field_path(".work").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("oldSelf.suspend || (has(self.estimatedDurationSeconds) == has(oldSelf.estimatedDurationSeconds) && (!has(self.estimatedDurationSeconds) || self.estimatedDurationSeconds == oldSelf.estimatedDurationSeconds))").message("estimatedDurationSeconds can be changed only while the job is suspended: set suspend to true first").field_path(".estimatedDurationSeconds").reason(Reason::FieldValueForbidden),
     validation = Rule::new("oldSelf.suspend || (has(self.topology) == has(oldSelf.topology) && (!has(self.topology) || self.topology == oldSelf.topology))").message("topology can be changed only while the job is suspended: set suspend to true first").field_path(".topology").reason(Reason::FieldValueForbidden),
     validation = Rule::new("oldSelf.suspend || self.queue == oldSelf.queue").message("queue can be changed only while the job is suspended: set suspend to true first").field_path(".queue").reason(Reason::FieldValueForbidden)
 )]
@@ -98,11 +99,13 @@ pub struct TrainingJobSpec {
     /// What the job may cost; a placement that would cost more is not made. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// How nodes may be paid for: OnDemand, Spot, Reserved, Owned. Default: all four.
+    /// How nodes may be paid for: OnDemand, Spot, Reserved, Owned. A change takes effect at the next placement; what runs, runs on.
+    /// Default: all four.
     #[serde(default = "all_capacity_types")]
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
     pub capacity_types: Vec<CapacityType>,
-    /// MemberClusters that the job may be placed in, by their labels. Default: all that allow its namespace.
+    /// MemberClusters that the job may be placed in, by their labels. A change takes effect at the next placement; what runs, runs
+    /// on. Default: all that allow its namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub cluster_selector: Option<LabelSelector>,

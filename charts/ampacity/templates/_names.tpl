@@ -35,9 +35,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "ampacity.image" -}}
+{{- $repository := required "image.repository is needed: no image is published yet, so build one with the Dockerfile of the project and push it to a registry of yours" .Values.image.repository -}}
 {{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{ $repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{ $repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* Fails where the hub's API server is too old: the rules of the CRDs and DRA v1, which the hub reads of its own nodes, are from here on. */}}
+{{- define "ampacity.requireHubVersion" -}}
+{{- if not (semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "the hub must run Kubernetes 1.34 or newer, this cluster runs %s; a member may be older: install there with memberOnly=true" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- end -}}

@@ -28,12 +28,12 @@ enum Command {
     /// Print what would be placed where, at what price and power, and why not otherwise; needs no cluster.
     ///
     /// Reads Node, Pod, ResourceSlice, ResourceClaim, PriorityClass and all Ampacity kinds as YAML or JSON. Exit code 0: all jobs
-    /// are placed; 2: some are not; 1: bad input.
+    /// are placed; 2: some are not, among them those that name a device type or PriorityClass that is not there; 1: bad input.
     Plan(plan::PlanArgs),
     /// Play a trace or a workload through the engine: what it would do over days, at what price, power and waiting time.
     #[command(subcommand)]
     Simulate(simulate::SimulateCommand),
-    /// Print the CustomResourceDefinitions: ampacity crds | kubectl apply --server-side -f -
+    /// Print the CustomResourceDefinitions: ampacity crds | kubectl apply --server-side --force-conflicts -f -
     Crds,
     /// Run the operator against a hub.
     Operator(Box<operator::OperatorArgs>),

@@ -84,7 +84,13 @@ fn every_mistake_names_its_place_and_what_to_do() {
     let mut told = String::new();
     for (what, file, content) in cases {
         let (code, err) = said(file, content);
-        assert_eq!(code, 1, "{what}: {err}");
+        // A manifest that names what is not there is well-formed; its job has no place.
+        let wanted = if ["unknown device", "unknown PriorityClass"].contains(&what) {
+            2
+        } else {
+            1
+        };
+        assert_eq!(code, wanted, "{what}: {err}");
         told.push_str(&format!("# {what}\n{err}\n"));
     }
     insta::assert_snapshot!(told);
@@ -103,7 +109,7 @@ fn what_is_no_manifest_at_all_is_refused() {
     let ladder: String = (0..3000).map(|depth| " ".repeat(depth) + "a:\n").collect();
     let cases: Vec<(&str, &str, Vec<u8>)> = vec![
         ("zero bytes", "a.yaml", vec![0, 1, 2, 3]),
-        ("not UTF-8", "a.yaml", vec![0xff, 0xfe, 0x41]),
+        ("not UTF-8", "a.yaml", b"a: 1\nb: \xff\n".to_vec()),
         ("aliases that multiply", "a.yaml", bomb.into_bytes()),
         ("nested lists", "a.yaml", "[".repeat(100_000).into_bytes()),
         (
@@ -150,7 +156,7 @@ fn a_job_that_cannot_be_planned_does_not_stop_the_others() {
         .current_dir(folder.path())
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["unplaced"][0]["job"], "b/a");
     assert_eq!(report["unplaced"][0]["reasons"][0]["reason"], "Invalid");

@@ -124,6 +124,47 @@ fn all_placed_ends_with_0() {
 }
 
 #[test]
+fn several_paths_may_follow_one_flag() {
+    let one_flag = plan(&["-f", "fleet", "jobs", "-o", "json"]);
+    let two_flags = plan(&["-f", "fleet", "-f", "jobs", "-o", "json"]);
+    assert_eq!(
+        (one_flag.code, one_flag.out),
+        (two_flags.code, two_flags.out)
+    );
+}
+
+#[test]
+fn a_path_without_manifests_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("empty/deeper")).unwrap();
+    fs::write(folder.path().join("empty/notes.txt"), "no manifest").unwrap();
+    fs::write(folder.path().join("blank.yaml"), "# to be written\n").unwrap();
+    let args = ["plan", "-f", "empty", "blank.yaml", "-o", "json"];
+    let ran = ampacity(folder.path(), &args, "");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    for path in ["blank.yaml", "empty"] {
+        let note = format!("{path}: there is no manifest in it (YAML or JSON)");
+        let notes = json(&ran)["notes"].as_array().unwrap().clone();
+        assert!(notes.contains(&note.as_str().into()), "{notes:?}");
+    }
+}
+
+#[test]
+fn kinds_that_are_not_in_force_yet_are_passed_over_with_a_note() {
+    let input = format!(
+        "{{apiVersion: ampacity.dev/v1alpha1, kind: JobQueue, metadata: {{name: q}}, spec: {{weight: 1}}}}\n---\n\
+         {{apiVersion: ampacity.dev/v1alpha1, kind: CapacityReservation, metadata: {{name: r}}, spec: {{nodes: 16}}}}\n---\n{NODE}---\n{JOB}"
+    );
+    let ran = ampacity(&fixtures(), &["plan", "-f", "-", "-o", "json"], &input);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let notes = json(&ran)["notes"].to_string();
+    for kind in ["JobQueue", "CapacityReservation"] {
+        let note = format!("1 object of kind {kind} ignored: the kind is not in force yet");
+        assert!(notes.contains(&note), "{notes}");
+    }
+}
+
+#[test]
 fn nothing_to_plan_is_said_and_no_error() {
     for input in [
         "",
@@ -269,6 +310,24 @@ fn a_node_of_no_known_cluster_is_left_out_and_the_rest_goes_on() {
     );
     assert!(
         notes.contains("names MemberCluster \\\"zz\\\", which is not given"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn a_cluster_that_happens_to_be_called_default_takes_no_stray_nodes() {
+    let clusters = "---
+{apiVersion: ampacity.dev/v1alpha1, kind: MemberCluster, metadata: {name: default}, spec: {provider: onprem, region: r}}
+---
+{apiVersion: ampacity.dev/v1alpha1, kind: MemberCluster, metadata: {name: b}, spec: {provider: onprem, region: r}}
+---
+";
+    let input = format!("{NODE}{clusters}{JOB}");
+    let ran = ampacity(&fixtures(), &["plan", "-f", "-", "-o", "json"], &input);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    let notes = json(&ran)["notes"].to_string();
+    assert!(
+        notes.contains("there are 2 MemberClusters and nothing says to which it belongs"),
         "{notes}"
     );
 }

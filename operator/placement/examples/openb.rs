@@ -75,8 +75,9 @@ fn main() -> Result<(), Failure> {
         return Err("usage: openb POLICY,… LIST,…|published SEEDS".into());
     };
     let seeds: u64 = seeds.parse()?;
-    let data = PathBuf::from(std::env::var("AMPACITY_DATA").unwrap_or("../shared/data".into()))
-        .join("alibaba-gpu-2023");
+    let data = std::env::var("AMPACITY_DATA")
+        .map_err(|_| "set AMPACITY_DATA to the folder that holds alibaba-gpu-2023")?;
+    let data = PathBuf::from(data).join("alibaba-gpu-2023");
     let nodes = table(&data.join("openb_node_list_gpu_node.csv"), node)?;
     for wanted in policies.split(',') {
         let policy = PolicyName::ALL

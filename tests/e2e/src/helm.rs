@@ -5,6 +5,9 @@ use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 
+/// Names an image, which a hub cannot do without; none is ever pulled here.
+pub const IMAGE: &str = "image.repository=registry.example/ampacity/ampacity";
+
 /// The checkout.
 #[must_use]
 pub fn root() -> PathBuf {
@@ -64,6 +67,8 @@ pub fn install(kubeconfig: &Path, namespace: &str, settings: &[&str]) -> Result<
         namespace,
         "--kubeconfig",
         kubeconfig.to_str().context("the path is not UTF-8")?,
+        "--set",
+        IMAGE,
     ];
     for setting in settings {
         arguments.extend(["--set", setting]);

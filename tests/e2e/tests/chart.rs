@@ -1,27 +1,26 @@
-//! The chart: what it renders, what it refuses, and what its roles allow on a real API server.
+//! The chart: what it renders and what it refuses.
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::Output;
 
-use ampacity_controlplane::{
-    ControlPlane, SimulatedNode, apply_yaml, create_nodes, wait_for_object,
-};
-use ampacity_e2e::helm::{chart, helm, helm_ok, root};
-use anyhow::{Context as _, Result, bail, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
-use k8s_openapi::api::core::v1::{Node, Pod, Secret};
-use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client};
+use ampacity_e2e::helm::{IMAGE, chart, helm, helm_ok, root};
+use anyhow::{Context as _, Result, ensure};
 
 const NAMESPACE: &str = "ampacity-system";
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn template(settings: &[&str]) -> Result<String> {
+    helm_template("1.37.1", &[&[IMAGE], settings].concat()).and_then(succeeded)
+}
+
+fn succeeded(output: Output) -> Result<String> {
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{error}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What the chart renders for a cluster of a version.
+fn helm_template(version: &str, settings: &[&str]) -> Result<Output> {
     let chart = chart();
     let chart = chart.to_str().context("the path is not UTF-8")?;
     let mut arguments = vec![
@@ -31,12 +30,12 @@ fn template(settings: &[&str]) -> Result<String> {
         "--namespace",
         NAMESPACE,
         "--kube-version",
-        "1.37.1",
+        version,
     ];
     for setting in settings {
         arguments.extend(["--set", setting]);
     }
-    helm_ok(&arguments)
+    helm(&arguments)
 }
 
 #[test]
@@ -62,7 +61,7 @@ fn its_crds_are_the_generated_ones() -> Result<()> {
 fn lints_in_both_shapes() -> Result<()> {
     let chart = chart();
     let chart = chart.to_str().context("the path is not UTF-8")?;
-    helm_ok(&["lint", "--strict", chart])?;
+    helm_ok(&["lint", "--strict", chart, "--set", IMAGE])?;
     helm_ok(&["lint", "--strict", chart, "--set", "memberOnly=true"])?;
     Ok(())
 }
@@ -83,7 +82,7 @@ fn renders_a_member() -> Result<()> {
 fn renders_every_option() -> Result<()> {
     let everything = template(&[
         "replicas=2",
-        "hubIsMember=false",
+        "member.namespaces={research,serving}",
         "networkPolicy.enabled=true",
         "metrics.serviceMonitor.enabled=true",
         "metrics.serviceMonitor.labels.release=prometheus",
@@ -104,8 +103,6 @@ fn renders_every_option() -> Result<()> {
 
 #[test]
 fn refuses_values_it_does_not_know() -> Result<()> {
-    let chart = chart();
-    let chart = chart.to_str().context("the path is not UTF-8")?;
     for (setting, named) in [
         ("replica=2", "replica"),
         ("replicas=-1", "replicas"),
@@ -116,8 +113,13 @@ fn refuses_values_it_does_not_know() -> Result<()> {
         ("resources.request.cpu=1", "request"),
         ("networkPolicy.apiServerPorts[0]=0", "apiServerPorts"),
         ("memberOnly=perhaps", "memberOnly"),
+        ("member.namespaces[0]=Research", "namespaces"),
+        // What the chart sets itself, or what its roles are bound to.
+        ("extraArgs[0]=--lease-name=other", "extraArgs"),
+        ("extraArgs[0]=--namespace=other", "extraArgs"),
+        ("extraArgs[0]=--listen", "extraArgs"),
     ] {
-        let output = helm(&["template", "ampacity", chart, "--set", setting])?;
+        let output = helm_template("1.37.1", &[IMAGE, setting])?;
         let message = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success(), "--set {setting} was accepted");
         ensure!(message.contains(named), "--set {setting}: {message}");
@@ -125,381 +127,33 @@ fn refuses_values_it_does_not_know() -> Result<()> {
     Ok(())
 }
 
-/// A plane with the chart installed in it.
-async fn installed(settings: &[&str]) -> Result<(ControlPlane, Client)> {
-    let plane = ControlPlane::builder("chart")
-        .kwok(false)
-        .scheduler(false)
-        .start()
-        .await?;
-    let kubeconfig = plane.dir().join("chart.kubeconfig");
-    plane.write_kubeconfig(&kubeconfig)?;
-    let client = plane.client()?;
-    // A namespace as a careful administrator makes it: pods that are not confined are refused, and Deployments of them warned of.
-    apply_yaml(
-        &client,
-        &format!(
-            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}, labels: {{\
-             pod-security.kubernetes.io/enforce: restricted, pod-security.kubernetes.io/warn: restricted}}}}}}"
-        ),
-    )
-    .await?;
-    let chart = chart();
-    let mut arguments = vec![
-        "install",
-        "ampacity",
-        chart.to_str().context("the path is not UTF-8")?,
-        "--namespace",
-        NAMESPACE,
-        "--kubeconfig",
-        kubeconfig.to_str().context("the path is not UTF-8")?,
-    ];
-    for setting in settings {
-        arguments.extend(["--set", setting]);
-    }
-    let notes = helm_ok(&arguments)?;
-    ensure!(notes.contains("STATUS: deployed"), "{notes}");
-    Ok((plane, client))
-}
-
-/// Verb, group, resource, namespace (empty: all) and, where it matters, name.
-type Question = (
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-);
-
-async fn may(client: &Client, (verb, group, resource, namespace, name): Question) -> Result<bool> {
-    let (resource, subresource) = match resource.split_once('/') {
-        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-        None => (resource, None),
-    };
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some(verb.to_owned()),
-                group: Some(group.to_owned()),
-                resource: Some(resource.to_owned()),
-                subresource,
-                namespace: Some(namespace.to_owned()),
-                name: Some(name.to_owned()),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let answer = Api::<SelfSubjectAccessReview>::all(client.clone())
-        .create(&PostParams::default(), &review)
-        .await?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
-}
-
-/// Asks every question as `client` and fails with all those that are not answered as `wanted`.
-async fn all(client: &Client, wanted: bool, questions: &[Question]) -> Result<()> {
-    let mut wrong = Vec::new();
-    for question in questions {
-        if may(client, *question).await? != wanted {
-            wrong.push(question);
-        }
-    }
+#[test]
+fn says_that_a_hub_needs_an_image() -> Result<()> {
+    let output = helm_template("1.37.1", &[])?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success());
     ensure!(
-        wrong.is_empty(),
-        "should be {}: {wrong:#?}",
-        if wanted { "allowed" } else { "refused" }
+        message.contains("image.repository is needed: no image is published yet"),
+        "{message}"
     );
+    succeeded(helm_template("1.37.1", &["memberOnly=true"])?)?;
     Ok(())
 }
 
-fn forbidden<T: std::fmt::Debug>(result: kube::Result<T>, what: &str) -> Result<()> {
-    match result {
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
-        other => bail!("{what} should be forbidden, got {other:?}"),
-    }
-}
-
-const MEMBER_ALLOWED: &[Question] = &[
-    ("watch", "", "nodes", "", ""),
-    ("watch", "", "pods", "", ""),
-    ("patch", "", "pods", "research", ""),
-    ("watch", "resource.k8s.io", "resourceslices", "", ""),
-    ("watch", "resource.k8s.io", "resourceclaims", "", ""),
-    (
-        "create",
-        "resource.k8s.io",
-        "resourceclaimtemplates",
-        "research",
-        "",
-    ),
-    ("create", "batch", "jobs", "research", ""),
-    ("delete", "batch", "jobs", "research", ""),
-    ("patch", "apps", "deployments", "research", ""),
-    ("create", "", "services", "research", ""),
-    ("create", "", "namespaces", "", ""),
-];
-
-const MEMBER_REFUSED: &[Question] = &[
-    ("delete", "", "nodes", "", ""),
-    ("patch", "", "nodes", "", ""),
-    ("patch", "", "nodes/status", "", ""),
-    ("create", "", "pods", "research", ""),
-    ("create", "", "pods/exec", "research", ""),
-    ("create", "", "pods/binding", "research", ""),
-    ("create", "", "pods/eviction", "research", ""),
-    ("get", "", "secrets", "research", ""),
-    ("get", "", "secrets", "kube-system", ""),
-    ("get", "", "configmaps", "kube-system", ""),
-    ("delete", "", "namespaces", "", ""),
-    ("patch", "batch", "jobs", "research", ""),
-    ("patch", "", "services", "research", ""),
-    ("list", "", "namespaces", "", ""),
-    (
-        "create",
-        "",
-        "serviceaccounts/token",
-        "kube-system",
-        "default",
-    ),
-    ("create", "apps", "daemonsets", "research", ""),
-    (
-        "create",
-        "rbac.authorization.k8s.io",
-        "clusterroles",
-        "",
-        "",
-    ),
-    (
-        "create",
-        "rbac.authorization.k8s.io",
-        "clusterrolebindings",
-        "",
-        "",
-    ),
-    (
-        "bind",
-        "rbac.authorization.k8s.io",
-        "clusterroles",
-        "",
-        "cluster-admin",
-    ),
-    (
-        "escalate",
-        "rbac.authorization.k8s.io",
-        "clusterroles",
-        "",
-        "",
-    ),
-    ("impersonate", "", "users", "", ""),
-    ("*", "*", "*", "", ""),
-];
-
-#[tokio::test]
-async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
-    let (plane, admin) = installed(&["replicas=2"]).await?;
-    let token = plane.service_account_token(NAMESPACE, "ampacity").await?;
-    let operator = plane.client_as(&token)?;
-
-    all(&operator, true, MEMBER_ALLOWED).await?;
-    all(
-        &operator,
-        true,
-        &[
-            ("watch", "ampacity.dev", "trainingjobs", "", ""),
-            ("watch", "ampacity.dev", "inferencejobs", "", ""),
-            ("watch", "ampacity.dev", "memberclusters", "", ""),
-            ("watch", "ampacity.dev", "acceleratortypes", "", ""),
-            ("watch", "ampacity.dev", "pricesheets", "", ""),
-            ("watch", "ampacity.dev", "powerdomains", "", ""),
-            ("watch", "ampacity.dev", "powerbudgets", "", ""),
-            (
-                "patch",
-                "ampacity.dev",
-                "trainingjobs/status",
-                "research",
-                "",
-            ),
-            ("create", "ampacity.dev", "placements", "research", ""),
-            ("update", "ampacity.dev", "placements", "research", ""),
-            ("delete", "ampacity.dev", "placements", "research", ""),
-            ("delete", "ampacity.dev", "trainingjobs", "research", ""),
-            ("watch", "scheduling.k8s.io", "priorityclasses", "", ""),
-            ("create", "events.k8s.io", "events", "research", ""),
-            ("get", "", "secrets", NAMESPACE, "aws-east"),
-            ("create", "coordination.k8s.io", "leases", NAMESPACE, ""),
-            (
-                "update",
-                "coordination.k8s.io",
-                "leases",
-                NAMESPACE,
-                "ampacity-operator",
-            ),
-        ],
-    )
-    .await?;
-
-    all(&operator, false, MEMBER_REFUSED).await?;
-    all(
-        &operator,
-        false,
-        &[
-            ("list", "", "secrets", NAMESPACE, ""),
-            ("create", "", "secrets", NAMESPACE, ""),
-            (
-                "update",
-                "coordination.k8s.io",
-                "leases",
-                NAMESPACE,
-                "another",
-            ),
-            (
-                "update",
-                "coordination.k8s.io",
-                "leases",
-                "kube-system",
-                "ampacity-operator",
-            ),
-            ("create", "ampacity.dev", "trainingjobs", "research", ""),
-            ("patch", "ampacity.dev", "trainingjobs", "research", ""),
-            ("delete", "ampacity.dev", "inferencejobs", "research", ""),
-            ("delete", "ampacity.dev", "memberclusters", "", ""),
-            ("create", "ampacity.dev", "pricesheets", "", ""),
-            ("patch", "ampacity.dev", "powerbudgets", "", ""),
-            (
-                "delete",
-                "apiextensions.k8s.io",
-                "customresourcedefinitions",
-                "",
-                "",
-            ),
-        ],
-    )
-    .await?;
-
-    // The same with real calls: an access review answers from the roles, a call also passes admission.
-    create_nodes(&admin, [SimulatedNode::new("precious")]).await?;
-    apply_yaml(
-        &admin,
-        "{apiVersion: v1, kind: Secret, metadata: {name: secret, namespace: default}, stringData: {key: value}}",
-    )
-    .await?;
-    let nodes: Api<Node> = Api::all(operator.clone());
-    nodes.get("precious").await?;
-    forbidden(
-        nodes.delete("precious", &DeleteParams::default()).await,
-        "deleting a node",
-    )?;
-    let secrets: Api<Secret> = Api::namespaced(operator.clone(), "default");
-    forbidden(secrets.get("secret").await, "reading a Secret elsewhere")?;
-    let roles: Api<ClusterRole> = Api::all(operator.clone());
-    let role = ClusterRole {
-        metadata: kube::core::ObjectMeta {
-            name: Some("more".to_owned()),
-            ..Default::default()
-        },
-        ..ClusterRole::default()
-    };
-    forbidden(
-        roles.create(&PostParams::default(), &role).await,
-        "creating a ClusterRole",
-    )?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn the_operators_pod_passes_the_restricted_pod_security_standard() -> Result<()> {
-    let (_plane, client) = installed(&[]).await?;
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    let deployment = deployments.get("ampacity").await?;
-    let template = deployment.spec.template;
-    let pod = Pod {
-        metadata: kube::core::ObjectMeta {
-            name: Some("ampacity-try".to_owned()),
-            ..template.metadata.unwrap_or_default()
-        },
-        spec: template.spec,
-        ..Pod::default()
-    };
-    let pods: Api<Pod> = Api::namespaced(client, NAMESPACE);
-    let try_only = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
-    pods.create(&try_only, &pod).await?;
-
-    // The namespace does enforce it.
-    let mut privileged = pod;
-    let container = privileged
-        .spec
-        .as_mut()
-        .and_then(|spec| spec.containers.first_mut());
-    container
-        .and_then(|container| container.security_context.as_mut())
-        .context("no container")?
-        .allow_privilege_escalation = Some(true);
-    forbidden(
-        pods.create(&try_only, &privileged).await,
-        "a pod that may escalate",
-    )
-}
-
-#[tokio::test]
-async fn a_hub_that_is_no_member_has_no_rights_on_workloads() -> Result<()> {
-    let (plane, _admin) = installed(&["hubIsMember=false"]).await?;
-    let token = plane.service_account_token(NAMESPACE, "ampacity").await?;
-    let operator = plane.client_as(&token)?;
-    all(&operator, false, MEMBER_ALLOWED).await?;
-    all(
-        &operator,
-        true,
-        &[("watch", "ampacity.dev", "trainingjobs", "", "")],
-    )
-    .await
-}
-
-#[tokio::test]
-async fn a_member_gives_the_hub_a_token_with_the_members_role_only() -> Result<()> {
-    let (plane, admin) = installed(&["memberOnly=true"]).await?;
-    let secrets: Api<Secret> = Api::namespaced(admin.clone(), NAMESPACE);
-    let secret = wait_for_object(
-        &secrets,
-        "ampacity-token",
-        "the token",
-        TIMEOUT,
-        |secret: &Secret| {
-            secret
-                .data
-                .as_ref()
-                .is_some_and(|data| data.contains_key("token"))
-        },
-    )
-    .await?;
-    let data = secret.data.context("no data")?;
-    let token = String::from_utf8(data.get("token").context("no token")?.0.clone())?;
-    let hub = plane.client_as(&token)?;
-
-    all(&hub, true, MEMBER_ALLOWED).await?;
-    all(&hub, false, MEMBER_REFUSED).await?;
-    all(
-        &hub,
-        false,
-        &[
-            ("watch", "ampacity.dev", "trainingjobs", "", ""),
-            ("create", "ampacity.dev", "placements", "research", ""),
-            ("get", "", "secrets", NAMESPACE, "ampacity-token"),
-            ("create", "coordination.k8s.io", "leases", NAMESPACE, ""),
-        ],
-    )
-    .await?;
-    let deployments: Api<Deployment> = Api::all(admin);
+#[test]
+fn a_member_may_be_older_than_a_hub() -> Result<()> {
+    let output = helm_template("1.33.4", &[IMAGE])?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success());
     ensure!(
-        deployments
-            .list(&Default::default())
-            .await?
-            .items
-            .is_empty(),
-        "a member runs no operator"
+        message.contains("the hub must run Kubernetes 1.34 or newer, this cluster runs v1.33.4"),
+        "{message}"
     );
+    for version in ["1.30.2", "1.33.4-eks-1234567", "1.34.0-gke.100"] {
+        succeeded(helm_template(version, &["memberOnly=true"])?)?;
+    }
+    succeeded(helm_template("1.34.0-gke.100", &[IMAGE])?)?;
+    let output = helm_template("1.29.9", &["memberOnly=true"])?;
+    ensure!(!output.status.success());
     Ok(())
 }

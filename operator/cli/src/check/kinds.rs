@@ -98,9 +98,15 @@ impl Kinds {
         };
         for error in errors.as_slice() {
             if error.kind == ErrorKind::ValidationFailure {
+                // A rule about metadata can stand only at the root, from where an API server lets it point nowhere.
+                let of_name = error.message.strip_prefix("metadata.name ");
+                let (field, message) = match of_name.filter(|_| error.field_path.is_empty()) {
+                    Some(rest) => ("metadata.name", rest),
+                    None => (error.field_path.as_str(), error.message.as_str()),
+                };
                 problems.push(Problem {
-                    field: FieldPath::parse(&error.field_path),
-                    message: error.message.clone(),
+                    field: FieldPath::parse(field),
+                    message: message.to_owned(),
                 });
             }
         }

@@ -66,13 +66,23 @@ impl Origin {
         stem
     }
 
-    /// The error that `message` is, at `field` of this object; the line is looked up. `at_key`: the line of the key
-    /// rather than of what it holds.
+    /// The error that `message` is, at `field` of this object. The line is looked up, which reads the source again up to
+    /// this object: for what is printed, and not for thousands of errors of which the first few are.
     pub(crate) fn bad(&self, field: &FieldPath, message: &str) -> BadInput {
         let mut steps = self.item.0.clone();
         steps.extend(field.0.iter().cloned());
+        let line = lines::line_of(&self.source.text, self.document, &steps);
+        self.bad_at(line, field, message)
+    }
+
+    /// As [`Self::bad`], without the line.
+    pub(crate) fn bad_without_line(&self, field: &FieldPath, message: &str) -> BadInput {
+        self.bad_at(None, field, message)
+    }
+
+    fn bad_at(&self, line: Option<u64>, field: &FieldPath, message: &str) -> BadInput {
         let mut place = self.name();
-        if let Some(line) = lines::line_of(&self.source.text, self.document, &steps) {
+        if let Some(line) = line {
             place.push_str(&format!(", line {line}"));
         }
         if !field.0.is_empty() {

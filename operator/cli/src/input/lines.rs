@@ -8,9 +8,17 @@ use serde_saphyr::Spanned;
 use super::Segment;
 use super::document::options;
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has looked a line up: each time costs a reading of the source.
+    pub(crate) static LOOKUPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The line, from 1, of the value at `path` in the `document`-th document (from 1) of `text`; of the nearest value around
 /// it where there is none. `None` where the text cannot be read as YAML.
 pub(super) fn line_of(text: &str, document: usize, path: &[Segment]) -> Option<u64> {
+    #[cfg(test)]
+    LOOKUPS.set(LOOKUPS.get() + 1);
     let mut reader = std::io::Cursor::new(text.as_bytes());
     let root = serde_saphyr::read_with_options::<_, Spanned<Tree>>(&mut reader, options())
         .nth(document.checked_sub(1)?)?

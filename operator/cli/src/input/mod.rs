@@ -12,8 +12,10 @@ mod path;
 mod source;
 
 pub(crate) use document::{Document, Origin, read_documents};
+#[cfg(test)]
+pub(crate) use lines::LOOKUPS;
 pub(crate) use path::{FieldPath, Segment};
-pub(crate) use source::{Source, find_sources};
+pub(crate) use source::{Source, find_sources, folders_without_manifests};
 
 /// Something in the input that cannot be used: where it is, what is wrong and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

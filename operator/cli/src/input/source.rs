@@ -63,9 +63,12 @@ impl Source {
         }
         String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            bad(format!(
-                "is not UTF-8 text (byte {at}); give YAML or JSON in UTF-8"
-            ))
+            let before = error.as_bytes().get(..at).unwrap_or_default();
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            BadInput::new(
+                format!("{}, line {line}", self.name()),
+                "is not UTF-8 text; give YAML or JSON in UTF-8",
+            )
         })
     }
 }
@@ -86,6 +89,14 @@ pub(crate) fn find_sources(paths: &[PathBuf]) -> Result<Vec<Source>, BadInput> {
         }
     }
     Ok(found.into_iter().collect())
+}
+
+/// Those of `paths` that are folders and hold nothing that [`find_sources`] would read.
+pub(crate) fn folders_without_manifests(paths: &[PathBuf]) -> impl Iterator<Item = &Path> {
+    paths.iter().map(PathBuf::as_path).filter(|path| {
+        let found = find_sources(&[path.to_path_buf()]);
+        path.is_dir() && found.is_ok_and(|sources| sources.is_empty())
+    })
 }
 
 fn visit(

@@ -162,7 +162,6 @@ fn cluster_of<'a>(
             format!("label {} names MemberCluster {name:?}, which is not given; add it or correct the label", labels::CLUSTER)
         }),
         None if clusters.len() == 1 => Ok(clusters.keys().next().map_or("", String::as_str)),
-        None if clusters.contains_key(IMPLIED_CLUSTER) => Ok(IMPLIED_CLUSTER),
         None => Err(format!(
             "there are {} MemberClusters and nothing says to which it belongs; label it {}=NAME",
             clusters.len(),
@@ -187,7 +186,12 @@ fn add_nodes(objects: &Objects, clusters: &BTreeMap<String, MemberCluster>, scen
             node.metadata.name = Some(name);
         }
         let name = node.name_any();
-        match cluster_of(node.labels().get(labels::CLUSTER), clusters) {
+        let cluster = match node.labels().get(labels::CLUSTER) {
+            // Where no MemberCluster is given, the nodes that name none have one of their own.
+            None if objects.clusters.is_empty() => Ok(IMPLIED_CLUSTER),
+            label => cluster_of(label, clusters),
+        };
+        match cluster {
             Ok(cluster) => match nodes.entry((cluster.to_owned(), name.clone())) {
                 Entry::Vacant(entry) => {
                     entry.insert(node);

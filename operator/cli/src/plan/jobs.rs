@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use super::fleet::{Scene, holds};
 use super::objects::{Given, Name, Objects};
-use crate::input::{BadInput, FieldPath};
+use crate::input::{BadInput, FieldPath, Origin};
 
 /// A job as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,8 +29,8 @@ pub(super) struct Jobs {
     pub(super) specs: Vec<JobSpec>,
     /// Their names, by key.
     pub(super) names: BTreeMap<String, JobName>,
-    /// Jobs that cannot be planned, with what is wrong.
-    pub(super) invalid: Vec<(JobName, JobIssue, BadInput)>,
+    /// Jobs that cannot be planned, with what is wrong and where they stand.
+    pub(super) invalid: Vec<(JobName, JobIssue, Origin)>,
     /// Jobs that are passed over, in words.
     pub(super) notes: Vec<String>,
 }
@@ -88,13 +88,17 @@ impl Jobs {
                 self.names.insert(spec.key.clone(), name);
                 self.specs.push(spec);
             }
-            Err(issue) => {
-                let bad = given
-                    .origin
-                    .bad(&FieldPath::parse(&issue.field), &issue.message);
-                self.invalid.push((name, issue, bad));
-            }
+            Err(issue) => self.invalid.push((name, issue, given.origin.clone())),
         }
+    }
+
+    /// What is wrong with the first `most` jobs that cannot be planned, with the places of the fields.
+    pub(super) fn bad_input(&self, most: usize) -> Vec<BadInput> {
+        self.invalid
+            .iter()
+            .take(most)
+            .map(|(_, issue, origin)| origin.bad(&FieldPath::parse(&issue.field), &issue.message))
+            .collect()
     }
 }
 

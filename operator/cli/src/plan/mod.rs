@@ -14,12 +14,13 @@ mod table;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
+use ampacity_api::ConditionReason;
 use ampacity_placement::PlanOptions;
 use jiff::Timestamp;
 
 use crate::check::Kinds;
 use crate::exit::Exit;
-use crate::input::{BadInput, find_sources, read_documents};
+use crate::input::{BadInput, find_sources, folders_without_manifests, read_documents};
 
 /// Most errors that are printed.
 const MAX_ERRORS: usize = 20;
@@ -27,8 +28,8 @@ const MAX_ERRORS: usize = 20;
 /// Arguments of `ampacity plan`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlanArgs {
-    /// A file, a folder (read recursively) or - for standard input; may be given several times.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    /// A file, a folder (read recursively) or - for standard input; several may be given.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
     /// How the plan is printed.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
@@ -79,10 +80,15 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         Output::Yaml => report.to_yaml()?,
     };
     print(&text)?;
-    // A job that cannot be planned at all is bad input; the others were planned all the same.
-    let invalid: Vec<BadInput> = jobs.invalid.into_iter().map(|(_, _, bad)| bad).collect();
-    if !invalid.is_empty() {
-        complain(&invalid);
+    // A job that cannot be planned is told of with its place; the others were planned all the same. A field that makes no sense is
+    // bad input; a device type or a PriorityClass that is not there leaves the job without a place, as it would in a hub.
+    complain(&jobs.bad_input(MAX_ERRORS + 1));
+    let names_what_is_not_there = |reason| {
+        use ConditionReason::{UnknownAcceleratorType, UnknownPriorityClass};
+        matches!(reason, UnknownAcceleratorType | UnknownPriorityClass)
+    };
+    let mut issues = jobs.invalid.iter().map(|(_, issue, _)| issue);
+    if !issues.all(|issue| names_what_is_not_there(issue.reason)) {
         return Ok(Exit::BadInput);
     }
     Ok(if report.totals.unplaced == 0 {
@@ -100,6 +106,9 @@ fn read(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<BadInp
     };
     let kinds = Kinds::new()?;
     let mut objects = objects::Objects::new();
+    for folder in folders_without_manifests(paths) {
+        objects.note_empty(&folder.display().to_string());
+    }
     let mut errors = Vec::new();
     for source in &sources {
         let documents = match read_documents(source) {
@@ -109,6 +118,9 @@ fn read(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<BadInp
                 continue;
             }
         };
+        if documents.is_empty() {
+            objects.note_empty(&source.name());
+        }
         for document in documents {
             if errors.len() > MAX_ERRORS {
                 break;
@@ -150,5 +162,53 @@ pub(crate) fn print(text: &str) -> std::io::Result<()> {
     {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::input::LOOKUPS;
+
+    /// Objects that are wrong in the same way.
+    const MANY: usize = 1000;
+
+    /// Writes `object` with every number of `0..MANY` for `@N@` to a file and reads it.
+    fn many(object: &str) -> objects::Objects {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("many.yaml");
+        let documents: Vec<String> = (0..MANY)
+            .map(|number| object.replace("@N@", &number.to_string()))
+            .collect();
+        fs::write(&file, documents.join("\n---\n")).unwrap();
+        read(&[file]).unwrap().unwrap()
+    }
+
+    // A line costs a reading of the file up to it: looked up for everything, it would be quadratic.
+    #[test]
+    fn lines_are_looked_up_for_what_is_printed_only() {
+        let objects = many(
+            "{apiVersion: ampacity.dev/v1alpha1, kind: TrainingJob, metadata: {name: j@N@}, spec: {estimatedDurationSeconds: 60, \
+             alternatives: [{name: a, image: i, acceleratorType: no-such, devicesPerReplica: 1}]}}",
+        );
+        let scene = fleet::build(&objects, Timestamp::UNIX_EPOCH);
+        let jobs = jobs::collect(&objects, &scene);
+        assert_eq!(jobs.invalid.len(), MANY);
+        assert_eq!(LOOKUPS.get(), 0);
+        let told = jobs.bad_input(MAX_ERRORS);
+        assert_eq!((told.len(), LOOKUPS.get()), (MAX_ERRORS, MAX_ERRORS));
+        assert!(told[0].place.contains("line 1, spec.alternatives[0]"));
+    }
+
+    #[test]
+    fn objects_that_cannot_be_read_are_all_noted_and_the_first_with_their_lines() {
+        let objects =
+            many("{apiVersion: v1, kind: Node, metadata: {name: n@N@}, status: {capacity: [1]}}");
+        assert_eq!(objects.notes.len(), MANY);
+        assert_eq!(LOOKUPS.get(), 20);
+        assert!(objects.notes[0].contains("line 1, status.capacity"));
+        assert!(objects.notes[MANY - 1].contains("document 1000, status.capacity"));
     }
 }

@@ -44,6 +44,9 @@ pub(super) struct Objects {
     /// What was passed over, in words.
     pub(super) notes: Vec<String>,
     ignored: BTreeMap<String, usize>,
+    not_in_force: BTreeMap<String, usize>,
+    /// Objects that could not be read so far.
+    unreadable: usize,
     /// Where the first object of a kind and name stands, and what it says.
     first: BTreeMap<(String, Name), (String, Value)>,
 }
@@ -54,6 +57,12 @@ impl Objects {
         ("system-cluster-critical", 2_000_000_000),
         ("system-node-critical", 2_000_001_000),
     ];
+
+    /// Kinds of the API that nothing reads yet.
+    const NOT_IN_FORCE: [&str; 2] = ["CapacityReservation", "JobQueue"];
+
+    /// Objects that could not be read whose line is looked up: each costs a reading of their source.
+    const MAX_LINES: usize = 20;
 
     /// No objects but those that every hub has.
     pub(super) fn new() -> Self {
@@ -81,18 +90,30 @@ impl Objects {
                 "is missing; every object starts with apiVersion: and kind:",
             )]);
         }
+        if Kinds::is_ours(&api_version) && Self::NOT_IN_FORCE.contains(&kind.as_str()) {
+            *self.not_in_force.entry(kind).or_default() += 1;
+            return Ok(());
+        }
         if Kinds::is_ours(&api_version) {
             return self.add_ours(document, &kind, kinds);
         }
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         match (group, kind.as_str()) {
-            ("", "Node") => lenient(document, &mut self.nodes, &mut self.notes),
-            ("", "Pod") => lenient(document, &mut self.pods, &mut self.notes),
+            ("", "Node") => {
+                let unread = lenient(document, &mut self.nodes);
+                self.note_unread(unread);
+            }
+            ("", "Pod") => {
+                let unread = lenient(document, &mut self.pods);
+                self.note_unread(unread);
+            }
             ("resource.k8s.io", "ResourceSlice") => {
-                lenient(document, &mut self.slices, &mut self.notes);
+                let unread = lenient(document, &mut self.slices);
+                self.note_unread(unread);
             }
             ("resource.k8s.io", "ResourceClaim") => {
-                lenient(document, &mut self.claims, &mut self.notes);
+                let unread = lenient(document, &mut self.claims);
+                self.note_unread(unread);
             }
             ("scheduling.k8s.io", "PriorityClass") => return self.add_priority_class(&document),
             _ => {
@@ -107,8 +128,39 @@ impl Objects {
         Ok(())
     }
 
+    /// A note that a path which was given holds nothing.
+    pub(super) fn note_empty(&mut self, path: &str) {
+        self.notes
+            .push(format!("{path}: there is no manifest in it (YAML or JSON)"));
+    }
+
+    /// A note that an object was passed over, with its line as long as there are few.
+    fn note_unread(&mut self, unread: Result<(), Unread>) {
+        let Err(Unread {
+            origin,
+            field,
+            message,
+        }) = unread
+        else {
+            return;
+        };
+        self.unreadable += 1;
+        let bad = if self.unreadable <= Self::MAX_LINES {
+            origin.bad(&field, &message)
+        } else {
+            origin.bad_without_line(&field, &message)
+        };
+        self.notes.push(bad.to_string());
+    }
+
     /// Notes for what was passed over because of its kind.
     pub(super) fn note_ignored(&mut self) {
+        for (kind, count) in std::mem::take(&mut self.not_in_force) {
+            let objects = if count == 1 { "object" } else { "objects" };
+            self.notes.push(format!(
+                "{count} {objects} of kind {kind} ignored: the kind is not in force yet"
+            ));
+        }
         for (kind, count) in std::mem::take(&mut self.ignored) {
             let objects = if count == 1 { "object" } else { "objects" };
             self.notes.push(format!(
@@ -254,22 +306,28 @@ fn strict<T: DeserializeOwned + ResourceExt>(
     Ok(())
 }
 
-/// An object of Kubernetes' own; one that cannot be read is passed over with a note.
+/// An object that cannot be read.
+struct Unread {
+    origin: Origin,
+    field: FieldPath,
+    message: String,
+}
+
+/// An object of Kubernetes' own, read leniently.
 fn lenient<T: DeserializeOwned>(
     document: Document,
     into: &mut Vec<Given<T>>,
-    notes: &mut Vec<String>,
-) {
+) -> Result<(), Unread> {
     let Document { origin, value } = document;
     match serde_path_to_error::deserialize(value) {
-        Ok(object) => into.push(Given { object, origin }),
-        Err(error) => {
-            let field = FieldPath::parse(&error.path().to_string());
-            let bad = origin.bad(
-                &field,
-                &format!("{}; the object is passed over", error.inner()),
-            );
-            notes.push(bad.to_string());
+        Ok(object) => {
+            into.push(Given { object, origin });
+            Ok(())
         }
+        Err(error) => Err(Unread {
+            origin,
+            field: FieldPath::parse(&error.path().to_string()),
+            message: format!("{}; the object is passed over", error.inner()),
+        }),
     }
 }

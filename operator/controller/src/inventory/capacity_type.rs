@@ -10,7 +10,7 @@ use super::slim::SlimTaint;
 /// are seen on nodes of the same clouds and of others.
 type Rule = (&'static str, fn(&str) -> Option<CapacityType>);
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 17] = [
     (CAPACITY_TYPE, word),
     ("karpenter.sh/capacity-type", word),
     ("eks.amazonaws.com/capacityType", word),
@@ -27,10 +27,9 @@ const RULES: [Rule; 18] = [
     ("oci.oraclecloud.com/oke-is-preemptible", spot_if_true),
     ("topology.k8s.aws/capacity-block-id", reserved_if_set),
     ("sagemaker.amazonaws.com/capacity-type", word),
-    ("node.kubernetes.io/lifecycle", lifecycle),
-    ("node-lifecycle", lifecycle),
-    ("lifecycle", lifecycle),
-    ("kops.k8s.io/instance-lifecycle", lifecycle),
+    ("node.kubernetes.io/lifecycle", spot_lifecycle),
+    ("node-lifecycle", spot_lifecycle),
+    ("kops.k8s.io/instance-lifecycle", spot_lifecycle),
     ("doks.digitalocean.com/spot", spot_if_true),
 ];
 
@@ -116,12 +115,13 @@ fn reserved_if_specific(value: &str) -> Option<CapacityType> {
     (value == "specific").then_some(CapacityType::Reserved)
 }
 
-fn lifecycle(value: &str) -> Option<CapacityType> {
-    match value.to_ascii_lowercase().as_str() {
-        "spot" | "ec2spot" | "preemptible" => Some(CapacityType::Spot),
-        "normal" | "on-demand" | "ondemand" | "od" => Some(CapacityType::OnDemand),
-        _ => None,
-    }
+/// Only that a node can be taken away is said by a lifecycle: `normal` is an owned node's too.
+fn spot_lifecycle(value: &str) -> Option<CapacityType> {
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "spot" | "ec2spot" | "preemptible"
+    )
+    .then_some(CapacityType::Spot)
 }
 
 #[cfg(test)]
@@ -209,6 +209,14 @@ mod tests {
                 OnDemand,
             ),
             (&[("node.kubernetes.io/lifecycle", "spot")], "aws", Spot),
+            (
+                &[("node.kubernetes.io/lifecycle", "normal")],
+                "aws",
+                OnDemand,
+            ),
+            (&[("node-lifecycle", "normal")], "onprem", Owned),
+            (&[("lifecycle", "normal")], "onprem", Owned),
+            (&[("lifecycle", "spot")], "onprem", Owned),
         ];
         for (pairs, provider, expected) in cases {
             let labels = pairs

@@ -6,7 +6,7 @@ use ampacity_api::member_cluster::TopologyLabel;
 use ampacity_catalog::{
     Catalog, DeviceQuery, Family, Identity, InstanceShape, Prices, ProductName, Sharing,
 };
-use ampacity_placement::{Amount, DeviceGroup, Labels, NodePrice, NodeSpec, Taint, TaintEffect};
+use ampacity_placement::{Amount, DeviceGroup, Labels, NodeSpec, Taint, TaintEffect};
 
 use super::extended::{Devices, Subject};
 use super::feeds::FeedRules;
@@ -91,16 +91,6 @@ pub fn node_spec(
         region => region,
     };
     let accelerator_type = groups.first().map_or("", |g| g.accelerator_type.as_str());
-    let price = |region: &str| {
-        ctx.prices.node_price_in(
-            ctx.provider,
-            region,
-            &[zone, platform::zone_id(&labels)],
-            instance_type,
-            capacity_type,
-            accelerator_type,
-        )
-    };
     let spec = NodeSpec {
         cluster: ctx.cluster.to_owned(),
         name: name.to_owned(),
@@ -108,7 +98,14 @@ pub fn node_spec(
         zone: zone.to_owned(),
         region: region.to_owned(),
         capacity_type: Some(capacity_type),
-        price: priced(price(region), || price(ctx.region)),
+        price: ctx.prices.node_price_in(
+            ctx.provider,
+            priced_region(ctx, region),
+            &[zone, platform::zone_id(&labels)],
+            instance_type,
+            capacity_type,
+            accelerator_type,
+        ),
         cpu_milli: Amount {
             total: offered.cpu_milli,
             held: held.cpu_milli,
@@ -135,12 +132,14 @@ pub fn node_spec(
     }
 }
 
-/// OKE's nodes name their region by its short key (`iad`), price sheets and clusters by its long one.
-fn priced(price: NodePrice, by_cluster: impl FnOnce() -> NodePrice) -> NodePrice {
-    if price.is_unpriced() {
-        by_cluster()
+/// The region by which a node's price is looked up. OKE's nodes name theirs by its key, three letters (`iad`), price sheets and
+/// clusters by its name (`us-ashburn-1`); an OKE cluster lies in one region.
+fn priced_region<'a>(ctx: &MemberContext<'a>, region: &'a str) -> &'a str {
+    let is_key = region.len() == 3 && region.bytes().all(|b| b.is_ascii_alphabetic());
+    if ctx.provider == "oci" && is_key {
+        ctx.region
     } else {
-        price
+        region
     }
 }
 

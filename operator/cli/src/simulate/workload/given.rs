@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::check::Kinds;
-use crate::input::{BadInput, find_sources, read_documents};
+use crate::input::{BadInput, find_sources, folders_without_manifests, read_documents};
 use crate::simulate::MAX_ERRORS;
 
 /// A training job that waits for its arrival.
@@ -72,9 +72,8 @@ pub(super) fn read(
     };
     let mut scene = fleet::build(&objects, start);
     let jobs = jobs::collect(&objects, &scene);
-    let invalid: Vec<BadInput> = jobs.invalid.into_iter().map(|(_, _, bad)| bad).collect();
-    if !invalid.is_empty() {
-        return Ok(Err(invalid));
+    if !jobs.invalid.is_empty() {
+        return Ok(Err(jobs.bad_input(MAX_ERRORS + 1)));
     }
     let mut notes = objects.notes;
     notes.append(&mut scene.notes);
@@ -129,6 +128,9 @@ fn objects(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<Bad
     };
     let kinds = Kinds::new()?;
     let mut objects = objects::Objects::new();
+    for folder in folders_without_manifests(paths) {
+        objects.note_empty(&folder.display().to_string());
+    }
     let mut errors = Vec::new();
     for source in &sources {
         let documents = match read_documents(source) {
@@ -138,6 +140,9 @@ fn objects(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<Bad
                 continue;
             }
         };
+        if documents.is_empty() {
+            objects.note_empty(&source.name());
+        }
         for document in documents {
             if errors.len() > MAX_ERRORS {
                 break;

@@ -26,8 +26,8 @@ use crate::input::BadInput;
 /// Arguments of `ampacity simulate workload`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorkloadArgs {
-    /// A file, a folder (read recursively) or - for standard input, as for ampacity plan; may be given several times.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    /// A file, a folder (read recursively) or - for standard input, as for ampacity plan; several may be given.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
     /// CSV of arrivals: job (name, or namespace/name) and arrival_seconds after the start. A job named several times arrives several
     /// times. Default: metadata.creationTimestamp.

@@ -1,0 +1,10 @@
+# An image of the ampacity binary: docker build -t YOUR-REGISTRY/ampacity:0.1.0 .
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --package ampacity
+
+# glibc and libgcc, and nothing else; certificates are compiled in or read from kubeconfigs and the pod's service account.
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /src/target/release/ampacity /usr/local/bin/ampacity
+ENTRYPOINT ["/usr/local/bin/ampacity"]
