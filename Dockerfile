@@ -4,7 +4,8 @@ WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --package ampacity
 
-# glibc and libgcc, and nothing else; certificates are compiled in or read from kubeconfigs and the pod's service account.
-FROM gcr.io/distroless/cc-debian12:nonroot
+# The binary needs glibc and libgcc, and nothing else; certificates come from kubeconfigs and the pod's service account.
+FROM debian:bookworm-slim
+USER 65532:65532
 COPY --from=build /src/target/release/ampacity /usr/local/bin/ampacity
 ENTRYPOINT ["/usr/local/bin/ampacity"]
