@@ -36,6 +36,7 @@ mod plan;
 mod pods;
 mod queue;
 mod report;
+mod rush;
 mod stocktake;
 pub mod translate;
 mod watch;

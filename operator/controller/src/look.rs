@@ -1,5 +1,7 @@
 //! Looks at one job: works its status out, takes care of its placements, and says whether it wants a place.
 
+use std::time::Instant;
+
 use ampacity_api::conditions::ConditionReason;
 use ampacity_api::{InferenceJob, JobKind, Placement, TrainingJob, TrainingJobState};
 use jiff::Timestamp;
@@ -18,7 +20,7 @@ use crate::world::{JobKey, ObjectKey, World};
 /// one write says it all.
 const QUIET_START_SECONDS: i64 = 2;
 /// The same while many jobs are being placed: placements go before statuses, but nobody is left in the dark for longer.
-const BUSY_START_SECONDS: i64 = 10;
+const BUSY_START_SECONDS: i64 = 30;
 /// Least seconds between two writes of a status in which numbers merely changed; more where many jobs wait, so that all
 /// of them together write no more than [`NUMBERS_PER_SECOND`].
 const NUMBERS_EVERY_SECONDS: i64 = 30;
@@ -183,7 +185,7 @@ impl Operator {
             at.map_or(i64::MAX, |t| now.as_second() - t.0.as_second())
         };
         let old = job.status.clone().unwrap_or_default();
-        let busy = self.world.attempts.is_any_committing();
+        let busy = self.rush.is_on(Instant::now());
         let quiet_seconds = if busy {
             BUSY_START_SECONDS
         } else {

@@ -27,6 +27,7 @@ use crate::member::{LinkEvent, LinkSource, spawn_link};
 use crate::metrics::Metrics;
 use crate::plan::plan_cycle;
 use crate::pods::PodIndex;
+use crate::rush::Rush;
 use crate::stocktake::{FactIssues, refresh_facts, take_stock};
 use crate::watch::WatchFailure;
 use crate::world::{JobKey, Member, ObjectKey, World};
@@ -107,6 +108,7 @@ pub(crate) struct Operator {
     /// Placements that their member refused, and why.
     pub(crate) refused: BTreeMap<ObjectKey, String>,
     pub(crate) fact_issues: FactIssues,
+    pub(crate) rush: Rush,
     links_made: u64,
     plan_not_before: Instant,
     reported_at: Instant,
@@ -195,6 +197,7 @@ impl Operator {
             cleaned: BTreeSet::new(),
             refused: BTreeMap::new(),
             fact_issues: FactIssues::default(),
+            rush: Rush::default(),
             links_made: 0,
             plan_not_before: Instant::now(),
             reported_at: Instant::now(),
@@ -281,8 +284,7 @@ impl Operator {
             self.look_at(&job, now);
         }
         self.plan(now);
-        self.recorder
-            .set_busy(self.world.attempts.is_any_committing());
+        self.recorder.set_busy(self.rush.is_on(Instant::now()));
         if self.reported_at.elapsed() >= Duration::from_secs(2) {
             self.reported_at = Instant::now();
             self.report(now);

@@ -160,11 +160,6 @@ impl Attempts {
         self.committing.contains_key(job)
     }
 
-    /// Whether a placement of any job is being written: the operator has better to do than to tell.
-    pub fn is_any_committing(&self) -> bool {
-        !self.committing.is_empty()
-    }
-
     /// Keeps a job out of a cluster until a time: something there did not work.
     pub fn avoid(&mut self, job: &JobKey, cluster: &str, until: Timestamp) {
         self.avoided

@@ -5,6 +5,8 @@ mod release;
 mod status;
 mod target;
 
+use std::time::Instant;
+
 use ampacity_api::{JobKind, Placement};
 use jiff::Timestamp;
 
@@ -66,6 +68,7 @@ impl Operator {
         match written {
             Ok(placement) => {
                 tracing::info!(%job, placement = %key.name, cluster = %placement.spec.cluster, watts = placement.spec.watts, "placed");
+                self.rush.note(Instant::now());
                 self.world.attempts.commit_ended(job);
                 self.world.attempts.commit_succeeded(job);
                 self.world

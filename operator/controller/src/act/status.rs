@@ -1,5 +1,7 @@
 //! Statuses and Events: what people and programs read of jobs and placements.
 
+use std::time::Instant;
+
 use ampacity_api::conditions::NewCondition;
 use ampacity_api::{
     ConditionReason, ConditionType, InferenceJob, JobKind, Placement, PlacementPhase,
@@ -131,7 +133,7 @@ impl Operator {
             .creation_timestamp()
             .map_or(i64::MAX, |t| now.as_second() - t.0.as_second());
         // A start that takes no longer than most is told once; while others are being placed, they go first.
-        let patience_seconds = if self.world.attempts.is_any_committing() {
+        let patience_seconds = if self.rush.is_on(Instant::now()) {
             60
         } else {
             5

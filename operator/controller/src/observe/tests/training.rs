@@ -378,7 +378,10 @@ fn the_verdict_stands_until_the_next() {
         "PowerDomainExceeded"
     );
     scene.waiting = None;
-    scene.issue = Some((ConditionReason::InvalidSelector, "no such operator".to_owned()));
+    scene.issue = Some((
+        ConditionReason::InvalidSelector,
+        "no such operator".to_owned(),
+    ));
     assert_eq!(scene.step(10).verdict, None);
 }
 
