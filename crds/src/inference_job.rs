@@ -314,6 +314,14 @@ pub struct ReplicaPlacement {
     /// Alternative of the job that was chosen.
     #[schemars(length(min = 1, max = 63))]
     pub alternative: String,
+    /// Profile of the MIG instances that stand in for whole devices. Absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    pub mig_profile: Option<String>,
+    /// Thousandths of a device that each replica has. Absent where devices are whole or in MIG instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub millidevices: Option<i32>,
     /// Replicas placed here.
     #[schemars(range(min = 0))]
     pub replicas: i32,

@@ -82,7 +82,11 @@ fn one() -> i32 {
 /// One way to run a job: which devices, how many, how fast, and what to run on them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.acceleratorType) != has(self.selector)", "give exactly one of acceleratorType and selector"))]
+#[x_kube(
+    validation = ("has(self.acceleratorType) != has(self.selector)", "give exactly one of acceleratorType and selector"),
+    validation = ("!has(self.millidevices) || !has(self.migProfile)", "give at most one of millidevices and migProfile: a replica gets a share of a device or MIG instances"),
+    validation = ("!has(self.millidevices) || self.devicesPerReplica == 1", "with millidevices, devicesPerReplica must be 1: a replica gets a share of one device")
+)]
 pub struct Alternative {
     /// Name of the alternative, unique in the job; a DNS label of at most 63 characters. Required.
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
@@ -95,9 +99,21 @@ pub struct Alternative {
     /// Which AcceleratorTypes to run on, by what they can do. No default; exactly one of acceleratorType and selector is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<AcceleratorSelector>,
-    /// Whole devices that each replica gets, 1 to 1024. Required.
+    /// Whole devices that each replica gets, 1 to 1024; with migProfile, MIG instances; with millidevices it is 1. Required.
     #[schemars(range(min = 1, max = 1024))]
     pub devices_per_replica: i32,
+    /// MIG instances of this profile instead of whole devices, as many as devicesPerReplica says; such as `1g.10gb`, at most 32
+    /// characters. Charged by their compute slices: `1g.10gb` of an H100 pays a seventh of it. At most one of migProfile and
+    /// millidevices is given. Default: whole devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = schema::MIG_PROFILE))]
+    pub mig_profile: Option<String>,
+    /// Share of one device that each replica needs at least, in thousandths, 1 to 999; devicesPerReplica is then 1. A replica
+    /// gets one time slice (or MPS client) of a shared device, the cheapest that is large enough, and pays for that slice. At
+    /// most one of millidevices and migProfile is given. Default: whole devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 999))]
+    pub millidevices: Option<i32>,
     /// Replicas of a training gang, 1 to 100000, all started together or none. An InferenceJob has its own count in
     /// spec.replicas. Default: 1.
     #[serde(default = "one")]
@@ -138,6 +154,8 @@ impl Default for Alternative {
             accelerator_type: None,
             selector: None,
             devices_per_replica: 1,
+            mig_profile: None,
+            millidevices: None,
             replicas: 1,
             throughput: None,
             image: None,

@@ -99,6 +99,20 @@ pub const MAX_NODES: usize = 16_384;
         priority = 1
     ),
     printcolumn(
+        name = "MIG",
+        type_ = "string",
+        json_path = ".spec.migProfile",
+        description = "Profile of its MIG instances; empty where devices are whole",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Milli",
+        type_ = "integer",
+        json_path = ".spec.millidevices",
+        description = "Thousandths of a device that each replica has; empty where devices are whole",
+        priority = 1
+    ),
+    printcolumn(
         name = "Ready",
         type_ = "integer",
         json_path = ".status.readyReplicas",
@@ -115,7 +129,8 @@ pub const MAX_NODES: usize = 16_384;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("self == oldSelf || oldSelf.jobRef.kind == 'InferenceJob'", "a Placement is a decision that was made and cannot be changed: delete it to take it back"),
-    validation = ("self.jobRef == oldSelf.jobRef && self.cluster == oldSelf.cluster && self.alternative == oldSelf.alternative && self.acceleratorType == oldSelf.acceleratorType && self.capacityType == oldSelf.capacityType && self.devicesPerReplica == oldSelf.devicesPerReplica && self.resource == oldSelf.resource && self.attempt == oldSelf.attempt", "only epoch, replicas, nodes, watts, price and power cap of an InferenceJob's Placement can change: delete it to take it back")
+    validation = ("!has(self.millidevices) || !has(self.migProfile)", "give at most one of millidevices and migProfile"),
+    validation = ("self.jobRef == oldSelf.jobRef && self.cluster == oldSelf.cluster && self.alternative == oldSelf.alternative && self.acceleratorType == oldSelf.acceleratorType && self.capacityType == oldSelf.capacityType && self.devicesPerReplica == oldSelf.devicesPerReplica && has(self.migProfile) == has(oldSelf.migProfile) && (!has(self.migProfile) || self.migProfile == oldSelf.migProfile) && has(self.millidevices) == has(oldSelf.millidevices) && (!has(self.millidevices) || self.millidevices == oldSelf.millidevices) && self.resource == oldSelf.resource && self.attempt == oldSelf.attempt", "only epoch, replicas, nodes, watts, price and power cap of an InferenceJob's Placement can change: delete it to take it back")
 )]
 pub struct PlacementSpec {
     /// Job that is placed, in the same namespace.
@@ -137,9 +152,18 @@ pub struct PlacementSpec {
     pub accelerator_type: String,
     /// How the nodes are paid for: OnDemand, Spot, Reserved or Owned.
     pub capacity_type: CapacityType,
-    /// Whole devices of each replica.
+    /// Whole devices of each replica; with migProfile, MIG instances; with millidevices, time slices.
     #[schemars(range(min = 1, max = 1024))]
     pub devices_per_replica: i32,
+    /// Profile of the MIG instances that stand in for whole devices, such as `1g.10gb`. Default: no MIG instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = schema::MIG_PROFILE))]
+    pub mig_profile: Option<String>,
+    /// Size of the time slice that stands in for a whole device, in thousandths of one: what was given, which may be more than
+    /// the job asks for. Default: no time slices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub millidevices: Option<i32>,
     /// Replicas placed.
     #[schemars(range(min = 1, max = 100_000))]
     pub replicas: i32,

@@ -17,6 +17,9 @@ pub const QUALIFIED_NAME: &str =
     r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 /// A label's value; empty is one.
 pub const LABEL_VALUE: &str = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
+/// A MIG profile as NVIDIA writes it, `1g.10gb`: compute slices and memory of the instance, with a compute instance in it before
+/// (`1c.3g.20gb`) and attributes after (`1g.10gb+me`, or `1g.10gb.me` as in resource names).
+pub const MIG_PROFILE: &str = r"^([1-9]c\.)?[1-9]g\.[1-9][0-9]{0,2}gb([.+-][a-z]+){0,2}$";
 /// A provider and a region, `aws/us-east-1`.
 pub const LOCATION: &str =
     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";

@@ -45,13 +45,15 @@ fn default_max_restarts() -> i32 {
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Starting, Running, Suspended, Succeeded or Failed"),
     printcolumn(name = "Cluster", type_ = "string", json_path = ".status.placement.cluster", description = "Member cluster that it is placed in"),
     printcolumn(name = "Accelerator", type_ = "string", json_path = ".status.placement.acceleratorType", description = "Device type that it is placed on"),
-    printcolumn(name = "Devices", type_ = "integer", json_path = ".status.placement.devices", description = "Devices of the whole gang"),
+    printcolumn(name = "Devices", type_ = "integer", json_path = ".status.placement.devices", description = "Devices of the whole gang, or MIG instances or time slices"),
     printcolumn(name = "Watts", type_ = "integer", json_path = ".status.placement.watts", description = "Watts reserved for the whole gang"),
     printcolumn(name = "USD/h", type_ = "string", json_path = ".status.placement.usdPerHour", description = "US dollars per hour of the whole gang"),
     printcolumn(name = "Finish", type_ = "string", json_path = ".status.estimatedCompletionTime", description = "When it should be done"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps it from being placed, the most frequent reason"),
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", description = "Queue that it waits in", priority = 1),
     printcolumn(name = "Alternative", type_ = "string", json_path = ".status.placement.alternative", description = "Alternative that was chosen", priority = 1),
+    printcolumn(name = "MIG", type_ = "string", json_path = ".status.placement.migProfile", description = "Profile of its MIG instances; empty where devices are whole", priority = 1),
+    printcolumn(name = "Milli", type_ = "integer", json_path = ".status.placement.millidevices", description = "Thousandths of a device that each replica has; empty where devices are whole", priority = 1),
     printcolumn(name = "Capacity", type_ = "string", json_path = ".status.placement.capacityType", description = "How the nodes are paid for", priority = 1),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts", description = "Placements made so far", priority = 1),
     printcolumn(name = "USD", type_ = "string", json_path = ".status.usdAccrued", description = "US dollars spent so far", priority = 1),
@@ -300,9 +302,17 @@ pub struct JobPlacement {
     /// Alternative of the job that was chosen.
     #[schemars(length(min = 1, max = 63))]
     pub alternative: String,
-    /// Devices of the whole gang.
+    /// Devices of the whole gang, or MIG instances or time slices.
     #[schemars(range(min = 0))]
     pub devices: i64,
+    /// Profile of the MIG instances that stand in for whole devices. Absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    pub mig_profile: Option<String>,
+    /// Thousandths of a device that each replica has. Absent where devices are whole or in MIG instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub millidevices: Option<i32>,
     /// US dollars per hour of the whole gang; a decimal.
     pub usd_per_hour: Decimal,
     /// Watts reserved for the whole gang.

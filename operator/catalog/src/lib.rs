@@ -18,6 +18,7 @@ mod catalog;
 mod family;
 mod identify;
 mod instance;
+mod mig;
 pub mod prices;
 mod product;
 
@@ -26,5 +27,6 @@ pub use catalog::{Catalog, CatalogIssue};
 pub use family::{Family, Unit, family_of, resource_unit};
 pub use identify::{DeviceQuery, Evidence, Identity};
 pub use instance::InstanceShape;
+pub use mig::{MigProfile, mig_slices};
 pub use prices::{PriceIssue, Prices};
 pub use product::{ProductName, Sharing};

@@ -11,7 +11,8 @@ use kube::{Resource, ResourceExt};
 
 use crate::queue::Why;
 use crate::translate::{
-    ClusterSite, JobContext, JobIssue, inference_spec, placed_replicas, priority, training_spec,
+    ClusterSite, JobContext, JobIssue, PartFields, inference_spec, placed_replicas, priority,
+    training_spec,
 };
 use crate::world::{JobKey, ObjectKey, World};
 
@@ -259,6 +260,7 @@ fn placement_object(
 ) -> Placement {
     let reservation = &decision.reservation;
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let part = PartFields::of(&reservation.part);
     let spec = PlacementSpec {
         job_ref: JobRef {
             kind: job.kind,
@@ -272,6 +274,8 @@ fn placement_object(
         accelerator_type: reservation.accelerator_type.clone(),
         capacity_type: capacity_type(decision.capacity_type),
         devices_per_replica: count(reservation.devices_per_replica),
+        mig_profile: part.mig_profile,
+        millidevices: part.millidevices,
         replicas: count(decision.replicas()),
         nodes: reservation
             .nodes

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::inventory::{FeedRules, HeldOnNode, MemberContext, node_spec};
-use crate::translate::{pod_shape, power_spec};
+use crate::translate::{device_part, pod_shape, power_spec};
 use crate::world::{JobKey, Member, ObjectKey, World};
 
 /// What the facts of the platform team had wrong, for the status of the objects concerned.
@@ -276,6 +276,7 @@ pub fn reservation(world: &World, placement: &Placement) -> Reservation {
         queue: queue_of(world, &job),
         cluster: spec.cluster.clone(),
         accelerator_type: spec.accelerator_type.clone(),
+        part: device_part(spec.mig_profile.as_deref(), spec.millidevices),
         devices_per_replica: spec.devices_per_replica.unsigned_abs(),
         cpu_milli,
         memory_mib,

@@ -9,6 +9,7 @@ use ampacity_catalog::{Catalog, Prices};
 use ampacity_controller::inventory::{
     FeedRules, HeldOnNode, MemberContext, NodeInventory, SlimNode, SlimResourceSlice, node_spec,
 };
+use ampacity_placement::DevicePart;
 use serde::de::DeserializeOwned;
 
 /// Provider by the prefix of a fixture's name.
@@ -81,9 +82,16 @@ fn summary(inventory: &NodeInventory) -> String {
     )
     .unwrap();
     for group in &spec.devices {
+        let part = match &group.part {
+            DevicePart::Whole => String::new(),
+            part => {
+                let (parts, of) = (group.share.parts(), group.share.of());
+                format!(" in {part} ({parts}/{of}) of {}", group.node_devices)
+            }
+        };
         writeln!(
             out,
-            "  {} × {} as {}, tolerates {}",
+            "  {} × {}{part} as {}, tolerates {}",
             group.devices,
             group.accelerator_type,
             group.resource,

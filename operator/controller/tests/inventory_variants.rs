@@ -163,13 +163,6 @@ fn whole_devices_of_every_cloud() {
             "nvidia-rtx-4090",
             8,
         ),
-        // MIG mixed: the cards without MIG stay whole.
-        (
-            json!({"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.count": "8", "nvidia.com/mig.strategy": "mixed", "nvidia.com/gpu.replicas": "1"}),
-            json!({"nvidia.com/gpu": "6", "nvidia.com/mig-3g.40gb": "4"}),
-            "nvidia-h100-sxm5-80gb",
-            6,
-        ),
     ];
     for (labels, resources, expected, devices) in cases {
         let inventory = take(node(labels.clone(), resources), &[]);
@@ -188,11 +181,19 @@ fn shares_are_no_devices() {
     let it = "node.kubernetes.io/instance-type";
     let t4 = "nvidia.com/gpu.product";
     let cases = [
+        // More slices than two devices of four have.
         (
-            json!({t4: "Tesla-T4", "nvidia.com/gpu.replicas": "4"}),
+            json!({t4: "Tesla-T4", "nvidia.com/gpu.replicas": "4", "nvidia.com/gpu.count": "2"}),
             json!({"nvidia.com/gpu": "16"}),
             TimeSliced,
             16,
+        ),
+        // Smaller than a thousandth.
+        (
+            json!({t4: "Tesla-T4-SHARED", "nvidia.com/gpu.replicas": "2000"}),
+            json!({"nvidia.com/gpu": "2000"}),
+            TimeSliced,
+            2000,
         ),
         (
             json!({t4: "Tesla-T4", "nvidia.com/gpu.sharing-strategy": "mps"}),
@@ -200,20 +201,28 @@ fn shares_are_no_devices() {
             TimeSliced,
             10,
         ),
+        // A share of a share.
         (
-            json!({"cloud.google.com/gke-accelerator": "nvidia-l4", "cloud.google.com/gke-max-shared-clients-per-gpu": "8"}),
-            json!({"nvidia.com/gpu": "8"}),
+            json!({t4: "A100-PCIE-40GB-MIG-1g.5gb-SHARED", "nvidia.com/gpu.count": "7", "nvidia.com/gpu.replicas": "2"}),
+            json!({"nvidia.com/gpu": "14"}),
             TimeSliced,
-            8,
+            14,
         ),
         (
-            json!({"cloud.google.com/gke-accelerator": "nvidia-tesla-a100", "cloud.google.com/gke-gpu-partition-size": "1g.5gb"}),
-            json!({"nvidia.com/gpu": "7"}),
-            Partitioned,
-            7,
+            json!({t4: "NVIDIA-A100-PCIE-40GB", "nvidia.com/mig-1g.5gb.replicas": "2"}),
+            json!({"nvidia.com/mig-1g.5gb": "14"}),
+            TimeSliced,
+            14,
         ),
         (
-            json!({t4: "A100-PCIE-40GB-MIG-1g.5gb", "nvidia.com/gpu.count": "7"}),
+            json!({t4: "NVIDIA-A100-PCIE-40GB"}),
+            json!({"nvidia.com/mig-1g.5gb.shared": "14"}),
+            TimeSliced,
+            14,
+        ),
+        // Instances of a profile that nothing names.
+        (
+            json!({t4: "NVIDIA-A100-PCIE-40GB", "nvidia.com/gpu.slices.gi": "1"}),
             json!({"nvidia.com/gpu": "7"}),
             Partitioned,
             7,

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use ampacity_placement::{
     AcceleratorFacts, AcceleratorRequirement, Alternative, Amount, CapacityType, ClusterSpec,
-    DeviceGroup, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, Level, MicroUsd, NodePrice,
-    NodeSpec, Objective, PlanOptions, PodShape, PowerDomainSpec, PowerSpec, Topology, Watts, Work,
+    DeviceGroup, DevicePart, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, Level, MicroUsd,
+    NodePrice, NodeSpec, Objective, PlanOptions, PodShape, PowerDomainSpec, PowerSpec, Topology,
+    Watts, Work,
 };
 
 const TYPES: [&str; 4] = ["h100", "a100", "l40s", "trn2"];
@@ -41,8 +42,7 @@ fn node(clusters: u64, pools: u64, at: u64) -> NodeSpec {
             accelerator_type: TYPES[slot % 4].into(),
             resource: "gpu".into(),
             devices: 8,
-            held: 0,
-            taint_keys: Vec::new(),
+            ..DeviceGroup::default()
         }],
         cpu_milli: Amount {
             total: 192_000,
@@ -137,6 +137,7 @@ fn job(key: u64, sequence: &mut Sequence, largest: u32) -> JobSpec {
         alternatives.push(Alternative {
             name: (*name).into(),
             accelerator: AcceleratorRequirement::Named((*name).into()),
+            part: DevicePart::Whole,
             devices_per_replica: devices,
             replicas: replicas.min(largest),
             throughput_micro: Some(1_000_000),

@@ -3,18 +3,20 @@
 mod world;
 
 use ampacity_placement::{
-    CapacityType, Effort, Fix, Fleet, JobSpec, Kind, MicroUsd, NodeFault, PlacedReplicas, Plan,
-    PlanOptions, Watts,
+    CapacityType, DevicePart, Effort, Fix, Fleet, JobSpec, Kind, MicroUsd, NodeFault,
+    PlacedReplicas, Plan, PlanOptions, Watts,
 };
 use proptest::prelude::*;
-use world::{World, assert_gangs_whole, assert_within_limits, gang, plan, worlds};
+use world::{World, assert_gangs_whole, assert_within_limits, gang, parted, plan, worlds};
 
 /// What can be seen of a fleet, and what it would do with two more jobs.
 fn seen(fleet: &Fleet) -> impl PartialEq + std::fmt::Debug + use<> {
     let mut probed = fleet.clone();
     let mut tight = gang("probe-rack", 2, 1);
     tight.topology.required = ampacity_placement::Level::Rack;
-    let probes = plan(&mut probed, &[gang("probe", 3, 2), tight]);
+    let mig = parted("probe-mig", 2, DevicePart::Mig("1g.10gb".into()));
+    let slices = parted("probe-slices", 2, DevicePart::Milli(100));
+    let probes = plan(&mut probed, &[gang("probe", 3, 2), tight, mig, slices]);
     (
         fleet.domain_usage(),
         fleet.budget_usage(),
@@ -88,7 +90,13 @@ fn apply(world: &World, first: &Plan, job: &JobSpec, fix: &Fix) -> Option<Plan> 
         }
         Fix::FreeDevices { cluster, .. } => {
             for node in world.nodes.iter_mut().filter(|n| n.cluster == *cluster) {
-                node.devices[0].held = 0;
+                node.devices.iter_mut().for_each(|group| group.held = 0);
+            }
+        }
+        Fix::ChangePart { alternative, part } => {
+            let named = job.alternatives.iter_mut();
+            for named in named.filter(|a| a.name == *alternative) {
+                named.part = part.clone();
             }
         }
         Fix::AddNodes {
@@ -110,7 +118,7 @@ fn apply(world: &World, first: &Plan, job: &JobSpec, fix: &Fix) -> Option<Plan> 
                         let mut more = template.clone();
                         more.name = format!("more{at}");
                         more.fault = None;
-                        more.devices[0].held = 0;
+                        more.devices.iter_mut().for_each(|group| group.held = 0);
                         if apart {
                             more.domains
                                 .values_mut()
@@ -154,14 +162,15 @@ proptest! {
         let plan = plan(&mut fleet, &world.jobs);
         for cluster in ["a", "b"] {
             for (accelerator_type, count) in fleet.devices(cluster) {
-                let nodes = world.nodes.iter().filter(|n| n.cluster == cluster && n.devices[0].accelerator_type == accelerator_type);
                 let (mut total, mut free) = (0, 0);
-                for node in nodes {
-                    let taken: u32 = plan.placements.iter().map(|d| &d.reservation).filter(|r| r.cluster == cluster)
+                for node in world.nodes.iter().filter(|n| n.cluster == cluster) {
+                    let whole = node.devices.iter().find(|g| g.accelerator_type == accelerator_type && g.part == DevicePart::Whole);
+                    let Some(group) = whole else { continue };
+                    let taken: u32 = plan.placements.iter().map(|d| &d.reservation).filter(|r| r.cluster == cluster && r.part == DevicePart::Whole)
                         .flat_map(|r| r.nodes.iter().filter(|s| s.name == node.name).map(|s| s.replicas * r.devices_per_replica)).sum();
-                    total += u64::from(node.devices[0].devices);
+                    total += u64::from(group.devices);
                     if node.fault.is_none() {
-                        free += u64::from(node.devices[0].devices - node.devices[0].held - taken);
+                        free += u64::from(group.devices - group.held - taken);
                     }
                 }
                 prop_assert_eq!((count.total, count.free), (total, free));

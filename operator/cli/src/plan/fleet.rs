@@ -8,7 +8,7 @@ use ampacity_catalog::{Catalog, Prices};
 use ampacity_controller::inventory::{
     FeedRules, HeldOnNode, MemberContext, SlimNode, SlimResourceSlice, node_spec, pod_usage,
 };
-use ampacity_controller::translate::{ClusterSite, pod_shape, power_spec};
+use ampacity_controller::translate::{ClusterSite, device_part, pod_shape, power_spec};
 use ampacity_placement::{ClusterSpec, Fleet, NodeShare, Reservation, Watts};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -418,6 +418,7 @@ fn reservations(objects: &Objects) -> Vec<Reservation> {
                 queue: queue.unwrap_or_else(|| ampacity_api::job::DEFAULT_QUEUE.to_owned()),
                 cluster: spec.cluster.clone(),
                 accelerator_type: spec.accelerator_type.clone(),
+                part: device_part(spec.mig_profile.as_deref(), spec.millidevices),
                 devices_per_replica: u32::try_from(spec.devices_per_replica).unwrap_or(0),
                 cpu_milli,
                 memory_mib,

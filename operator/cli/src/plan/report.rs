@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use ampacity_controller::translate::{
-    Facts, FixAction, ReasonName, fix_text, reason_text, usd_number,
+    Facts, FixAction, PartFields, ReasonName, fix_text, reason_text, usd_number,
 };
-use ampacity_placement::{MicroUsd, PlacementDecision, Plan, Unplaced};
+use ampacity_placement::{DevicePart, MicroUsd, PlacementDecision, Plan, Unplaced};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::jobs::{JobName, Jobs};
@@ -33,6 +33,9 @@ pub(super) struct Placed {
     pub(super) accelerator_type: String,
     pub(super) capacity_type: &'static str,
     pub(super) devices_per_replica: u32,
+    /// Which parts stand in for whole devices.
+    #[serde(flatten)]
+    pub(super) part: Part,
     pub(super) replicas: u32,
     pub(super) nodes: Vec<NodeReplicas>,
     /// Nodes to launch. There are no launchable pools yet, so there is nothing in it.
@@ -48,6 +51,16 @@ pub(super) struct Placed {
     pub(super) price_sheet: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) unpriced: bool,
+}
+
+/// The part of a device that a unit is; nothing is printed for whole devices.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Part {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mig_profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) millidevices: Option<i32>,
 }
 
 /// Replicas on a node.
@@ -231,6 +244,7 @@ fn placed(decision: &PlacementDecision, job: &JobName) -> Placed {
         accelerator_type: held.accelerator_type.clone(),
         capacity_type: decision.capacity_type.as_str(),
         devices_per_replica: held.devices_per_replica,
+        part: part(&held.part),
         replicas: decision.replicas(),
         nodes: held
             .nodes
@@ -249,6 +263,14 @@ fn placed(decision: &PlacementDecision, job: &JobName) -> Placed {
         duration_seconds: decision.duration_seconds,
         price_sheet: decision.price_sheet.clone(),
         unpriced: decision.unpriced,
+    }
+}
+
+fn part(part: &DevicePart) -> Part {
+    let fields = PartFields::of(part);
+    Part {
+        mig_profile: fields.mig_profile,
+        millidevices: fields.millidevices,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use ampacity_controller::translate::device_name;
 use ampacity_placement::Watts;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
@@ -77,7 +78,11 @@ fn placements(placements: &[Placed], colour: bool) -> String {
             if colour { job.fg(Color::Green) } else { job },
             text(p.kind),
             text(&p.cluster),
-            text(&p.accelerator_type),
+            text(&device_name(
+                &p.accelerator_type,
+                p.part.mig_profile.as_deref(),
+                p.part.millidevices,
+            )),
             text(&p.alternative),
             Cell::new(format!("{}×{}", p.replicas, p.devices_per_replica)),
             text(p.capacity_type),

@@ -66,7 +66,7 @@ impl Operator {
 }
 
 /// Labels that tell kinds of nodes apart; the first two tell the device.
-const POOL_LABELS: [&str; 8] = [
+const POOL_LABELS: [&str; 11] = [
     "node.kubernetes.io/instance-type",
     "nvidia.com/gpu.product",
     "topology.kubernetes.io/zone",
@@ -75,6 +75,10 @@ const POOL_LABELS: [&str; 8] = [
     "karpenter.sh/capacity-type",
     "eks.amazonaws.com/capacityType",
     "cloud.google.com/gke-spot",
+    // How devices are cut up, where the product does not tell.
+    "nvidia.com/gpu.replicas",
+    "cloud.google.com/gke-gpu-partition-size",
+    "cloud.google.com/gke-max-shared-clients-per-gpu",
 ];
 
 /// The pool of an inference placement: the labels that its nodes share, where these tell the device, else the nodes.

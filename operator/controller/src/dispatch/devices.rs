@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use ampacity_api::Placement;
+use ampacity_catalog::MigProfile;
 use k8s_openapi::api::core::v1::{
     Container, PodResourceClaim, PodSpec, ResourceClaim, ResourceRequirements,
 };
 use k8s_openapi::api::resource::v1::{
-    DeviceClaim, DeviceRequest, ExactDeviceRequest, ResourceClaimSpec, ResourceClaimTemplate,
-    ResourceClaimTemplateSpec,
+    CELDeviceSelector, DeviceClaim, DeviceRequest, DeviceSelector, ExactDeviceRequest,
+    ResourceClaimSpec, ResourceClaimTemplate, ResourceClaimTemplateSpec,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -31,12 +32,12 @@ pub struct RemovedRequest {
 }
 
 /// How the devices of one replica are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceRequestKind<'a> {
-    /// By the name of an extended resource.
+    /// By the name of an extended resource. One of MIG instances or time slices says itself what it counts.
     Extended(&'a str),
-    /// By a DRA device class.
-    Class(&'a str),
+    /// By a DRA device class; for MIG instances, those of one profile.
+    Class(&'a str, Option<MigProfile>),
 }
 
 impl<'a> DeviceRequestKind<'a> {
@@ -44,7 +45,16 @@ impl<'a> DeviceRequestKind<'a> {
         let resource = &placement.spec.resource;
         match (&resource.resource_name, &resource.device_class_name) {
             (Some(name), None) => Ok(Self::Extended(name)),
-            (None, Some(class)) => Ok(Self::Class(class)),
+            (None, Some(class)) => {
+                let read = |text: &String| {
+                    MigProfile::parse(text).ok_or_else(|| DispatchError::NoMigProfile {
+                        placement: placement.name_any(),
+                        profile: text.clone(),
+                    })
+                };
+                let profile = placement.spec.mig_profile.as_ref().map(read).transpose()?;
+                Ok(Self::Class(class, profile))
+            }
             _ => Err(DispatchError::NoDeviceResource {
                 placement: placement.name_any(),
             }),
@@ -53,11 +63,11 @@ impl<'a> DeviceRequestKind<'a> {
 
     /// The claim template for it, for DRA.
     pub(crate) fn claim_template(
-        self,
+        &self,
         metadata: ObjectMeta,
         count: i32,
     ) -> Option<ResourceClaimTemplate> {
-        let Self::Class(class) = self else {
+        let Self::Class(class, profile) = self else {
             return None;
         };
         // The claims that are made from it carry the same labels: an inventory of claims can leave out ours.
@@ -74,7 +84,8 @@ impl<'a> DeviceRequestKind<'a> {
                         requests: Some(vec![DeviceRequest {
                             name: CLAIM.to_owned(),
                             exactly: Some(ExactDeviceRequest {
-                                device_class_name: class.to_owned(),
+                                device_class_name: (*class).to_owned(),
+                                selectors: profile.as_ref().map(|p| vec![of_profile(p)]),
                                 allocation_mode: Some("ExactCount".to_owned()),
                                 count: Some(i64::from(count)),
                                 ..ExactDeviceRequest::default()
@@ -91,7 +102,7 @@ impl<'a> DeviceRequestKind<'a> {
     /// Puts the request for `count` devices on the first container and takes every other request for accelerators out of the pod.
     /// Returns what was taken out.
     pub(crate) fn put_into(
-        self,
+        &self,
         pod: &mut PodSpec,
         count: i32,
         claim_template: &str,
@@ -121,12 +132,12 @@ impl<'a> DeviceRequestKind<'a> {
                         r.container.as_str(),
                         r.resource.as_str(),
                         r.quantity.as_str(),
-                    ) != (first.name.as_str(), resource, wanted.0.as_str())
+                    ) != (first.name.as_str(), *resource, wanted.0.as_str())
                 });
             }
             self.ask(first, wanted);
         }
-        if matches!(self, Self::Class(_)) {
+        if matches!(self, Self::Class(..)) {
             let claims = pod.resource_claims.get_or_insert_default();
             claims.retain(|claim| claim.name != CLAIM);
             claims.push(PodResourceClaim {
@@ -138,7 +149,7 @@ impl<'a> DeviceRequestKind<'a> {
         removed
     }
 
-    fn ask(self, container: &mut Container, count: Quantity) {
+    fn ask(&self, container: &mut Container, count: Quantity) {
         let resources = container.resources.get_or_insert_default();
         match self {
             Self::Extended(name) => {
@@ -146,10 +157,10 @@ impl<'a> DeviceRequestKind<'a> {
                 for amounts in [&mut resources.requests, &mut resources.limits] {
                     amounts
                         .get_or_insert_default()
-                        .insert(name.to_owned(), count.clone());
+                        .insert((*name).to_owned(), count.clone());
                 }
             }
-            Self::Class(_) => {
+            Self::Class(..) => {
                 let claims = resources.claims.get_or_insert_default();
                 claims.retain(|claim| claim.name != CLAIM);
                 claims.push(ResourceClaim {
@@ -158,6 +169,17 @@ impl<'a> DeviceRequestKind<'a> {
                 });
             }
         }
+    }
+}
+
+/// Instances of one profile among those that `gpu.nvidia.com` publishes. The driver writes attributes after a plus, `1g.10gb+me`.
+fn of_profile(profile: &MigProfile) -> DeviceSelector {
+    let named = profile.with_plus();
+    let named = named.as_deref().unwrap_or_else(|| profile.name());
+    DeviceSelector {
+        cel: Some(CELDeviceSelector {
+            expression: format!("device.attributes['gpu.nvidia.com'].profile == '{named}'"),
+        }),
     }
 }
 

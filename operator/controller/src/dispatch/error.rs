@@ -35,6 +35,16 @@ pub enum DispatchError {
         /// Name of the placement.
         placement: String,
     },
+    /// The MIG profile cannot be asked for by DRA.
+    #[error(
+        "spec.migProfile {profile:?} of placement {placement} is no MIG profile: place the job again"
+    )]
+    NoMigProfile {
+        /// Name of the placement.
+        placement: String,
+        /// What it says.
+        profile: String,
+    },
     /// The nodes do not add up to the replicas.
     #[error(
         "the nodes of placement {placement} hold {held} replicas but it has {replicas}: place the job again"

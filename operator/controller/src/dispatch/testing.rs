@@ -58,6 +58,8 @@ impl PlacementOf {
             accelerator_type: "nvidia-h100-sxm5-80gb".to_owned(),
             capacity_type: CapacityType::Owned,
             devices_per_replica: 8,
+            mig_profile: None,
+            millidevices: None,
             replicas: nodes.iter().map(|n| n.replicas).sum(),
             nodes,
             resource: DeviceResource {

@@ -2,18 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_catalog::{DeviceQuery, Family, Identity, ProductName, Sharing, family_of};
+use ampacity_catalog::{
+    DeviceQuery, Family, Identity, MigProfile, ProductName, Sharing, family_of,
+};
 use ampacity_placement::DeviceGroup;
 
 use super::extended::{Devices, Subject, taint_keys};
 use super::held::DeviceId;
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
+use super::parts::Cut;
 use super::slim::{SlimAttribute, SlimDevice, SlimResourceSlice};
 use crate::translate::parse_bytes;
+
+/// DeviceClass of the MIG instances that `gpu.nvidia.com` publishes; the driver's chart makes it.
+const MIG_CLASS: &str = "mig.nvidia.com";
 
 /// What a published device is.
 enum Kind {
     Whole,
+    Mig(MigProfile),
     Split(UnsupportedReason),
     /// The same silicon in another guise, or nothing that computes.
     Other,
@@ -217,7 +224,10 @@ impl<'a> Member<'a> {
                 match type_ {
                     "gpu" | "" if vgpu => Kind::Split(VirtualGpu),
                     "gpu" | "" => Kind::Whole,
-                    "mig" => Kind::Split(Partitioned),
+                    "mig" => match self.text("profile").and_then(MigProfile::parse) {
+                        Some(profile) => Kind::Mig(profile),
+                        None => Kind::Split(Partitioned),
+                    },
                     _ => Kind::Other,
                 }
             }
@@ -256,16 +266,13 @@ fn count_pool(
     notes: &mut Notes<'_>,
 ) {
     let held = held_devices(subject, family, driver, pool, members);
-    let whole_counters: BTreeSet<&str> = members
-        .iter()
-        .filter(|m| matches!(m.kind(family), Kind::Whole))
-        .flat_map(Member::counter_sets)
-        .collect();
-    let mut groups: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    let silicon = Silicon::of(family, members);
+    let mut groups: BTreeMap<(&str, Cut), (u32, u32)> = BTreeMap::new();
     let mut unsupported: BTreeMap<(UnsupportedReason, Option<&str>), u64> = BTreeMap::new();
     let mut unhealthy = 0_u32;
     let mut names = BTreeSet::new();
     for member in members.iter().filter(|m| names.insert(m.name)) {
+        let kind = member.kind(family);
         let instance_type = member
             .text("instanceType")
             .filter(|_| family == Family::Neuron)
@@ -273,7 +280,10 @@ fn count_pool(
         let query = DeviceQuery {
             model: member.model(family),
             pci_id: member.pci_id(family),
-            memory_mib: member.memory_mib(),
+            // An instance's memory says nothing about its device.
+            memory_mib: member
+                .memory_mib()
+                .filter(|_| !matches!(kind, Kind::Mig(_))),
             instance_type,
             ..subject.query(driver)
         };
@@ -281,21 +291,27 @@ fn count_pool(
             Identity::Known { accelerator, .. } => Some(accelerator.name.as_str()),
             Identity::Unknown { .. } => None,
         };
-        match (member.kind(family), known) {
-            (Kind::Other, _) => {}
-            // A partition that could be cut from a whole device that is listed too.
-            (Kind::Split(UnsupportedReason::Partitioned), _)
-                if member
-                    .counter_sets()
-                    .any(|set| whole_counters.contains(set)) => {}
-            (Kind::Split(reason), known) => *unsupported.entry((reason, known)).or_default() += 1,
-            (Kind::Whole, _) if member.is_unhealthy() => unhealthy += 1,
-            (Kind::Whole, Some(name)) => {
-                let (count, in_use) = groups.entry(name).or_default();
+        let cut = match kind {
+            Kind::Other => continue,
+            Kind::Mig(_) | Kind::Split(UnsupportedReason::Partitioned)
+                if silicon.is_in_a_whole_device(member) =>
+            {
+                continue;
+            }
+            Kind::Mig(_) if silicon.may_overlap(member) => Err(UnsupportedReason::Partitioned),
+            Kind::Split(reason) => Err(reason),
+            Kind::Mig(profile) => Ok(Cut::Mig(profile)),
+            Kind::Whole => Ok(Cut::Whole),
+        };
+        match (cut, known) {
+            (Err(reason), known) => *unsupported.entry((reason, known)).or_default() += 1,
+            (Ok(_), _) if member.is_unhealthy() => unhealthy += 1,
+            (Ok(cut), Some(name)) => {
+                let (count, in_use) = groups.entry((name, cut)).or_default();
                 *count += 1;
                 *in_use += u32::from(held.contains(member.name));
             }
-            (Kind::Whole, None) => {
+            (Ok(_), None) => {
                 *unsupported
                     .entry((UnsupportedReason::UnknownModel, None))
                     .or_default() += 1;
@@ -309,15 +325,22 @@ fn count_pool(
             format!("{unhealthy} devices of {driver} are tainted or reported unhealthy"),
         );
     }
-    for (name, (count, in_use)) in groups {
+    for ((name, cut), (count, in_use)) in groups {
+        let class = match cut {
+            Cut::Mig(_) => MIG_CLASS,
+            Cut::Whole | Cut::Slice(_) => driver,
+        };
         devices.groups.push((
             Some(family),
             DeviceGroup {
                 accelerator_type: name.to_owned(),
-                resource: driver.to_owned(),
+                resource: class.to_owned(),
+                part: cut.part(),
+                share: cut.share(name),
                 devices: count,
                 held: in_use,
-                taint_keys: taint_keys(Some(family), driver),
+                node_devices: silicon.devices,
+                taint_keys: taint_keys(Some(family), class),
             },
         ));
     }
@@ -337,7 +360,68 @@ fn count_pool(
     }
 }
 
-/// Names of the whole devices that claims of others hold, be it through a partition cut from them.
+/// Which published devices are the same silicon.
+struct Silicon<'a> {
+    /// Counter sets that whole devices draw on.
+    whole_counters: BTreeSet<&'a str>,
+    /// UUIDs of whole devices.
+    whole_uuids: BTreeSet<&'a str>,
+    /// MIG instances by the counter set that they draw on.
+    instances: BTreeMap<&'a str, usize>,
+    /// Devices that there are, whole and cut up; 0 where all are whole, or an instance does not name its device.
+    devices: u32,
+}
+
+impl<'a> Silicon<'a> {
+    fn of(family: Family, members: &[Member<'a>]) -> Self {
+        let (mut whole_counters, mut whole_uuids) = (BTreeSet::new(), BTreeSet::new());
+        let mut instances: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut parents: BTreeSet<Option<&str>> = BTreeSet::new();
+        let mut whole: BTreeSet<&str> = BTreeSet::new();
+        for member in members {
+            match member.kind(family) {
+                Kind::Whole => {
+                    whole_counters.extend(member.counter_sets());
+                    whole_uuids.extend(member.text("uuid"));
+                    whole.insert(member.name);
+                }
+                Kind::Mig(_) => {
+                    parents.insert(member.text("parentUUID"));
+                    for set in member.counter_sets() {
+                        *instances.entry(set).or_default() += 1;
+                    }
+                }
+                Kind::Split(_) | Kind::Other => {}
+            }
+        }
+        parents.retain(|uuid| !uuid.is_some_and(|uuid| whole_uuids.contains(uuid)));
+        let all = whole.len().saturating_add(parents.len());
+        let known = !parents.is_empty() && !parents.contains(&None);
+        Self {
+            whole_counters,
+            whole_uuids,
+            instances,
+            devices: u32::try_from(all).ok().filter(|_| known).unwrap_or(0),
+        }
+    }
+
+    /// A partition that is, or could be, cut from a whole device that is listed too.
+    fn is_in_a_whole_device(&self, member: &Member<'_>) -> bool {
+        let mut sets = member.counter_sets();
+        sets.any(|set| self.whole_counters.contains(set))
+            || member
+                .text("parentUUID")
+                .is_some_and(|uuid| self.whole_uuids.contains(uuid))
+    }
+
+    /// An instance that draws on the same counters as another may be one that could be made rather than one that is.
+    fn may_overlap(&self, member: &Member<'_>) -> bool {
+        let mut sets = member.counter_sets();
+        sets.any(|set| self.instances.get(set).is_some_and(|n| *n > 1))
+    }
+}
+
+/// Names of the devices that claims of others hold, be it through a partition cut from them.
 fn held_devices<'a>(
     subject: &Subject<'_>,
     family: Family,
@@ -359,8 +443,10 @@ fn held_devices<'a>(
         .collect();
     members
         .iter()
-        .filter(|m| matches!(m.kind(family), Kind::Whole))
-        .filter(|m| is_held(m) || m.counter_sets().any(|set| drained.contains(set)))
+        .filter(|m| {
+            let cut_up = || m.counter_sets().any(|set| drained.contains(set));
+            is_held(m) || (matches!(m.kind(family), Kind::Whole) && cut_up())
+        })
         .map(|m| m.name)
         .collect()
 }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_catalog::{
-    Accelerator, Catalog, DeviceQuery, Family, Identity, InstanceShape, ProductName, Sharing, Unit,
-    resource_unit,
+    Accelerator, Catalog, DeviceQuery, Family, Identity, InstanceShape, Unit, resource_unit,
 };
 use ampacity_placement::{DeviceGroup, Labels};
 
 use super::held::HeldOnNode;
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
+use super::parts::{self, Cut};
 use super::resources::{Count, extended};
 use super::slim::SlimNode;
 
@@ -50,10 +50,10 @@ pub(super) struct Devices {
 }
 
 /// One extended resource with units.
-struct Offer<'a> {
-    resource: &'a str,
-    unit: Unit,
-    count: Count,
+pub(super) struct Offer<'a> {
+    pub(super) resource: &'a str,
+    pub(super) unit: Unit,
+    pub(super) count: Count,
 }
 
 /// Finds the devices in a node's status.
@@ -91,7 +91,8 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
                 let by_match = subject.catalog.identify_by_match(&subject.query(resource));
                 if let Some(accelerator) = by_match {
                     note_unhealthy(resource, count, notes);
-                    add_group(subject, &mut devices, None, resource, count, accelerator);
+                    let whole = (resource, count, &Cut::Whole);
+                    add_group(subject, &mut devices, None, whole, accelerator);
                 }
             }
             None => {}
@@ -104,6 +105,7 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
         }
         family_devices(subject, family, &offers, &mut devices, notes);
     }
+    parts::reconcile(subject, &mut devices, notes);
     devices
 }
 
@@ -140,31 +142,24 @@ fn family_devices(
             continue;
         }
         let query = subject.query(offer.resource);
-        let reason = match offer.unit {
-            Unit::Device | Unit::DeviceAlias => split(subject, family, offer, offers),
-            Unit::Core => Some(UnsupportedReason::Cores),
-            Unit::TimeSlice => Some(UnsupportedReason::TimeSliced),
-            Unit::Partition => Some(UnsupportedReason::Partitioned),
-            Unit::VirtualGpu | Unit::Measure => Some(UnsupportedReason::VirtualGpu),
-        };
         // Who names a partition or a core in a `match` makes it a type of its own.
         let by_match = matches!(offer.unit, Unit::Partition | Unit::Core)
             .then(|| subject.catalog.identify_by_match(&query))
             .flatten();
         if let Some(accelerator) = by_match {
-            add_group(
-                subject,
-                devices,
-                Some(family),
-                offer.resource,
-                offer.count,
-                accelerator,
-            );
+            let whole = (offer.resource, offer.count, &Cut::Whole);
+            add_group(subject, devices, Some(family), whole, accelerator);
             continue;
         }
+        let cut = cut(subject, family, offer, offers);
+        // A part is one of a device, so what is said of devices says what it is cut from.
+        let query = match (&cut, family.resources().first()) {
+            (Ok(Cut::Mig(_) | Cut::Slice(_)), Some(device)) => subject.query(device),
+            _ => query,
+        };
         let identity = subject.catalog.identify(&query);
-        match (reason, identity) {
-            (Some(reason), identity) => {
+        match (cut, identity) {
+            (Err(reason), identity) => {
                 let accelerator_type = match &identity {
                     Identity::Known { accelerator, .. } => Some(accelerator.name.clone()),
                     Identity::Unknown { .. } => None,
@@ -178,7 +173,7 @@ fn family_devices(
                 });
             }
             (
-                None,
+                Ok(cut),
                 Identity::Known {
                     accelerator,
                     evidence,
@@ -199,16 +194,10 @@ fn family_devices(
                         ),
                     );
                 }
-                add_group(
-                    subject,
-                    devices,
-                    Some(family),
-                    offer.resource,
-                    offer.count,
-                    accelerator,
-                );
+                let units = (offer.resource, offer.count, &cut);
+                add_group(subject, devices, Some(family), units, accelerator);
             }
-            (None, Identity::Unknown { seen }) => {
+            (Ok(_), Identity::Unknown { seen }) => {
                 let seen: Vec<String> = seen
                     .iter()
                     .map(|e| format!("{}={:?}", e.from, e.value))
@@ -275,8 +264,7 @@ fn add_group(
     subject: &Subject<'_>,
     devices: &mut Devices,
     family: Option<Family>,
-    resource: &str,
-    count: Count,
+    (resource, count, cut): (&str, Count, &Cut),
     accelerator: &Accelerator,
 ) {
     if count.allocatable == 0 {
@@ -289,8 +277,11 @@ fn add_group(
         DeviceGroup {
             accelerator_type: accelerator.name.clone(),
             resource: resource.to_owned(),
+            part: cut.part(),
+            share: cut.share(&accelerator.name),
             devices: devices_count,
             held: u32::try_from(held).unwrap_or(u32::MAX).min(devices_count),
+            node_devices: 0,
             taint_keys: taint_keys(family, resource),
         },
     ));
@@ -326,68 +317,30 @@ pub(super) fn taint_keys(family: Option<Family>, resource: &str) -> Vec<String> 
     keys
 }
 
-/// Whether units with the name of whole devices are none, and what they are.
-fn split(
+/// What a unit is, or why it is nothing that can be asked for.
+fn cut(
     subject: &Subject<'_>,
     family: Family,
     offer: &Offer<'_>,
     offers: &[Offer<'_>],
-) -> Option<UnsupportedReason> {
-    match family {
-        Family::Nvidia => nvidia_split(subject, offer, offers),
-        Family::Amd => amd_split(subject, offer),
-        Family::IntelGpu => intel_split(subject, offer),
-        _ => None,
+) -> Result<Cut, UnsupportedReason> {
+    let asked_for = matches!(
+        offer.unit,
+        Unit::Device | Unit::DeviceAlias | Unit::TimeSlice | Unit::Partition
+    );
+    if family == Family::Nvidia && asked_for {
+        return parts::nvidia(subject, offer, offers);
     }
-}
-
-fn nvidia_split(
-    subject: &Subject<'_>,
-    offer: &Offer<'_>,
-    offers: &[Offer<'_>],
-) -> Option<UnsupportedReason> {
-    let label = |key: &str| subject.labels.get(key).map(String::as_str);
-    let number = |key: &str| label(key)?.parse::<u64>().ok();
-    let product = label("nvidia.com/gpu.product").map(|p| ProductName::parse(p).sharing);
-    if product == Some(Sharing::VirtualGpu)
-        || label("nvidia.com/vgpu.present") == Some("true")
-        || subject.shape.is_some_and(|s| s.is_fractional())
-    {
-        return Some(UnsupportedReason::VirtualGpu);
-    }
-    let mig = matches!(product, Some(Sharing::Mig(_)))
-        || label("nvidia.com/gpu.slices.gi").is_some()
-        || label("cloud.google.com/gke-gpu-partition-size").is_some_and(|size| !size.is_empty());
-    if mig {
-        return Some(UnsupportedReason::Partitioned);
-    }
-    // With renaming the slices are nvidia.com/gpu.shared, and what is left under the plain name is whole.
-    let renamed = offers.iter().any(|o| o.resource == "nvidia.com/gpu.shared");
-    let sliced = product == Some(Sharing::TimeSliced)
-        || number("nvidia.com/gpu.replicas").is_some_and(|n| n > 1)
-        || matches!(
-            label("nvidia.com/gpu.sharing-strategy"),
-            Some("time-slicing" | "mps")
-        )
-        || number("cloud.google.com/gke-max-shared-clients-per-gpu").is_some_and(|n| n > 1);
-    if sliced && !renamed {
-        return Some(UnsupportedReason::TimeSliced);
-    }
-    let physical = number("nvidia.com/gpu.count")
-        .filter(|n| *n > 0)
-        .or_else(|| subject.shape.map(|s| s.devices.into()))
-        .or_else(|| number("cloud.google.com/gke-accelerator-count"));
-    let more_than_there_are =
-        physical.is_some_and(|n| offer.count.capacity.max(offer.count.allocatable) > n);
-    let hami = subject
-        .node
-        .metadata
-        .annotations
-        .iter()
-        .flatten()
-        .any(|(key, _)| key.starts_with("hami.io/node-") && key.contains("nvidia"));
-    (more_than_there_are || hami || offer.count.capacity > super::resources::MAX_DEVICES)
-        .then_some(UnsupportedReason::VirtualGpu)
+    let reason = match (offer.unit, family) {
+        (Unit::Device | Unit::DeviceAlias, Family::Amd) => amd_split(subject, offer),
+        (Unit::Device | Unit::DeviceAlias, Family::IntelGpu) => intel_split(subject, offer),
+        (Unit::Device | Unit::DeviceAlias, _) => None,
+        (Unit::Core, _) => Some(UnsupportedReason::Cores),
+        (Unit::TimeSlice, _) => Some(UnsupportedReason::TimeSliced),
+        (Unit::Partition, _) => Some(UnsupportedReason::Partitioned),
+        (Unit::VirtualGpu | Unit::Measure, _) => Some(UnsupportedReason::VirtualGpu),
+    };
+    reason.map_or(Ok(Cut::Whole), Err)
 }
 
 fn amd_split(subject: &Subject<'_>, offer: &Offer<'_>) -> Option<UnsupportedReason> {

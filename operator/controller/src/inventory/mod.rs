@@ -15,8 +15,9 @@
 //! Rules worth knowing:
 //!
 //! * `allocatable` decides what can be used; where it is absent, `capacity` stands for it, as in the API server's own defaulting.
-//! * Time slices, MIG instances, AMD partitions, vGPU profiles and the shares of HAMi and Volcano are never whole devices. They
-//!   are listed in [`NodeInventory::unsupported`].
+//! * MIG instances and time slices of NVIDIA devices are groups of their own, never whole devices. AMD partitions, vGPU profiles
+//!   and the shares of HAMi and Volcano cannot be asked for: they are listed in [`NodeInventory::unsupported`].
+//! * Silicon counts once: a whole device that could be cut up, and the instances that could be cut from it, are one device.
 //! * A device that is shown in several ways (device plugin and DRA; `neuron`, `neurondevice` and `neuroncore`) counts once.
 //! * A device whose model nothing tells is unsupported too, with a note that says how to name it.
 //! * Windows nodes offer nothing: their notes say so. CPU architecture is no filter here, since only the job knows what its image
@@ -30,6 +31,7 @@ mod health;
 mod held;
 mod node;
 mod note;
+mod parts;
 mod platform;
 mod resources;
 mod slim;

@@ -6,12 +6,13 @@ use ampacity_api::member_cluster::TopologyLabel;
 use ampacity_catalog::{
     Catalog, DeviceQuery, Family, Identity, InstanceShape, Prices, ProductName, Sharing,
 };
-use ampacity_placement::{Amount, DeviceGroup, Labels, NodeSpec, Taint, TaintEffect};
+use ampacity_placement::{Amount, DeviceGroup, DevicePart, Labels, NodeSpec, Taint, TaintEffect};
 
 use super::extended::{Devices, Subject};
 use super::feeds::FeedRules;
 use super::held::HeldOnNode;
 use super::note::{InventoryNote, NoteReason, Notes, Unsupported, UnsupportedReason};
+use super::parts::MIG_PREFIX;
 use super::resources::{Basics, basics, held_mib};
 use super::slim::{SlimNode, SlimResourceSlice, SlimTaint};
 use super::{capacity_type, dra, extended, health, platform, topology};
@@ -42,7 +43,7 @@ pub struct NodeInventory {
     pub spec: NodeSpec,
     /// What was odd.
     pub notes: Vec<InventoryNote>,
-    /// Devices that are there and cannot be asked for as whole devices.
+    /// Devices that are there and cannot be asked for.
     pub unsupported: Vec<Unsupported>,
 }
 
@@ -168,7 +169,7 @@ fn all_devices(
         let through_dra: u32 = dra
             .groups
             .iter()
-            .filter(|(other, _)| other == family)
+            .filter(|(other, of)| other == family && of.part == group.part)
             .map(|(_, other)| other.held)
             .sum();
         group.held = group.held.saturating_add(through_dra).min(group.devices);
@@ -176,10 +177,9 @@ fn all_devices(
     // With claims unknown, requests for the extended resource are all that tells who holds DRA devices (they may be served by DRA).
     if !subject.held.claims_known {
         for (family, group) in &mut dra.groups {
-            let resources = family.map(Family::resources).unwrap_or_default();
-            let asked: u64 = resources
+            let asked: u64 = plugin_resources(*family, &group.part)
                 .iter()
-                .filter_map(|r| subject.held.extended.get(*r))
+                .filter_map(|r| subject.held.extended.get(r))
                 .fold(0, |sum, n| sum.saturating_add(*n));
             group.held = u32::try_from(asked).unwrap_or(u32::MAX).min(group.devices);
         }
@@ -207,6 +207,16 @@ fn all_devices(
         note_absent(subject, &devices.shown, notes);
     }
     devices
+}
+
+/// Names by which a device plugin would offer what a DRA driver offers.
+fn plugin_resources(family: Option<Family>, part: &DevicePart) -> Vec<String> {
+    let whole = family.map(Family::resources).unwrap_or_default();
+    match part {
+        DevicePart::Whole => whole.iter().map(|name| (*name).to_owned()).collect(),
+        DevicePart::Mig(profile) => vec![format!("{MIG_PREFIX}{profile}")],
+        DevicePart::Milli(_) => Vec::new(),
+    }
 }
 
 /// Labels or the instance type show devices of a family, and nothing offers them.

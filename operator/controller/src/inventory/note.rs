@@ -17,7 +17,7 @@ pub enum NoteReason {
     ConflictingFacts,
     /// Devices that are there and not allocatable.
     UnhealthyDevices,
-    /// Devices that are split up and cannot be asked for as a whole.
+    /// Devices that are split up in a way that cannot be asked for.
     NotWholeDevices,
     /// The same devices are shown by a device plugin and by DRA.
     CountedOnce,
@@ -57,14 +57,14 @@ impl fmt::Display for InventoryNote {
     }
 }
 
-/// Why devices cannot be asked for as whole devices.
+/// Why devices cannot be asked for, neither whole nor in parts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UnsupportedReason {
     /// Nothing tells the model.
     UnknownModel,
-    /// Time slices or MPS clients.
+    /// Time slices or MPS clients of which nothing tells how large they are.
     TimeSliced,
-    /// Hardware partitions: MIG instances, AMD partitions, vNPUs.
+    /// Hardware partitions: AMD partitions, vNPUs, MIG instances of a profile that cannot be read.
     Partitioned,
     /// Virtual GPUs: GRID profiles, HAMi and Volcano shares, fractional cloud instances.
     VirtualGpu,

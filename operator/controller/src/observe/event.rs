@@ -9,6 +9,8 @@ use ampacity_api::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::translate::device_name;
+
 /// Longest note in bytes; the API server refuses longer ones (`NoteLengthLimit` of events.k8s.io/v1).
 pub const MAX_NOTE_BYTES: usize = 1024;
 /// Most events on placements that one change of an InferenceJob makes; the rest are counted in one more.
@@ -76,7 +78,11 @@ pub fn training_happenings(
             "attempt {attempt} placed in cluster {}: {} × {} ({}), {} USD per hour, {} W",
             placed.cluster,
             placed.devices,
-            placed.accelerator_type,
+            device_name(
+                &placed.accelerator_type,
+                placed.mig_profile.as_deref(),
+                placed.millidevices
+            ),
             way(placed.capacity_type, &placed.alternative),
             placed.usd_per_hour,
             placed.watts,
@@ -399,7 +405,11 @@ fn placed(now: &ReplicaPlacement) -> String {
         "{} replicas placed in cluster {} on {} ({}), {} USD per hour, {} W",
         now.replicas,
         now.cluster,
-        now.accelerator_type,
+        device_name(
+            &now.accelerator_type,
+            now.mig_profile.as_deref(),
+            now.millidevices
+        ),
         way(now.capacity_type, &now.alternative),
         now.usd_per_hour,
         now.watts

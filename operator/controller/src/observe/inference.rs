@@ -143,6 +143,8 @@ fn listed(view: &ReplicaView<'_>) -> ReplicaPlacement {
         accelerator_type: spec.accelerator_type.clone(),
         capacity_type: Some(spec.capacity_type),
         alternative: spec.alternative.clone(),
+        mig_profile: spec.mig_profile.clone(),
+        millidevices: spec.millidevices,
         replicas: spec.replicas,
         ready_replicas: view.ready(),
         usd_per_hour: spec.usd_per_hour,

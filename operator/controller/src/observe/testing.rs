@@ -70,6 +70,8 @@ pub(crate) fn placement(kind: JobKind, job: &str, attempt: i32, replicas: i32) -
         accelerator_type: "nvidia-h100-sxm5-80gb".to_owned(),
         capacity_type: CapacityType::Owned,
         devices_per_replica: 8,
+        mig_profile: None,
+        millidevices: None,
         replicas,
         nodes: (0..replicas)
             .map(|n| NodeReplicas {

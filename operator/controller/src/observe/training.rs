@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
 use super::outcome::{MemberView, Outcome, PlacementView, outcome};
+use crate::translate::device_name;
 
 /// What a status is worked out from, beside the job itself.
 pub struct TrainingFacts<'a> {
@@ -129,10 +130,13 @@ impl Machine<'_> {
                 .clone()
                 .or(Some(Time(self.facts.now)));
         }
-        let place = format!(
-            "{} on {}",
-            placement.spec.cluster, placement.spec.accelerator_type
+        let spec = &placement.spec;
+        let device = device_name(
+            &spec.accelerator_type,
+            spec.mig_profile.as_deref(),
+            spec.millidevices,
         );
+        let place = format!("{} on {device}", spec.cluster);
         self.set(ConditionType::Placed, true, ConditionReason::Placed, &place);
         match outcome(view) {
             Outcome::Succeeded => {
@@ -447,6 +451,8 @@ fn summary(placement: &Placement) -> JobPlacement {
         capacity_type: Some(spec.capacity_type),
         alternative: spec.alternative.clone(),
         devices: i64::from(spec.devices_per_replica) * i64::from(spec.replicas),
+        mig_profile: spec.mig_profile.clone(),
+        millidevices: spec.millidevices,
         usd_per_hour: spec.usd_per_hour,
         watts: spec.watts,
     }

@@ -1,8 +1,8 @@
 //! Names, numbers and sentences of the engine's fixes.
 
-use ampacity_placement::Fix;
+use ampacity_placement::{DevicePart, Fix};
 
-use super::reason::{names, plural};
+use super::reason::{mark, names, plural};
 use super::{Fact, Facts};
 
 names! {
@@ -26,6 +26,8 @@ names! {
         Wait,
         /// Move the deadline.
         ExtendDeadline,
+        /// Ask for another part of the device, or for a whole one.
+        ChangePart,
         /// Free devices that others hold.
         FreeDevices,
         /// Return nodes to service.
@@ -111,6 +113,24 @@ pub fn fix_text(fix: &Fix) -> FixText {
             Action::ExtendDeadline,
             vec![("bySeconds", Fact::Count(*by_seconds))],
             format!("Move spec.deadline by {by_seconds} s."),
+        ),
+        Fix::ChangePart { alternative, part } => (
+            Action::ChangePart,
+            vec![
+                ("alternative", Fact::text(alternative)),
+                ("part", Fact::text(mark(part))),
+            ],
+            match part {
+                DevicePart::Whole => format!(
+                    "Ask for whole devices in alternative {alternative}: leave out migProfile and millidevices."
+                ),
+                DevicePart::Mig(profile) => {
+                    format!("Set migProfile of alternative {alternative} to {profile}.")
+                }
+                DevicePart::Milli(unit) => {
+                    format!("Set millidevices of alternative {alternative} to {unit} or less.")
+                }
+            },
         ),
         Fix::FreeDevices { cluster, devices } => (
             Action::FreeDevices,

@@ -16,6 +16,7 @@ use ampacity_placement::{
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
 
+use super::part::asked_part;
 use super::{JobIssue, label_selector, pod_shape};
 
 /// One whole in millionths.
@@ -226,6 +227,7 @@ fn alternatives(
             Ok(engine::Alternative {
                 name: alternative.name.clone(),
                 accelerator: accelerator(alternative, &field, ctx.catalog)?,
+                part: asked_part(alternative, &field)?,
                 devices_per_replica: u32::try_from(alternative.devices_per_replica).unwrap_or(0),
                 replicas: u32::try_from(alternative.replicas).unwrap_or(0),
                 throughput_micro: alternative

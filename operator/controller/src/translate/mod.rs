@@ -1,7 +1,7 @@
 //! API objects to the engine's plain data, and the engine's verdicts back.
 //!
 //! ```text
-//!  TrainingJob, InferenceJob ──► job ──► placement::JobSpec      (pod: what a replica needs, selector: where it may run)
+//!  TrainingJob, InferenceJob ──► job ──► placement::JobSpec      (pod: what a replica needs, part: of a device, selector: where it may run)
 //!  PowerDomain, PowerBudget  ──► power ──► placement::PowerSpec
 //!  placement::Unplaced ──► verdict ──► status.verdict, `ampacity plan`   (reason, fix: names, numbers and sentences)
 //! ```
@@ -12,6 +12,7 @@ mod fact;
 mod fix;
 mod issue;
 mod job;
+mod part;
 mod pod;
 mod power;
 mod quantity;
@@ -23,6 +24,7 @@ pub use fact::{Fact, Facts, usd_number};
 pub use fix::{FixAction, FixText, fix_text};
 pub use issue::JobIssue;
 pub use job::{ClusterSite, JobContext, inference_spec, placed_replicas, priority, training_spec};
+pub use part::{PartFields, device_name, device_part};
 pub use pod::pod_shape;
 pub use power::power_spec;
 pub use quantity::{QuantityError, parse_bytes, parse_milli};

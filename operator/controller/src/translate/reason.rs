@@ -1,7 +1,8 @@
 //! Names, numbers and sentences of the engine's reasons.
 
-use ampacity_placement::{Reason, Refusal};
+use ampacity_placement::{DevicePart, Reason, Refusal};
 
+use super::part::PartFields;
 use super::{Fact, Facts};
 
 macro_rules! names {
@@ -40,6 +41,8 @@ names! {
         ClusterUnreachable,
         /// No node has such a device.
         NoSuchAccelerator,
+        /// Nodes have the device, but not the part of it, or not whole.
+        NoSuchPart,
         /// `capacityTypes` leaves the nodes out.
         CapacityTypeNotAllowed,
         /// Too few devices exist.
@@ -122,6 +125,27 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// `whole`, `1g.10gb`, `250m`.
+pub(super) fn mark(part: &DevicePart) -> String {
+    PartFields::of(part)
+        .mark()
+        .unwrap_or_else(|| "whole".to_owned())
+}
+
+/// `28 × MIG 1g.10gb`.
+fn units(part: &DevicePart, count: u64) -> String {
+    match part {
+        DevicePart::Whole => plural(count, "whole device", "whole devices"),
+        DevicePart::Mig(_) => format!("{count} × {part}"),
+        DevicePart::Milli(_) => format!("{count} {part}"),
+    }
+}
+
+fn listed(parts: &[(DevicePart, u64)], each: impl Fn(&DevicePart, u64) -> String) -> String {
+    let each: Vec<String> = parts.iter().map(|(part, n)| each(part, *n)).collect();
+    each.join(", ")
+}
+
 /// Name, numbers and words of a reason.
 pub fn reason_text(reason: &Reason) -> ReasonText {
     use ReasonName as Name;
@@ -145,6 +169,22 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
             Name::NoSuchAccelerator,
             vec![("wanted", Fact::text(wanted))],
             format!("no node has {wanted}"),
+        ),
+        Reason::NoSuchPart {
+            wanted,
+            part,
+            exists,
+        } => (
+            Name::NoSuchPart,
+            vec![
+                ("wanted", Fact::text(wanted)),
+                ("part", Fact::text(mark(part))),
+                ("exists", Fact::text(listed(exists, |part, n| format!("{} {n}", mark(part))))),
+            ],
+            format!(
+                "nodes have {wanted}, but not as {part}: there are only {}",
+                listed(exists, units)
+            ),
         ),
         Reason::CapacityTypeNotAllowed { capacity_type } => (
             Name::CapacityTypeNotAllowed,

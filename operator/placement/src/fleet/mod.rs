@@ -23,8 +23,8 @@ use symbols::Symbols;
 
 use crate::arena::{Arena, ClusterIndex, GroupIndex, NodeIndex, PoolIndex};
 use crate::model::{
-    AcceleratorFacts, CapacityType, ClusterSpec, Level, NodeSpec, PowerIssue, PowerSpec,
-    PowerUsage, TaintEffect,
+    AcceleratorFacts, CapacityType, ClusterSpec, DeviceGroup, DevicePart, DeviceShare, Level,
+    NodeSpec, PowerIssue, PowerSpec, PowerUsage, TaintEffect,
 };
 
 /// Devices of one type in one cluster.
@@ -154,7 +154,7 @@ impl Fleet {
         self.power.budget_usage()
     }
 
-    /// Devices of a cluster by accelerator type.
+    /// Whole devices of a cluster by accelerator type; parts of devices are not counted.
     pub fn devices(&self, cluster: &str) -> BTreeMap<String, DeviceCount> {
         let mut counts: BTreeMap<String, DeviceCount> = BTreeMap::new();
         let Some(&cluster) = self.cluster_by_name.get(cluster) else {
@@ -162,6 +162,9 @@ impl Fleet {
         };
         for &group in &self.clusters[cluster].groups {
             let group = &self.groups[group];
+            if group.key.part != DevicePart::Whole {
+                continue;
+            }
             let total: u64 = group
                 .pools
                 .iter()
@@ -185,6 +188,13 @@ impl Fleet {
         self.facts
             .get(accelerator_type)
             .map_or(0, |facts| chargeable(facts.watts_in_use().0))
+    }
+
+    /// Watts of one unit of a group in use: the device's, or the part's share of the device and of its host, rounded up.
+    pub(crate) fn watts_each(&self, group: GroupIndex) -> i64 {
+        let key = &self.groups[group].key;
+        key.share
+            .of_amount(self.watts_in_use(&key.accelerator_type))
     }
 
     pub(crate) fn cluster_index(&mut self, name: &str) -> ClusterIndex {
@@ -298,6 +308,8 @@ impl Fleet {
                 cluster,
                 accelerator_type: devices.accelerator_type.as_str().into(),
                 resource: devices.resource.as_str().into(),
+                part: devices.part.clone(),
+                share: share_of(devices),
                 capacity_type: spec.capacity_type.unwrap_or(CapacityType::OnDemand),
             });
             if devices.devices == 0 || slots.iter().any(|slot| slot.group == group) {
@@ -311,6 +323,7 @@ impl Fleet {
                 zone: zone.clone(),
                 instance_type: spec.instance_type.as_str().into(),
                 devices: devices.devices,
+                node_devices: node_devices(&spec.devices, devices),
                 feed,
                 taints: taints.clone(),
                 taint_keys,
@@ -414,7 +427,7 @@ impl Fleet {
             .slots
             .iter()
             .map(|slot| {
-                let each = self.watts_in_use(&self.groups[slot.group].key.accelerator_type);
+                let each = self.watts_each(slot.group);
                 each.saturating_mul(i64::from(slot.held.min(slot.devices)))
             })
             .fold(0, i64::saturating_add);
@@ -451,10 +464,14 @@ impl Fleet {
             pods = pods.saturating_add(replicas);
             let devices = u64::from(reservation.devices_per_replica).saturating_mul(replicas);
             let devices = u32::try_from(devices).unwrap_or(u32::MAX);
-            let mut of_type = node.slots.iter().zip(&mut free).filter(|(slot, _)| {
-                *groups[slot.group].key.accelerator_type == *reservation.accelerator_type
-            });
-            if let Some((_, left)) = of_type.next() {
+            let fit = |slot: &Slot| groups[slot.group].key.fit(reservation);
+            let held = node
+                .slots
+                .iter()
+                .zip(&mut free)
+                .filter_map(|(slot, left)| Some((fit(slot)?, left)))
+                .min_by_key(|(fit, _)| *fit);
+            if let Some((_, left)) = held {
                 *left = left.saturating_sub(devices);
             }
         }
@@ -480,6 +497,32 @@ impl Fleet {
             }
         }
     }
+}
+
+/// What a unit of a group is charged: a whole device is charged whole.
+fn share_of(group: &DeviceGroup) -> DeviceShare {
+    match group.part {
+        DevicePart::Whole => DeviceShare::WHOLE,
+        _ => group.share,
+    }
+}
+
+/// Devices over which the price of a node is shared out, as far as the type of `group` goes: what is said, but no less than its
+/// groups of the type add up to.
+fn node_devices(groups: &[DeviceGroup], group: &DeviceGroup) -> u32 {
+    const MICRO: u64 = 1_000_000;
+    // Each group rounded down and the sum rounded up, so that seven sevenths are one device.
+    let (mut micro, mut said) = (0_u64, 0);
+    for other in groups {
+        if other.accelerator_type == group.accelerator_type {
+            let share = share_of(other);
+            let each = u64::from(share.parts()) * MICRO / u64::from(share.of());
+            micro = micro.saturating_add(each.saturating_mul(u64::from(other.devices)));
+            said = said.max(other.node_devices);
+        }
+    }
+    let counted = u32::try_from(micro.div_ceil(MICRO)).unwrap_or(u32::MAX);
+    counted.max(said).max(1)
 }
 
 /// Takes one from a counter and forgets it at zero.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::arena::{CellIndex, ClusterIndex, FeedIndex, GroupIndex, PoolIndex};
-use crate::model::{CapacityType, ClusterSpec, NodeFault, NodePrice, Taint};
+use crate::model::{
+    CapacityType, ClusterSpec, DevicePart, DeviceShare, NodeFault, NodePrice, Reservation, Taint,
+};
 
 /// One cluster.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +28,27 @@ pub(crate) struct GroupKey {
     pub(crate) accelerator_type: Arc<str>,
     /// How devices are asked for.
     pub(crate) resource: Arc<str>,
+    /// What one unit is. All counts of devices below here are counts of such units.
+    pub(crate) part: DevicePart,
+    /// Share of a device that a unit is charged.
+    pub(crate) share: DeviceShare,
     /// How it is paid for.
     pub(crate) capacity_type: CapacityType,
+}
+
+impl GroupKey {
+    /// How well units of the group fit what a reservation holds, least is best; `None` where they are something else. A slice is
+    /// known by its size, but a node may have been cut up anew under it.
+    pub(crate) fn fit(&self, reservation: &Reservation) -> Option<u8> {
+        if *self.accelerator_type != *reservation.accelerator_type {
+            return None;
+        }
+        match (&reservation.part, &self.part) {
+            (held, offered) if held == offered => Some(0),
+            (DevicePart::Milli(_), DevicePart::Milli(_)) => Some(1),
+            _ => None,
+        }
+    }
 }
 
 /// Nodes that one gang may span.
@@ -52,6 +73,8 @@ pub(crate) struct PoolKey {
     pub(crate) instance_type: Arc<str>,
     /// Devices of each node.
     pub(crate) devices: u32,
+    /// Whole devices, and those in parts, over which the price of a node is shared out; at least 1.
+    pub(crate) node_devices: u32,
     /// Power domains that feed them.
     pub(crate) feed: FeedIndex,
     /// Taints that keep pods away.

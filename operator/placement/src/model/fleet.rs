@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Labels, MicroUsd, Taint, Watts};
+use super::{DevicePart, DeviceShare, Labels, MicroUsd, Taint, Watts};
 
 /// How capacity is paid for and whether it may be taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,17 +123,24 @@ pub struct Amount {
     pub held: u64,
 }
 
-/// The devices of a node that can be asked for as whole devices.
+/// The devices of a node, or the parts of devices, that are asked for in one way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceGroup {
     /// Accelerator type of every device in the group.
     pub accelerator_type: String,
     /// How a pod asks for one (extended resource name or DRA device class): opaque to the engine, equal within a pool.
     pub resource: String,
-    /// Healthy, allocatable devices.
+    /// What one unit is: a whole device or a part of one.
+    pub part: DevicePart,
+    /// The share of a device that one unit is charged, in dollars and watts. A whole device is always charged whole.
+    pub share: DeviceShare,
+    /// Healthy, allocatable units.
     pub devices: u32,
-    /// Devices held by pods that hold no reservation here.
+    /// Units held by pods that hold no reservation here.
     pub held: u32,
+    /// Devices of this type on the node, whole ones and those in parts, over which the node's price is shared out. 0: as many
+    /// as its groups of the type add up to.
+    pub node_devices: u32,
     /// Taint keys that the pods made for this device tolerate by themselves.
     pub taint_keys: Vec<String>,
 }
@@ -141,7 +148,7 @@ pub struct DeviceGroup {
 /// What one node costs. Without a node price and without a device price the node is unpriced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodePrice {
-    /// Price of the whole node per hour; a placement pays the share of the devices that it holds.
+    /// Price of the whole node per hour; a placement pays the share of the devices (or of parts of them) that it holds.
     pub usd_per_node_hour: Option<MicroUsd>,
     /// Price of one owned device per hour, without electricity.
     pub usd_per_device_hour: Option<MicroUsd>,
@@ -190,7 +197,7 @@ pub struct NodeSpec {
     pub region: String,
     /// How it is paid for.
     pub capacity_type: Option<CapacityType>,
-    /// Its whole devices by type; almost always one group.
+    /// Its devices by type and part; almost always one group.
     pub devices: Vec<DeviceGroup>,
     /// CPU in millicores.
     pub cpu_milli: Amount,

@@ -1,6 +1,8 @@
 //! What is to be placed.
 
-use super::{CapacityType, LabelSelector, Level, MicroUsd, NodeRequirement, Toleration};
+use super::{
+    CapacityType, DevicePart, LabelSelector, Level, MicroUsd, NodeRequirement, Toleration,
+};
 
 /// What a job is judged by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,7 +108,9 @@ pub struct Alternative {
     pub name: String,
     /// Device types.
     pub accelerator: AcceleratorRequirement,
-    /// Whole devices of one replica; at least 1.
+    /// What one unit must be: a whole device or a part of one.
+    pub part: DevicePart,
+    /// Units of one replica; at least 1.
     pub devices_per_replica: u32,
     /// Replicas of the gang. Ignored for inference, where the job says how many.
     pub replicas: u32,

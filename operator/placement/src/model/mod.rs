@@ -2,6 +2,7 @@
 
 mod fleet;
 mod job;
+mod part;
 mod plan;
 mod power;
 mod quantity;
@@ -9,6 +10,7 @@ mod selector;
 
 pub use fleet::*;
 pub use job::*;
+pub use part::*;
 pub use plan::*;
 pub use power::*;
 pub use quantity::*;

@@ -1,6 +1,6 @@
 //! What the engine decides, and why.
 
-use super::{CapacityType, Level, MicroUsd, Watts};
+use super::{CapacityType, DevicePart, Level, MicroUsd, Watts};
 
 /// Replicas on one node, in rank order within the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,9 @@ pub struct Reservation {
     pub cluster: String,
     /// Accelerator type.
     pub accelerator_type: String,
-    /// Devices of one replica.
+    /// What one unit is: a whole device or a part of one; of a slice, the size that was given, not what was asked for.
+    pub part: DevicePart,
+    /// Units of one replica.
     pub devices_per_replica: u32,
     /// CPU of one replica in millicores.
     pub cpu_milli: u64,
@@ -47,7 +49,7 @@ pub struct PlacementDecision {
     pub resource: String,
     /// How it is paid for.
     pub capacity_type: CapacityType,
-    /// Cap of each device.
+    /// Cap of each device; where a part of one is held, of the whole device.
     pub power_cap_watts: Watts,
     /// Price per hour of what it holds.
     pub usd_per_hour: MicroUsd,
@@ -75,6 +77,9 @@ impl PlacementDecision {
     }
 }
 
+/// Most kinds of parts that one reason lists.
+pub const MOST_PARTS: usize = 8;
+
 /// Why a candidate was not taken. Every variant carries the numbers that decided.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -88,6 +93,15 @@ pub enum Reason {
     NoSuchAccelerator {
         /// What was asked for.
         wanted: String,
+    },
+    /// Nodes of the cluster have the device, but not the part of it, or not whole.
+    NoSuchPart {
+        /// The devices that were asked for.
+        wanted: String,
+        /// What a unit must be.
+        part: DevicePart,
+        /// What units there are instead, with their number; the largest parts first, at most [`MOST_PARTS`].
+        exists: Vec<(DevicePart, u64)>,
     },
     /// The job does not allow the capacity type.
     CapacityTypeNotAllowed {
@@ -298,6 +312,13 @@ pub enum Fix {
     ExtendDeadline {
         /// By how many seconds.
         by_seconds: i64,
+    },
+    /// Ask for another part of the device, or for a whole one.
+    ChangePart {
+        /// The alternative.
+        alternative: String,
+        /// What works.
+        part: DevicePart,
     },
     /// Free devices that others hold.
     FreeDevices {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::price::{Quote, Use, duration_seconds, rate};
+use super::price::{Quote, Use, duration_seconds};
 use super::select::{Pick, Want};
 use crate::arena::{ClusterIndex, GroupIndex, PoolIndex};
 use crate::fleet::{Cluster, Fleet, Pool};
@@ -150,8 +150,15 @@ impl Fleet {
             .collect()
     }
 
-    /// Groups whose type an alternative may use.
-    pub(crate) fn groups_for(&self, wanted: &AcceleratorRequirement) -> Vec<GroupIndex> {
+    /// Groups whose type and part an alternative may use.
+    pub(crate) fn groups_for(&self, alternative: &Alternative) -> Vec<GroupIndex> {
+        let mut groups = self.groups_of_type(&alternative.accelerator);
+        groups.retain(|&group| alternative.part.is_served_by(&self.groups[group].key.part));
+        groups
+    }
+
+    /// Groups of the types that are asked for, whatever the part.
+    pub(crate) fn groups_of_type(&self, wanted: &AcceleratorRequirement) -> Vec<GroupIndex> {
         match wanted {
             AcceleratorRequirement::Named(name) => self
                 .groups_by_type
@@ -183,7 +190,7 @@ impl Fleet {
             devices: alternative.devices_per_replica,
             cpu_milli: alternative.pod.cpu_milli,
             memory_mib: alternative.pod.memory_mib,
-            watts_each: self.watts_in_use(&self.groups[group].key.accelerator_type),
+            watts_each: self.watts_each(group),
             requirement: requirement(&alternative.pod),
         }
     }
@@ -203,7 +210,7 @@ impl Fleet {
                 },
                 Kind::Inference { .. } => None,
             };
-            for group in self.groups_for(&alternative.accelerator) {
+            for group in self.groups_for(alternative) {
                 let key = &self.groups[group].key;
                 let is_open = open.get(crate::arena::Key::position(key.cluster));
                 if is_open == Some(&true) && job.capacity_types.contains(&key.capacity_type) {
@@ -225,7 +232,13 @@ impl Fleet {
         (
             &*self.clusters[key.cluster].name,
             candidate.alternative,
-            (key.capacity_type, &*key.accelerator_type, &*key.resource),
+            (
+                key.capacity_type,
+                &*key.accelerator_type,
+                &*key.resource,
+                &key.part,
+                key.share,
+            ),
         )
     }
 
@@ -268,7 +281,7 @@ impl Fleet {
         if root.capacity(devices, |_| true) < replicas {
             return;
         }
-        let watts_each = self.watts_in_use(&self.groups[group].key.accelerator_type);
+        let watts_each = self.watts_each(group);
         let cluster = &self.clusters[self.groups[group].key.cluster].name;
         let tiers = self.tiers(job, alternative, group, watts_each);
         let gang = matches!(job.kind, Kind::Training { .. });
@@ -338,7 +351,7 @@ impl Fleet {
                 let key = &self.pools[pool].key;
                 let price = &key.price;
                 let risk = price.interruptions_per_hour_micro.max(0);
-                let rate = rate(price, key.devices, watts_each);
+                let rate = self.rate(pool, watts_each);
                 (
                     (rate, risk, price.is_unpriced()),
                     Reverse(key.devices),

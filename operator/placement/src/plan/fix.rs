@@ -119,6 +119,7 @@ impl Fleet {
             Change::Power => self.raise_power(case, reason),
             Change::Money => self.raise_dollars(case, reason),
             Change::Deadline => self.extend_deadline(case, reason),
+            Change::Part => self.change_part(case),
             Change::Add => self.add_nodes(case, below),
             Change::Free => self.free_devices(case),
         }
@@ -273,6 +274,23 @@ impl Fleet {
             }
         });
         works.then_some((i128::from(by_seconds), Fix::ExtendDeadline { by_seconds }))
+    }
+
+    /// The group's own part, where it has at least what the alternative asks for; the least first.
+    fn change_part(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
+        let key = &self.groups[case.group].key;
+        let part = key.part.clone();
+        let millionths = i128::from(key.share.of_amount(1_000_000));
+        let works = case.alternative.part.is_within(&part)
+            && self.fits_changed(case, |job| {
+                if let Some(alternative) = job.alternatives.get_mut(case.at) {
+                    alternative.part = part.clone();
+                }
+            });
+        works.then(|| {
+            let alternative = case.alternative.name.clone();
+            (millionths, Fix::ChangePart { alternative, part })
+        })
     }
 
     /// Nodes of the group that the job may use but for what `open` lifts.
@@ -507,10 +525,7 @@ impl Fleet {
 
     /// A node to add more of: of the cheapest admitted pool, the first by name.
     fn template(&self, case: Case<'_>) -> Option<NodeIndex> {
-        let rate = |pool: PoolIndex| {
-            let key = &self.pools[pool].key;
-            super::price::rate(&key.price, key.devices, 0)
-        };
+        let rate = |pool: PoolIndex| self.rate(pool, 0);
         let pools: Vec<PoolIndex> = self
             .admitted(case.job, case.alternative, case.group)
             .into_iter()
@@ -557,8 +572,11 @@ impl Fleet {
             spec.devices.push(DeviceGroup {
                 accelerator_type: group.accelerator_type.to_string(),
                 resource: group.resource.to_string(),
+                part: group.part.clone(),
+                share: group.share,
                 devices: slot.devices,
                 held: 0,
+                node_devices: key.node_devices,
                 taint_keys: key.taint_keys.clone(),
             });
             spec.instance_type = key.instance_type.to_string();
@@ -587,6 +605,7 @@ enum Change {
     Power,
     Money,
     Deadline,
+    Part,
     Add,
     Free,
 }
@@ -617,6 +636,7 @@ fn kinds(reason: &Reason) -> &'static [Change] {
         Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. } => &[O::Power],
         Reason::DollarBudgetExceeded { .. } | Reason::HourlyBudgetExceeded { .. } => &[O::Money],
         Reason::DeadlineMissed { .. } => &[O::Deadline],
+        Reason::NoSuchPart { .. } => &[O::Part],
         _ => &[],
     }
 }
@@ -632,6 +652,7 @@ fn is_jobs_own(reason: &Reason) -> bool {
             | Reason::ClusterNotSelected
             | Reason::NamespaceNotAllowed
             | Reason::NoSuchAccelerator { .. }
+            | Reason::NoSuchPart { .. }
             | Reason::Unpriced
     )
 }

@@ -62,7 +62,7 @@ impl Fleet {
             return;
         }
         for alternative in &job.alternatives {
-            for group in self.groups_for(&alternative.accelerator) {
+            for group in self.groups_for(alternative) {
                 let root = self.groups[group].root;
                 for &level in &levels {
                     if alternative.devices_per_replica > 0 {
@@ -187,6 +187,7 @@ impl Fleet {
                 queue: job.queue.clone(),
                 cluster: self.clusters[group.cluster].name.to_string(),
                 accelerator_type: group.accelerator_type.to_string(),
+                part: group.part.clone(),
                 devices_per_replica: alternative.devices_per_replica,
                 cpu_milli: alternative.pod.cpu_milli,
                 memory_mib: alternative.pod.memory_mib,

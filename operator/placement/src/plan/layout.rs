@@ -273,9 +273,7 @@ impl Round<'_, '_> {
 
     /// Watts of one replica on a group.
     fn watts(&self, devices: u32, group: GroupIndex) -> i64 {
-        let each = self
-            .fleet
-            .watts_in_use(&self.fleet.groups[group].key.accelerator_type);
+        let each = self.fleet.watts_each(group);
         each.saturating_mul(i64::from(devices))
     }
 

@@ -9,6 +9,7 @@ mod fix;
 mod gang;
 mod improve;
 mod layout;
+mod parts;
 mod price;
 mod proof;
 mod relax;

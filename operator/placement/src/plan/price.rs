@@ -5,7 +5,7 @@
 
 use crate::arena::PoolIndex;
 use crate::fleet::Fleet;
-use crate::model::{Alternative, JobSpec, Kind, MicroUsd, NodePrice, Work};
+use crate::model::{Alternative, DeviceShare, JobSpec, Kind, MicroUsd, NodePrice, Work};
 
 /// Devices and nodes used of one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +49,29 @@ pub(crate) fn duration_seconds(work: Work, alternative: &Alternative) -> Option<
     }
 }
 
-/// Millionths of a micro-dollar per device and hour: for ordering pools by price without rounding.
-pub(crate) fn rate(price: &NodePrice, devices: u32, watts_each: i64) -> i128 {
-    let node = i128::from(price.usd_per_node_hour.unwrap_or_default().0.max(0));
-    let device = price.usd_per_device_hour.map_or(0, |usd| {
-        i128::from(usd.0.max(0)) * 1_000_000 + electricity(price, watts_each) / 1_000
-    });
-    node * 1_000_000 / i128::from(devices.max(1)) + device
+/// What a unit is of its device and its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UnitShare {
+    /// Of the device.
+    device: DeviceShare,
+    /// Devices of the node.
+    node_devices: u32,
+}
+
+impl UnitShare {
+    /// So many units' part of what one device has, before it is divided by the second number.
+    fn of_device(self, amount: i64, units: i128) -> (i128, i128) {
+        let all = i128::from(amount.max(0))
+            .saturating_mul(units)
+            .saturating_mul(i128::from(self.device.parts()));
+        (all, i128::from(self.device.of()))
+    }
+
+    /// The same of what the node has.
+    fn of_node(self, amount: i64, units: i128) -> (i128, i128) {
+        let (all, of) = self.of_device(amount, units);
+        (all, of * i128::from(self.node_devices.max(1)))
+    }
 }
 
 /// Electricity for so many watts and an hour, in 10⁻⁹ micro-dollars: watts / 1000 × PUE × dollars per kilowatt-hour.
@@ -65,23 +81,45 @@ fn electricity(price: &NodePrice, watts: i64) -> i128 {
         .saturating_mul(i128::from(price.usd_per_kwh.0.max(0)))
 }
 
-/// Dollars per hour for devices of one pool.
-fn hourly(price: &NodePrice, devices_of_node: u32, held: u64, watts: i64) -> i128 {
+/// Dollars per hour for units of one pool.
+fn hourly(price: &NodePrice, share: UnitShare, held: u64, watts: i64) -> i128 {
     let held = i128::from(held);
     let mut usd = 0_i128;
     if let Some(node) = price.usd_per_node_hour {
-        let of = i128::from(devices_of_node.max(1));
-        usd += nearest(i128::from(node.0.max(0)).saturating_mul(held), of);
+        let (all, of) = share.of_node(node.0, held);
+        usd += nearest(all, of);
     }
     if let Some(device) = price.usd_per_device_hour {
+        let (all, of) = share.of_device(device.0, held);
         usd = usd
-            .saturating_add(i128::from(device.0.max(0)).saturating_mul(held))
+            .saturating_add(nearest(all, of))
             .saturating_add(nearest(electricity(price, watts), 1_000_000_000));
     }
     usd
 }
 
 impl Fleet {
+    fn unit_share(&self, pool: PoolIndex) -> UnitShare {
+        let key = &self.pools[pool].key;
+        UnitShare {
+            device: self.groups[key.group].key.share,
+            node_devices: key.node_devices,
+        }
+    }
+
+    /// Millionths of a micro-dollar per unit of a pool and hour: for ordering pools by price without rounding.
+    pub(crate) fn rate(&self, pool: PoolIndex, watts_each: i64) -> i128 {
+        const MICRO: i128 = 1_000_000;
+        let price = &self.pools[pool].key.price;
+        let share = self.unit_share(pool);
+        let (node, of) = share.of_node(price.usd_per_node_hour.unwrap_or_default().0, MICRO);
+        let device = price.usd_per_device_hour.map_or(0, |usd| {
+            let (device, of) = share.of_device(usd.0, MICRO);
+            device / of + electricity(price, watts_each) / 1_000
+        });
+        node / of + device
+    }
+
     /// What using these devices for a job costs in a cluster.
     pub(crate) fn quote(
         &self,
@@ -108,7 +146,8 @@ impl Fleet {
             let pool = &self.pools[part.pool].key;
             let watts = watts_each.saturating_mul(clamp(i128::from(part.devices)));
             quote.watts = quote.watts.saturating_add(watts);
-            hour = hour.saturating_add(hourly(&pool.price, pool.devices, part.devices, watts));
+            let share = self.unit_share(part.pool);
+            hour = hour.saturating_add(hourly(&pool.price, share, part.devices, watts));
             interruptions = interruptions.saturating_add(
                 i128::from(pool.price.interruptions_per_hour_micro.max(0))
                     .saturating_mul(i128::from(part.nodes)),

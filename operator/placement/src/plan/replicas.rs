@@ -132,7 +132,7 @@ impl Fleet {
                 .or_insert(pick);
         }
         let picks: Vec<Pick> = by_node.into_values().collect();
-        let watts_each = self.watts_in_use(&self.groups[candidate.group].key.accelerator_type);
+        let watts_each = self.watts_each(candidate.group);
         let cluster = &self.clusters[self.cluster_of(candidate.group)].name;
         let uses = self.uses(&picks, alternative.devices_per_replica);
         let quote = self.quote(job, cluster, &uses, watts_each, None);
@@ -293,7 +293,7 @@ impl Fleet {
     fn spreading(&self, job: &JobSpec, spread: Spread, placed: &[PlacedReplicas]) -> Spreading {
         let mut counts: BTreeMap<Spot, u64> = BTreeMap::new();
         for alternative in &job.alternatives {
-            for group in self.groups_for(&alternative.accelerator) {
+            for group in self.groups_for(alternative) {
                 let key = &self.groups[group].key;
                 if alternative.devices_per_replica == 0
                     || cluster_refusal(job, &self.clusters[key.cluster]).is_some()

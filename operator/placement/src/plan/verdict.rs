@@ -95,7 +95,7 @@ impl Fleet {
                 );
                 continue;
             }
-            for group in self.groups_for(&alternative.accelerator) {
+            for group in self.groups_for(alternative) {
                 let cluster = self.cluster_of(group);
                 let has_nodes = self.cells.get(self.groups[group].root).nodes > 0;
                 if open.get(cluster.position()) != Some(&true) || !has_nodes {
@@ -112,13 +112,20 @@ impl Fleet {
                     reason,
                 });
             }
+            let mut otherwise = self.other_parts(alternative);
             for &cluster in self.cluster_by_name.values() {
                 if open.get(cluster.position()) == Some(&true)
                     && offered.get(cluster.position()) == Some(&false)
                 {
                     let wanted = wanted(&alternative.accelerator);
-                    let reason = Reason::NoSuchAccelerator { wanted };
-                    count(reason, Some(&self.clusters[cluster].name), name);
+                    let groups = otherwise.remove(&cluster).unwrap_or_default();
+                    let reason = self.lacks(alternative, wanted, &groups);
+                    count(reason.clone(), Some(&self.clusters[cluster].name), name);
+                    found.extend(groups.into_iter().map(|group| Diagnosis {
+                        alternative: at,
+                        group,
+                        reason: reason.clone(),
+                    }));
                 }
             }
         }
@@ -584,7 +591,8 @@ fn rank(reason: &Reason) -> u8 {
         Reason::ClusterUnreachable => 21,
         Reason::NamespaceNotAllowed => 22,
         Reason::ClusterNotSelected => 23,
-        Reason::NoSuchAccelerator { .. } => 24,
+        Reason::NoSuchPart { .. } => 24,
+        Reason::NoSuchAccelerator { .. } => 25,
     }
 }
 

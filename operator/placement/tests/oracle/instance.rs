@@ -6,8 +6,8 @@
 
 use ampacity_placement::{
     AcceleratorFacts, AcceleratorRequirement, Alternative, Amount, CapacityType, ClusterSpec,
-    DeviceGroup, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, MicroUsd, NodePrice, NodeSpec,
-    Objective, PodShape, PowerDomainSpec, PowerSpec, Topology, Watts, Work,
+    DeviceGroup, DevicePart, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, MicroUsd,
+    NodePrice, NodeSpec, Objective, PodShape, PowerDomainSpec, PowerSpec, Topology, Watts, Work,
 };
 
 /// Accelerator types of every instance.
@@ -194,7 +194,7 @@ impl Instance {
                         resource: "gpu".into(),
                         devices: pool.devices,
                         held: pool.devices - free,
-                        taint_keys: Vec::new(),
+                        ..DeviceGroup::default()
                     }],
                     pod_slots: Amount {
                         total: 110,
@@ -257,6 +257,7 @@ fn job(at: u64, classes: u64, sizes: &[u32], sequence: &mut Sequence) -> JobSpec
             Alternative {
                 name: name.into(),
                 accelerator: AcceleratorRequirement::Named(name.into()),
+                part: DevicePart::Whole,
                 devices_per_replica: devices,
                 replicas,
                 throughput_micro: Some(i64::try_from(sequence.between(5, 20)).unwrap() * 100_000),

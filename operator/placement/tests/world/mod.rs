@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_placement::{
     AcceleratorFacts, AcceleratorRequirement, Alternative, Amount, BudgetScope, CapacityType,
-    ClusterSpec, DeviceGroup, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, Level, MicroUsd,
-    NodePrice, NodeSpec, Objective, Plan, PlanOptions, PodShape, PowerBudgetSpec, PowerDomainSpec,
-    PowerSpec, Reservation, Spread, Topology, Watts, Work,
+    ClusterSpec, DeviceGroup, DevicePart, DeviceShare, DollarBudget, Fleet, JobSpec, Kind,
+    LabelSelector, Level, MicroUsd, NodePrice, NodeSpec, Objective, Plan, PlanOptions, PodShape,
+    PowerBudgetSpec, PowerDomainSpec, PowerSpec, Reservation, Spread, Topology, Watts, Work,
 };
 use proptest::prelude::*;
 
@@ -80,6 +80,26 @@ pub fn devices(accelerator_type: &str, devices: u32) -> DeviceGroup {
     }
 }
 
+/// Units of MIG `1g.10gb`, seven to a device.
+pub fn mig(accelerator_type: &str, units: u32) -> DeviceGroup {
+    DeviceGroup {
+        resource: "nvidia.com/mig-1g.10gb".into(),
+        part: DevicePart::Mig("1g.10gb".into()),
+        share: DeviceShare::new(1, 7),
+        ..devices(accelerator_type, units)
+    }
+}
+
+/// Time slices, so many to a device.
+pub fn slices(accelerator_type: &str, units: u32, of: u32) -> DeviceGroup {
+    DeviceGroup {
+        resource: "nvidia.com/gpu.shared".into(),
+        part: DevicePart::Milli(1000 / of),
+        share: DeviceShare::new(1, of),
+        ..devices(accelerator_type, units)
+    }
+}
+
 pub fn price(micro_usd_per_node_hour: i64) -> NodePrice {
     NodePrice {
         usd_per_node_hour: Some(MicroUsd(micro_usd_per_node_hour)),
@@ -117,11 +137,19 @@ pub fn alternative(name: &str, accelerator: &str, replicas: u32, devices: u32) -
     Alternative {
         name: name.into(),
         accelerator: AcceleratorRequirement::Named(accelerator.into()),
+        part: DevicePart::Whole,
         devices_per_replica: devices,
         replicas,
         throughput_micro: Some(1_000_000),
         pod: PodShape::default(),
     }
+}
+
+/// A gang of `replicas` pods that each ask for one unit of a part of an H100.
+pub fn parted(key: &str, replicas: u32, part: DevicePart) -> JobSpec {
+    let mut job = gang(key, replicas, 1);
+    job.alternatives[0].part = part;
+    job
 }
 
 /// A fleet with both accelerator types, cluster `a` and these nodes.
@@ -161,6 +189,27 @@ impl World {
     }
 }
 
+/// Devices as nodes offer them: mostly whole; all in MIG instances; some of them; in slices of one size or another.
+fn groups(accelerator_type: &str, count: u32, cut: usize) -> Vec<DeviceGroup> {
+    match cut {
+        0 => vec![mig(accelerator_type, 7 * count.min(2))],
+        1 => vec![devices(accelerator_type, count), mig(accelerator_type, 3)],
+        2 => vec![slices(accelerator_type, 4 * count.min(2), 4)],
+        3 => vec![slices(accelerator_type, 3 * count.min(2), 3)],
+        _ => vec![devices(accelerator_type, count)],
+    }
+}
+
+/// What jobs ask for: mostly whole devices.
+fn asked(part: usize) -> DevicePart {
+    match part {
+        0 => DevicePart::Mig("1g.10gb".into()),
+        1 => DevicePart::Milli(200),
+        2 => DevicePart::Milli(300),
+        _ => DevicePart::Whole,
+    }
+}
+
 fn node_strategy(at: usize) -> impl Strategy<Value = NodeSpec> {
     (
         (
@@ -170,21 +219,23 @@ fn node_strategy(at: usize) -> impl Strategy<Value = NodeSpec> {
             0..3_usize,
         ),
         (1..24_u64, 1..24_u64, 1..9_u64, 0..6_u32),
-        (0..4_usize, 1..5_i64, 0..12_u32, any::<bool>()),
+        (0..4_usize, 1..5_i64, 0..12_u32, any::<bool>(), 0..8_usize),
     )
         .prop_map(
             move |(
                 (cluster, count, capacity, rack),
                 (cpu, memory, slots, held),
-                (feed, usd, fault, l4),
+                (feed, usd, fault, l4, cut),
             )| {
-                let mut group = devices(if l4 { L4 } else { H100 }, count);
-                group.held = held.saturating_sub(3).min(count);
+                let mut groups = groups(if l4 { L4 } else { H100 }, count, cut);
+                for group in &mut groups {
+                    group.held = held.saturating_sub(3).min(group.devices);
+                }
                 NodeSpec {
                     cluster: ["a", "b"][cluster].into(),
                     name: format!("n{at}"),
                     capacity_type: Some(CapacityType::ALL[capacity]),
-                    devices: vec![group],
+                    devices: groups,
                     cpu_milli: Amount {
                         total: cpu * 1000,
                         held: 0,
@@ -266,13 +317,14 @@ fn job_strategy(at: usize) -> impl Strategy<Value = JobSpec> {
             prop::option::of(1..400_i64),
             0..5_usize,
             prop::option::of(0..6_usize),
+            (0..9_usize, 0..9_usize),
         ),
     )
         .prop_map(
             move |(
                 (replicas, devices, level, priority, kind),
                 (cpu, memory, queue, selected, skew),
-                (usd, hour, types, preferred),
+                (usd, hour, types, preferred, parts),
             )| {
                 let mut job = gang(&format!("j{at}"), replicas, devices);
                 job.priority = priority;
@@ -306,7 +358,11 @@ fn job_strategy(at: usize) -> impl Strategy<Value = JobSpec> {
                     job.alternatives
                         .push(alternative("l4", L4, replicas, devices.min(4)));
                 }
-                for alternative in &mut job.alternatives {
+                for (alternative, part) in job.alternatives.iter_mut().zip([parts.0, parts.1]) {
+                    alternative.part = asked(part);
+                    if let DevicePart::Milli(_) = alternative.part {
+                        alternative.devices_per_replica = 1;
+                    }
                     alternative.pod.cpu_milli = cpu * 1000;
                     alternative.pod.memory_mib = memory * 1000;
                 }
@@ -331,42 +387,59 @@ pub fn worlds() -> impl Strategy<Value = World> {
     })
 }
 
+/// Position of the group of a node that a reservation holds units of: its type in its part.
+pub fn group_of(node: &NodeSpec, held: &Reservation) -> Option<usize> {
+    let mut groups = node.devices.iter();
+    groups.position(|g| (&g.accelerator_type, &g.part) == (&held.accelerator_type, &held.part))
+}
+
+/// Watts of a unit: its share of the device and of the host, rounded up.
+fn watts_each(group: &DeviceGroup) -> i64 {
+    let device = if group.accelerator_type == H100 {
+        1275
+    } else {
+        132
+    };
+    let (parts, of) = match &group.part {
+        DevicePart::Whole => (1, 1),
+        DevicePart::Mig(_) => (1, 7),
+        DevicePart::Milli(unit) => (1, i64::from(1000 / unit)),
+    };
+    (device * parts + of - 1) / of
+}
+
 /// Judges what is reserved: no node, breaker or budget holds more than it may.
 pub fn assert_within_limits(world: &World, reservations: &[&Reservation]) {
     let mut watts_at: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for node in &world.nodes {
-        let (mut devices, mut cpu, mut memory, mut pods) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let (mut cpu, mut memory, mut pods) = (0_u64, 0_u64, 0_u64);
+        let mut units = vec![0_u64; node.devices.len()];
         for reservation in reservations.iter().filter(|r| r.cluster == node.cluster) {
             for share in reservation.nodes.iter().filter(|s| s.name == node.name) {
                 let replicas = u64::from(share.replicas);
                 assert!(replicas > 0, "an empty share");
                 assert_eq!(node.fault, None, "{} is out of service", node.name);
-                assert_eq!(
-                    reservation.accelerator_type,
-                    node.devices[0].accelerator_type
-                );
-                devices += replicas * u64::from(reservation.devices_per_replica);
+                let group = group_of(node, reservation).unwrap();
+                units[group] += replicas * u64::from(reservation.devices_per_replica);
                 cpu += replicas * reservation.cpu_milli;
                 memory += replicas * reservation.memory_mib;
                 pods += replicas;
             }
         }
-        let group = &node.devices[0];
-        assert!(
-            devices <= u64::from(group.devices - group.held),
-            "devices of {}",
-            node.name
-        );
         assert!(cpu <= node.cpu_milli.total, "CPU of {}", node.name);
         assert!(memory <= node.memory_mib.total, "memory of {}", node.name);
         assert!(pods <= node.pod_slots.total, "pods of {}", node.name);
-        let each = if group.accelerator_type == H100 {
-            1275
-        } else {
-            132
-        };
-        let in_use = i64::try_from(devices).unwrap() + i64::from(group.held);
-        watts_at.insert((&node.cluster, &node.name), each * in_use);
+        let mut watts = 0;
+        for (group, units) in node.devices.iter().zip(units) {
+            assert!(
+                units <= u64::from(group.devices - group.held),
+                "{} of {}",
+                group.part,
+                node.name
+            );
+            watts += watts_each(group) * (i64::try_from(units).unwrap() + i64::from(group.held));
+        }
+        watts_at.insert((&node.cluster, &node.name), watts);
     }
     // Devices that others hold may exceed a limit by themselves: then nothing may have been added.
     let domains: BTreeMap<&str, &PowerDomainSpec> = world
@@ -390,13 +463,9 @@ pub fn assert_within_limits(world: &World, reservations: &[&Reservation]) {
             .sum()
     };
     let all = |node: &NodeSpec| watts_at[&(node.cluster.as_str(), node.name.as_str())];
-    let held = |node: &NodeSpec| {
-        i64::from(node.devices[0].held)
-            * if node.devices[0].accelerator_type == H100 {
-                1275
-            } else {
-                132
-            }
+    let held = |node: &NodeSpec| -> i64 {
+        let groups = node.devices.iter();
+        groups.map(|g| watts_each(g) * i64::from(g.held)).sum()
     };
     for domain in &world.power.domains {
         let (now, before) = (load(&domain.name, &all), load(&domain.name, &held));
@@ -455,6 +524,10 @@ pub fn assert_gangs_whole(world: &World, plan: &Plan) {
             .find(|a| a.name == decision.alternative)
             .unwrap();
         assert!(job.capacity_types.contains(&decision.capacity_type));
+        match (&alternative.part, &decision.reservation.part) {
+            (DevicePart::Milli(asked), DevicePart::Milli(unit)) => assert!(unit >= asked),
+            (asked, given) => assert_eq!(asked, given),
+        }
         let Kind::Training { .. } = job.kind else {
             continue;
         };

@@ -2,8 +2,8 @@
 
 use ampacity_placement::{
     AcceleratorFacts, AcceleratorRequirement, Alternative, Amount, CapacityType, ClusterSpec,
-    DeviceGroup, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, MicroUsd, NodePrice, NodeSpec,
-    Objective, PodShape, Topology, Work,
+    DeviceGroup, DevicePart, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, MicroUsd,
+    NodePrice, NodeSpec, Objective, PodShape, Topology, Work,
 };
 
 use super::jobs::Job;
@@ -103,6 +103,7 @@ pub(super) fn arrival(job: &Job, workers: &[Worker], manners: &Manners) -> Arriv
         .map(|(worker, rate)| Alternative {
             name: worker.name.clone(),
             accelerator: AcceleratorRequirement::Named(worker.name.clone()),
+            part: DevicePart::Whole,
             devices_per_replica: per_replica,
             replicas: job.gpus / per_replica,
             throughput_micro: Some(micro(rate)),

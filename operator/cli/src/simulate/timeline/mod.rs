@@ -14,7 +14,7 @@ mod play;
 pub(super) use measure::{DomainPeak, Totals, WATT_SECONDS_PER_KWH, totals, totals_of};
 pub(super) use play::{Played, Player, Policy};
 
-use ampacity_placement::{JobSpec, PlacementDecision, Refusal};
+use ampacity_placement::{DevicePart, JobSpec, PlacementDecision, Refusal};
 
 /// A job and when it comes.
 #[derive(Clone, Debug)]
@@ -52,8 +52,16 @@ pub(super) struct Ran {
 }
 
 impl Ran {
-    /// Devices held.
+    /// Whole devices held: parts of devices are left out, as they are where the fleet's devices are counted.
     pub(super) fn devices(&self) -> u64 {
+        match self.decision.reservation.part {
+            DevicePart::Whole => self.units(),
+            DevicePart::Mig(_) | DevicePart::Milli(_) => 0,
+        }
+    }
+
+    /// Devices held, or MIG instances or time slices.
+    pub(super) fn units(&self) -> u64 {
         u64::from(self.decision.replicas())
             .saturating_mul(u64::from(self.decision.reservation.devices_per_replica))
     }

@@ -159,7 +159,7 @@ fn line(outcome: &Outcome) -> JobLine {
             cluster: ran.decision.reservation.cluster.clone(),
             accelerator_type: ran.decision.reservation.accelerator_type.clone(),
             capacity_type: ran.decision.capacity_type.as_str(),
-            devices: ran.devices(),
+            devices: ran.units(),
             usd: usd(ran),
             kwh: kwh(ran),
         }),

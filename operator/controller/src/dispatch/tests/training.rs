@@ -3,7 +3,7 @@ use k8s_openapi::api::core::v1::{EnvVar, PodSpec};
 use serde_json::Value;
 
 use crate::dispatch::testing::{PlacementOf, target, training, yaml};
-use crate::dispatch::{Target, TrainingObjects, training_objects};
+use crate::dispatch::{DispatchError, Target, TrainingObjects, training_objects};
 
 const ONE_ALTERNATIVE: &str = "
 estimatedDurationSeconds: 60
@@ -244,6 +244,83 @@ alternatives: [{name: a, acceleratorType: nvidia-gb200, devicesPerReplica: 4, im
         &pod["resourceClaims"],
         &pod["containers"][0]["resources"]
     ));
+}
+
+#[test]
+fn parts_are_asked_for_by_their_own_names() {
+    // Resource and part of the placement, count; what the first container asks for, and the claim's selector.
+    let cases = [
+        (
+            ("nvidia.com/mig-1g.10gb", Some("1g.10gb"), None, 2),
+            "{limits: {nvidia.com/mig-1g.10gb: '2'}, requests: {nvidia.com/mig-1g.10gb: '2'}}",
+            None,
+        ),
+        (
+            ("nvidia.com/gpu.shared", None, Some(250), 1),
+            "{limits: {nvidia.com/gpu.shared: '1'}, requests: {nvidia.com/gpu.shared: '1'}}",
+            None,
+        ),
+        (
+            ("mig.nvidia.com", Some("1g.10gb.me"), None, 1),
+            "{claims: [{name: ampacity-devices}]}",
+            Some("device.attributes['gpu.nvidia.com'].profile == '1g.10gb+me'"),
+        ),
+    ];
+    let job = training(
+        "
+estimatedDurationSeconds: 60
+template: {spec: {containers: [{name: main, resources: {limits: {nvidia.com/gpu: 4}}}]}}
+alternatives: [{name: a, acceleratorType: nvidia-h100-sxm5-80gb, devicesPerReplica: 1, image: train}]
+",
+    );
+    for ((resource, profile, milli, count), asked, selector) in cases {
+        let placement = PlacementOf::training(&[("n1", 1)])
+            .devices("nvidia-h100-sxm5-80gb", resource, count)
+            .with(|p| {
+                p.spec.mig_profile = profile.map(str::to_owned);
+                p.spec.millidevices = milli;
+            })
+            .build();
+        let objects = build(&job, &placement, &target("nvidia", &placement));
+        let pod = objects
+            .job
+            .spec
+            .as_ref()
+            .unwrap()
+            .template
+            .spec
+            .as_ref()
+            .unwrap();
+        let resources = serde_json::to_value(&pod.containers[0].resources).unwrap();
+        assert_eq!(resources, yaml::<Value>(asked), "{resource}");
+        let tolerated = pod.tolerations.iter().flatten();
+        let keys: Vec<_> = tolerated.filter_map(|t| t.key.as_deref()).collect();
+        assert_eq!(keys.contains(&resource), resource.contains('/'), "{keys:?}");
+        let claim = serde_json::to_value(&objects.claim_template).unwrap();
+        let request = &claim["spec"]["spec"]["devices"]["requests"][0]["exactly"];
+        assert_eq!(
+            request["selectors"][0]["cel"]["expression"].as_str(),
+            selector,
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn a_profile_that_is_none_is_told() {
+    let placement = PlacementOf::training(&[("n1", 1)])
+        .devices("nvidia-h100-sxm5-80gb", "mig.nvidia.com", 1)
+        .with(|p| p.spec.mig_profile = Some("' || true || '".to_owned()))
+        .build();
+    let error = training_objects(
+        &training(ONE_ALTERNATIVE),
+        &placement,
+        &target("nvidia", &placement),
+    );
+    assert!(
+        matches!(error, Err(DispatchError::NoMigProfile { .. })),
+        "{error:?}"
+    );
 }
 
 #[test]
