@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use ampacity_api::placement::{DeviceResource, JobRef, NodeReplicas};
 use ampacity_api::{
-    CapacityType, Decimal, InferenceJob, JobKind, Placement, PlacementSpec, TrainingJob, labels,
+    CapacityType, Decimal, InferenceJob, JobKind, Placement, PlacementSpec, labels,
 };
 use ampacity_placement::{
-    Fleet, JobSpec, PlacedReplicas, PlacementDecision, PlanOptions, Reservation, Work,
+    Fleet, JobSpec, PlacedReplicas, PlacementDecision, PlanOptions, Reservation,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -141,7 +141,6 @@ fn job_spec(
             let object = world.hub.training.get(&job.object)?;
             priority(object.spec.priority_class_name.as_deref(), classes)
                 .and_then(|priority| training_spec(object, &key, priority, context))
-                .map(|spec| with_checkpoint(spec, object))
         }
         JobKind::InferenceJob => {
             let object = world.hub.inference.get(&job.object)?;
@@ -155,29 +154,6 @@ fn job_spec(
             .extend(world.attempts.avoided_by(job, now).cloned());
         spec
     }))
-}
-
-/// Only the work after the last checkpoint is left to do.
-fn with_checkpoint(mut spec: JobSpec, job: &TrainingJob) -> JobSpec {
-    let share = job
-        .status
-        .as_ref()
-        .and_then(|s| s.checkpointed_share)
-        .map_or(0, |s| s.micros());
-    if let ampacity_placement::Kind::Training { work, .. } = &mut spec.kind {
-        let left = |all: i64| {
-            i64::try_from(
-                i128::from(all) * i128::from(1_000_000 - share.clamp(0, 1_000_000)) / 1_000_000,
-            )
-            .unwrap_or(all)
-            .max(1)
-        };
-        *work = match *work {
-            Work::UnitsMicro(units) => Work::UnitsMicro(left(units)),
-            Work::DurationSeconds(seconds) => Work::DurationSeconds(left(seconds)),
-        };
-    }
-    spec
 }
 
 fn placed_replicas(world: &World, key: &JobKey, job: &InferenceJob) -> Vec<PlacedReplicas> {

@@ -292,12 +292,16 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             config,
             self.inbox.clone(),
             move |event| wrap(LinkEvent::Changed(change(event))),
-            // Members without DRA have no such kinds: that is no failure.
+            // Members without DRA have no such kinds: that is no failure, there just are none.
             move |error| {
                 let absent = kind.starts_with("Resource")
                     && (error.contains("404") || error.contains("could not find"));
-                (!absent)
-                    .then(|| failed(LinkEvent::WatchFailed(format!("watch of {kind}: {error}"))))
+                let event = if absent {
+                    LinkEvent::Changed(change(Change::All(Vec::new())))
+                } else {
+                    LinkEvent::WatchFailed(format!("watch of {kind}: {error}"))
+                };
+                Some(failed(event))
             },
         ));
     }

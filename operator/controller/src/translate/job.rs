@@ -86,7 +86,7 @@ pub fn training_spec(
         priority,
         submitted_seconds: submitted_seconds(job.metadata.creation_timestamp.as_ref()),
         kind: Kind::Training {
-            work,
+            work: after_checkpoint(work, status.checkpointed_share),
             deadline_seconds: spec.deadline.as_ref().map(|t| t.0.as_second()),
             checkpoint_interval_seconds: checkpoint.interval_seconds,
             checkpoint_restore_seconds: checkpoint.restore_seconds,
@@ -109,6 +109,19 @@ pub fn training_spec(
         egress: egress(&spec.data, ctx),
         alternatives: alternatives(&spec.alternatives, &spec.template, scale, ctx)?,
     })
+}
+
+/// Only the work after the last checkpoint is left to do, and never nothing.
+fn after_checkpoint(work: Work, share: Option<Decimal>) -> Work {
+    let share = share.map_or(0, Decimal::micros).clamp(0, 1_000_000);
+    let left = |all: i64| {
+        let left = i128::from(all) * i128::from(1_000_000 - share) / 1_000_000;
+        i64::try_from(left).unwrap_or(all).max(1)
+    };
+    match work {
+        Work::UnitsMicro(units) => Work::UnitsMicro(left(units)),
+        Work::DurationSeconds(seconds) => Work::DurationSeconds(left(seconds)),
+    }
 }
 
 /// The engine's job for the replicas of an InferenceJob that are not in `placed`.
