@@ -100,6 +100,10 @@ pub(crate) struct Operator {
     pub(crate) verdict_written: BTreeMap<JobKey, Timestamp>,
     /// Placements whose objects this process has removed.
     pub(crate) cleaned: BTreeSet<ObjectKey>,
+    /// UIDs of pods that were forced away from silent nodes, or could not be.
+    pub(crate) forced: BTreeSet<String>,
+    /// Clients of members whose MemberCluster is gone while placements are still there.
+    pub(crate) departed: BTreeMap<String, Client>,
     /// Placements that their member refused, and why.
     pub(crate) refused: BTreeMap<ObjectKey, String>,
     /// Clusters whose status may have to be written.
@@ -185,6 +189,8 @@ impl Operator {
             seen: BTreeSet::new(),
             verdict_written: BTreeMap::new(),
             cleaned: BTreeSet::new(),
+            forced: BTreeSet::new(),
+            departed: BTreeMap::new(),
             refused: BTreeMap::new(),
             report_due: BTreeSet::new(),
             fact_issues: FactIssues::default(),
@@ -275,6 +281,7 @@ impl Operator {
         while let Some(job) = self.world.dirty.jobs.pop_first() {
             self.look_at(&job, now);
         }
+        self.collect_orphans(now);
         self.plan(now);
         self.recorder
             .set_busy(self.world.attempts.is_any_committing());
@@ -339,7 +346,9 @@ impl Operator {
             .cloned()
             .collect();
         for name in gone {
-            self.world.members.remove(&name);
+            let left = self.world.members.remove(&name);
+            self.departed
+                .extend(left.and_then(|m| m.client).map(|c| (name.clone(), c)));
             self.world.dirty.clusters.insert(name.clone());
             self.member_turned(&name);
         }
@@ -368,8 +377,8 @@ impl Operator {
                 pods,
                 ..Member::default()
             };
-            self.world.members.insert(name.clone(), member);
-            self.world.dirty.clusters.insert(name);
+            self.departed.remove(&name);
+            self.world.link_member(&name, member);
         }
     }
 

@@ -224,6 +224,7 @@ const MEMBER_ALLOWED: &[Question] = &[
     ("watch", "", "nodes", "", ""),
     ("watch", "", "pods", "", ""),
     ("patch", "", "pods", "research", ""),
+    ("delete", "", "pods", "research", ""),
     ("watch", "resource.k8s.io", "resourceslices", "", ""),
     ("watch", "resource.k8s.io", "resourceclaims", "", ""),
     (
@@ -248,6 +249,7 @@ const MEMBER_REFUSED: &[Question] = &[
     ("create", "", "pods/exec", "research", ""),
     ("create", "", "pods/binding", "research", ""),
     ("create", "", "pods/eviction", "research", ""),
+    ("deletecollection", "", "pods", "research", ""),
     ("get", "", "secrets", "research", ""),
     ("get", "", "secrets", "kube-system", ""),
     ("get", "", "configmaps", "kube-system", ""),
