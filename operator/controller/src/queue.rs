@@ -38,6 +38,8 @@ pub struct Attempts {
     eligible: BTreeSet<JobKey>,
     committing: BTreeMap<JobKey, u32>,
     avoided: BTreeMap<JobKey, BTreeMap<String, Timestamp>>,
+    /// Clusters whose scheduler found no node for a job, last time.
+    without_node: BTreeMap<JobKey, String>,
 }
 
 impl Attempts {
@@ -156,6 +158,12 @@ impl Attempts {
             .insert(cluster.to_owned(), until);
     }
 
+    /// A cluster's scheduler found no node for a job. Returns whether that is so for the second time running.
+    pub fn found_no_node(&mut self, job: &JobKey, cluster: &str) -> bool {
+        let before = self.without_node.insert(job.clone(), cluster.to_owned());
+        before.is_some_and(|before| before == cluster)
+    }
+
     /// Clusters that a job keeps out of now.
     pub fn avoided_by(&self, job: &JobKey, now: Timestamp) -> impl Iterator<Item = &String> {
         self.avoided
@@ -170,6 +178,7 @@ impl Attempts {
     pub fn forget(&mut self, job: &JobKey) {
         self.set_eligible(job, false);
         self.avoided.remove(job);
+        self.without_node.remove(job);
     }
 }
 
