@@ -95,6 +95,8 @@ string_enum! {
         ReplicaFailed,
         /// A node failed; the gang is placed again.
         NodeFailed,
+        /// The scheduler of the member cluster found no node for a replica in time; it is placed again.
+        Unschedulable,
         /// Its objects were removed from the member cluster by somebody else.
         Lost,
         /// It failed for another reason; the message says which.

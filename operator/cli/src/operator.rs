@@ -20,7 +20,8 @@ pub(crate) struct OperatorArgs {
         default_value = "ampacity-system"
     )]
     namespace: String,
-    /// Name of this hub, a label value. Hubs that share a member cluster need different ones.
+    /// Name of this hub, a label value. Hubs that share a member cluster need different ones: each removes what carries its
+    /// name there and has no Placement in it.
     #[arg(
         long,
         env = "AMPACITY_HUB_NAME",
@@ -53,6 +54,9 @@ pub(crate) struct OperatorArgs {
     /// Seconds that a node may be gone or not ready before what ran on it is placed again.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     node_grace_seconds: u64,
+    /// Seconds that a member's scheduler may find no node for a pod before it is placed again.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    start_deadline_seconds: u64,
     /// API calls in flight at once, per API server.
     #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
@@ -84,6 +88,7 @@ impl OperatorArgs {
                 .then(|| Duration::from_secs(self.lease_seconds)),
             listen: self.listen,
             node_grace: Duration::from_secs(self.node_grace_seconds),
+            start_deadline: Duration::from_secs(self.start_deadline_seconds),
             concurrency: usize::from(self.concurrency),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use ampacity_api::{InferenceJob, Placement, TrainingJob, labels};
+use ampacity_api::{InferenceJob, JobKind, Placement, TrainingJob, labels};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
@@ -256,6 +256,73 @@ impl Maker<'_> {
     }
 }
 
+/// The workload of a placement that is gone, as a member shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Orphan {
+    /// Namespace.
+    pub namespace: String,
+    /// Name of the workload.
+    pub name: String,
+    /// Kind of the job.
+    pub kind: JobKind,
+    /// Name of the job.
+    pub job: String,
+    /// UID of the job.
+    pub job_uid: String,
+    /// Name of the placement.
+    pub placement: String,
+    /// UID of the placement.
+    pub placement_uid: String,
+}
+
+/// Removes the workload of a placement that is gone, and what belongs to it alone. `last` says that the job has nothing else in
+/// this cluster.
+///
+/// # Errors
+/// The member's; that an object is gone already is none.
+pub async fn remove_orphan(
+    member: &Client,
+    hub_name: &str,
+    orphan: &Orphan,
+    last: bool,
+) -> Result<(), kube::Error> {
+    let (namespace, name) = (&orphan.namespace, &orphan.name);
+    let ours = |meta: &ObjectMeta| {
+        let annotations = meta.annotations.as_ref();
+        annotations.and_then(|a| a.get(PLACEMENT_UID)) == Some(&orphan.placement_uid)
+    };
+    match orphan.kind {
+        JobKind::TrainingJob => {
+            remove::<Job>(member, namespace, name, &ours).await?;
+            remove::<Service>(member, namespace, name, &ours).await?;
+        }
+        JobKind::InferenceJob => {
+            remove::<Deployment>(member, namespace, name, &ours).await?;
+            if last {
+                let shared = service_name(&orphan.job);
+                let of_job = of_job(&orphan.job_uid, hub_name);
+                remove::<Service>(member, namespace, &shared, &of_job).await?;
+            }
+        }
+    }
+    match remove::<ResourceClaimTemplate>(member, namespace, name, &ours).await {
+        // A member without DRA has no such kind.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether an object is of this job of this hub, whichever placement made it.
+fn of_job<'a>(job_uid: &'a str, hub_name: &'a str) -> impl Fn(&ObjectMeta) -> bool + 'a {
+    move |meta| {
+        let has = |key: &str, value: &str| {
+            let found = meta.labels.as_ref().and_then(|l| l.get(key));
+            found.is_some_and(|v| v == value)
+        };
+        has(labels::JOB_UID, job_uid) && has(HUB, hub_name)
+    }
+}
+
 enum Posted<K> {
     Made,
     Exists(Box<K>),
@@ -271,7 +338,6 @@ pub async fn remove_objects(
     placement: &Placement,
     last: bool,
 ) -> Result<(), kube::Error> {
-    use ampacity_api::JobKind;
     let namespace = placement.namespace().unwrap_or_default();
     let spec = &placement.spec;
     let uid = placement.uid().unwrap_or_default();
@@ -299,15 +365,7 @@ pub async fn remove_objects(
                 remove::<ResourceClaimTemplate>(member, &namespace, &name, &ours).await?;
             }
             if last {
-                let of_job = |meta: &ObjectMeta| {
-                    let has = |key: &str, value: &str| {
-                        meta.labels
-                            .as_ref()
-                            .and_then(|l| l.get(key))
-                            .is_some_and(|v| v == value)
-                    };
-                    has(labels::JOB_UID, &spec.job_ref.uid) && has(HUB, hub_name)
-                };
+                let of_job = of_job(&spec.job_ref.uid, hub_name);
                 remove::<Service>(
                     member,
                     &namespace,
@@ -375,6 +433,32 @@ pub async fn bind_pod(
             failpoint("bind.done");
             Ok(())
         }
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a pod out of the API server without waiting for its kubelet.
+///
+/// # Errors
+/// The member's; that the pod is gone or another has its name now is none.
+pub async fn force_pod(
+    member: &Client,
+    namespace: &str,
+    pod: &str,
+    uid: &str,
+) -> Result<(), kube::Error> {
+    let api: Api<Pod> = Api::namespaced(member.clone(), namespace);
+    let params = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(kube::api::Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
+        ..DeleteParams::background()
+    };
+    match api.delete(pod, &params).await {
+        Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(error) => Err(error),
     }

@@ -127,6 +127,17 @@ fn uid_precondition(placement: &Placement) -> Option<kube::api::Preconditions> {
     })
 }
 
+/// Whether a Placement is gone for good, as the API server itself says now: a watch may be behind, and a Placement is always
+/// written before anything is made from it. One of the same name made later has another UID.
+///
+/// # Errors
+/// The API server's.
+pub async fn is_gone(hub: &Client, key: &ObjectKey, uid: &str) -> Result<bool, kube::Error> {
+    let api: Api<Placement> = Api::namespaced(hub.clone(), &key.namespace);
+    let there = api.get_metadata_opt(&key.name).await?;
+    Ok(there.is_none_or(|there| there.metadata.uid.as_deref() != Some(uid)))
+}
+
 /// Nothing is left in the member: lets the API server remove the Placement.
 ///
 /// # Errors

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct OperatorConfig {
     /// Namespace of the operator: its Lease lives there, and kubeconfig Secrets by default.
     pub namespace: String,
-    /// Identity of this hub, a label value: hubs that share a member need different ones.
+    /// Identity of this hub, a label value: hubs that share a member need different ones, since each removes what carries its
+    /// name there and has no Placement in it.
     pub hub_name: String,
     /// Name of the Lease.
     pub lease_name: String,
@@ -20,6 +21,8 @@ pub struct OperatorConfig {
     pub listen: Option<SocketAddr>,
     /// How long a node may be gone or not ready before what ran on it is placed again.
     pub node_grace: Duration,
+    /// How long the member's scheduler may find no node for a pod before it is placed again.
+    pub start_deadline: Duration,
     /// API calls in flight at once, per API server.
     pub concurrency: usize,
 }
@@ -34,6 +37,7 @@ impl Default for OperatorConfig {
             lease_duration: Some(Duration::from_secs(15)),
             listen: None,
             node_grace: Duration::from_secs(60),
+            start_deadline: Duration::from_secs(120),
             concurrency: 32,
         }
     }

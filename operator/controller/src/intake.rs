@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use kube::Resource;
 
 use crate::act::HUB_STATUS;
+use crate::holding::following_pods;
 use crate::hub::HubChange;
 use crate::inventory::{SlimResourceClaim, SlimResourceSlice};
+use crate::look::placement_effect;
 use crate::member::{LinkEvent, MemberChange};
 use crate::operator::{Operator, Then};
-use crate::stocktake::reservation;
 use crate::watch::{Change, WatchFailure};
 use crate::world::{Cache, JobKey, Member, ObjectKey, Reach, World};
 
@@ -47,21 +48,13 @@ impl Operator {
         match change {
             HubChange::Training(change) => {
                 hub.readable_again(JobKind::TrainingJob, &change);
-                self.world.dirty.jobs.extend(
-                    hub.training
-                        .apply(change)
-                        .into_iter()
-                        .map(job(JobKind::TrainingJob)),
-                );
+                let changed = hub.training.apply(change).into_iter();
+                self.jobs_changed(changed.map(job(JobKind::TrainingJob)).collect());
             }
             HubChange::Inference(change) => {
                 hub.readable_again(JobKind::InferenceJob, &change);
-                self.world.dirty.jobs.extend(
-                    hub.inference
-                        .apply(change)
-                        .into_iter()
-                        .map(job(JobKind::InferenceJob)),
-                );
+                let changed = hub.inference.apply(change).into_iter();
+                self.jobs_changed(changed.map(job(JobKind::InferenceJob)).collect());
             }
             HubChange::Placement(change) => {
                 let before: Vec<(ObjectKey, JobKey)> = match &change {
@@ -117,20 +110,31 @@ impl Operator {
         }
     }
 
-    /// A placement is new, changed or gone: the ledger and the job follow.
+    /// Jobs are new, changed or gone. What a replica holds beside devices stands in the job, which may be read after its
+    /// placements.
+    fn jobs_changed(&mut self, jobs: Vec<JobKey>) {
+        for job in &jobs {
+            let placements = self.world.attempts.placements_of(job).cloned();
+            self.world.dirty.placements.extend(placements);
+        }
+        self.world.dirty.jobs.extend(jobs);
+    }
+
+    /// A placement is new, changed or gone: what it holds and its job follow.
     pub(crate) fn placement_changed(&mut self, key: &ObjectKey, job_before: Option<&JobKey>) {
+        self.world.follow_placement(key);
         if let Some(placement) = self.world.hub.placements.get(key) {
             let job = World::job_of(placement);
-            let held = reservation(&self.world, placement);
             self.world.attempts.add_placement(&job, key);
-            if self.world.fleet.reservation(&held.key) != Some(&held) {
-                self.world.fleet.reserve(held);
-            }
             self.world.dirty.jobs.insert(job);
         } else if let Some(job) = job_before {
             self.world.attempts.remove_placement(job, key);
-            self.world.fleet.release(&key.to_string());
-            self.world.capacity_version += 1;
+            // Somebody may have taken its finalizer off: then its objects are still there.
+            let claimed = |(name, member): (&String, &Member)| {
+                member.pods.is_claimed(key).then(|| name.clone())
+            };
+            let claimed = self.world.members.iter().filter_map(claimed);
+            self.world.dirty.orphans.extend(claimed);
             self.dispatched.remove(key);
             self.seen.remove(key);
             self.cleaned.remove(key);
@@ -193,6 +197,10 @@ impl Operator {
             return;
         };
         let was_usable = member.is_usable();
+        let workloads = matches!(
+            change,
+            MemberChange::Job(Change::Applied(_)) | MemberChange::Deployment(Change::Applied(_))
+        );
         let mut nodes = BTreeSet::new();
         let mut placements = BTreeSet::new();
         match change {
@@ -227,6 +235,8 @@ impl Operator {
             .dirty
             .nodes
             .extend(nodes.into_iter().map(|node| (cluster.to_owned(), node)));
+        let following: Vec<ObjectKey> = following_pods(&self.world, &placements).collect();
+        self.world.dirty.placements.extend(following);
         for key in placements {
             let Some(placement) = self
                 .world
@@ -235,6 +245,10 @@ impl Operator {
                 .get(&key)
                 .filter(|p| p.spec.cluster == cluster)
             else {
+                // Unless the Placement is just being written, this is an orphan.
+                if workloads && !self.effects.is_running(&placement_effect(&key)) {
+                    self.world.dirty.orphans.insert(cluster.to_owned());
+                }
                 continue;
             };
             self.world.dirty.jobs.insert(World::job_of(placement));
@@ -246,6 +260,7 @@ impl Operator {
 
     /// A member became usable or stopped being it: its nodes, its jobs and its status are to be looked at.
     pub(crate) fn member_turned(&mut self, cluster: &str) {
+        self.world.dirty.orphans.insert(cluster.to_owned());
         self.world.dirty.clusters.insert(cluster.to_owned());
         let jobs: Vec<JobKey> = self
             .world
@@ -298,42 +313,54 @@ fn owners<K: Resource>(change: &Change<K>) -> Vec<ObjectKey> {
 }
 
 /// Nodes that changed slices are about, before and after the change.
-fn nodes_of_slices(member: &Member, change: &Change<SlimResourceSlice>) -> Vec<String> {
-    let node = |slice: &SlimResourceSlice| slice.spec.node_name.clone();
-    let mut nodes: Vec<String> = change.objects().iter().filter_map(node).collect();
-    match change {
-        Change::All(_) => nodes.extend(member.slices.values().filter_map(node)),
-        Change::Applied(slice) => {
-            nodes.extend(member.slices.get(&ObjectKey::of(&**slice)).and_then(node))
-        }
-        Change::Deleted(_) | Change::Forgotten(_) => {}
-    }
-    nodes
+fn nodes_of_slices(member: &Member, change: &Change<SlimResourceSlice>) -> BTreeSet<String> {
+    let before: Vec<&SlimResourceSlice> = match change {
+        Change::All(_) => member.slices.values().collect(),
+        Change::Applied(slice) => member
+            .slices
+            .get(&ObjectKey::of(&**slice))
+            .into_iter()
+            .collect(),
+        Change::Deleted(_) => Vec::new(),
+        Change::Forgotten(key) => member.slices.get(key).into_iter().collect(),
+    };
+    let slices = change.objects().iter().chain(before);
+    slices
+        .flat_map(SlimResourceSlice::nodes)
+        .map(str::to_owned)
+        .collect()
 }
 
-/// Pools of the devices that changed claims hold or held.
-fn nodes_of_claims(member: &Member, change: &Change<SlimResourceClaim>) -> Vec<String> {
-    let pools = |claim: &SlimResourceClaim| -> Vec<String> {
-        claim
-            .status
-            .allocation
-            .devices
-            .results
-            .iter()
-            .map(|r| r.pool.clone())
-            .collect()
+/// Nodes whose devices changed claims hold or held.
+fn nodes_of_claims(member: &Member, change: &Change<SlimResourceClaim>) -> BTreeSet<String> {
+    let before: Vec<&SlimResourceClaim> = match change {
+        Change::All(_) => member.claims.values().collect(),
+        Change::Applied(claim) => member
+            .claims
+            .get(&ObjectKey::of(&**claim))
+            .into_iter()
+            .collect(),
+        Change::Deleted(_) => Vec::new(),
+        Change::Forgotten(key) => member.claims.get(key).into_iter().collect(),
     };
-    let mut nodes: Vec<String> = change.objects().iter().flat_map(pools).collect();
-    match change {
-        Change::All(_) => nodes.extend(member.claims.values().flat_map(pools)),
-        Change::Applied(claim) => nodes.extend(
-            member
-                .claims
-                .get(&ObjectKey::of(&**claim))
-                .map(pools)
-                .unwrap_or_default(),
-        ),
-        Change::Deleted(_) | Change::Forgotten(_) => {}
+    let claims = change.objects().iter().chain(before);
+    let pools: BTreeSet<&String> = claims
+        .flat_map(|claim| &claim.status.allocation.devices.results)
+        .map(|result| &result.pool)
+        .collect();
+    let is_node = |pool: &&&String| member.nodes.get(&ObjectKey::new("", pool)).is_some();
+    // An allocation names pools, and most drivers name a pool after its node.
+    let (nodes, others): (Vec<&String>, Vec<&String>) =
+        pools.iter().copied().partition(|pool| is_node(&pool));
+    let mut found: BTreeSet<String> = nodes.into_iter().cloned().collect();
+    if !others.is_empty() {
+        let of_pools = member.slices.values();
+        let of_pools = of_pools.filter(|slice| others.contains(&&slice.spec.pool.name));
+        found.extend(
+            of_pools
+                .flat_map(SlimResourceSlice::nodes)
+                .map(str::to_owned),
+        );
     }
-    nodes
+    found
 }

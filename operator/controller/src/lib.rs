@@ -23,6 +23,7 @@ mod effects;
 mod events;
 mod failpoint;
 mod guarded;
+mod holding;
 mod hub;
 mod intake;
 pub mod inventory;

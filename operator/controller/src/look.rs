@@ -1,6 +1,7 @@
 //! Looks at one job: works its status out, takes care of its placements, and says whether it wants a place.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use ampacity_api::conditions::ConditionReason;
 use ampacity_api::{InferenceJob, JobKind, Placement, TrainingJob, TrainingJobState};
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::observe::{
-    InferenceFacts, MemberView, PlacementView, TrainingFacts, inference_status,
+    InferenceFacts, MemberView, Patience, PlacementView, TrainingFacts, inference_status,
     next_training_status, resize,
 };
 use crate::operator::Operator;
@@ -68,8 +69,12 @@ impl Operator {
     ) -> PlacementView<'a> {
         let cluster = self.world.hub.clusters.named(&placement.spec.cluster);
         let member = self.world.members.get(&placement.spec.cluster);
-        let grace = i64::try_from(self.config.node_grace.as_secs()).unwrap_or(i64::MAX);
-        let mut view = PlacementView::new(placement, cluster, member, grace, now);
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let patience = Patience {
+            node_grace_seconds: seconds(self.config.node_grace),
+            start_deadline_seconds: seconds(self.config.start_deadline),
+        };
+        let mut view = PlacementView::new(placement, cluster, member, patience, now);
         view.was_dispatched = dispatched;
         view.refused = self
             .refused
@@ -124,12 +129,13 @@ impl Operator {
             };
             let next = next_training_status(job, &facts);
             let ended = next.ended_attempts > status.ended_attempts;
-            if ended
-                && let Some(view) = &facts.placement
-                && view.refused.is_some()
-            {
+            if ended && let Some(view) = &facts.placement {
                 let cluster = view.placement.spec.cluster.clone();
-                self.avoid(key, &cluster, now);
+                if view.refused.is_some() {
+                    self.avoid(key, &cluster, now);
+                } else if !view.late_pods.is_empty() || view.is_barren {
+                    self.found_no_node(key, &cluster, now);
+                }
             }
             if next != status {
                 match self.may_wait(key, job, &next, live.as_ref(), now) {
@@ -165,10 +171,7 @@ impl Operator {
     }
 
     fn is_given_up(&self, placement: &Placement, now: Timestamp) -> bool {
-        matches!(
-            self.view(placement, false, now).member,
-            MemberView::GivenUp | MemberView::Removed
-        )
+        self.view(placement, false, now).member == MemberView::GivenUp
     }
 
     /// Seconds for which a status need not be written: what only passes by on the way to the next state, and numbers of a
@@ -300,11 +303,14 @@ impl Operator {
         };
         let placed: i64 = placements.iter().map(|p| i64::from(p.spec.replicas)).sum();
         let changes = resize(&views, placed - wanted);
-        let refused: Vec<String> = views
-            .iter()
-            .filter(|v| v.refused.is_some())
-            .map(|v| v.placement.spec.cluster.clone())
-            .collect();
+        let clusters = |which: &dyn Fn(&PlacementView<'_>) -> bool| -> BTreeSet<String> {
+            let views = views.iter().filter(|view| which(view));
+            views.map(|v| v.placement.spec.cluster.clone()).collect()
+        };
+        let refused = clusters(&|view| view.refused.is_some());
+        let found_none = clusters(&|view| !view.late_pods.is_empty() && view.lost() > 0);
+        let lost_nodes: BTreeSet<String> =
+            views.iter().flat_map(|v| v.lost_nodes.clone()).collect();
         let facts = InferenceFacts {
             placements: views,
             issue: self.issue(key),
@@ -335,12 +341,15 @@ impl Operator {
         for cluster in refused {
             self.avoid(key, &cluster, now);
         }
+        for cluster in found_none {
+            self.found_no_node(key, &cluster, now);
+        }
         let resized = !changes.is_empty();
         for (placement, replicas) in changes {
             if replicas == 0 {
                 self.release(&placement, now);
             } else {
-                self.shrink(&placement, replicas);
+                self.shrink(&placement, replicas, &lost_nodes);
             }
         }
         for placement in &live {
@@ -371,7 +380,16 @@ impl Operator {
         }
     }
 
-    fn avoid(&mut self, job: &JobKey, cluster: &str, now: Timestamp) {
+    /// The member's scheduler found no node though the engine saw room. Something took it meanwhile, and a new look at the
+    /// cluster shows what; or it is nothing that the engine can see, and the second time the job goes elsewhere.
+    fn found_no_node(&mut self, job: &JobKey, cluster: &str, now: Timestamp) {
+        self.world.dirty.clusters.insert(cluster.to_owned());
+        if self.world.attempts.found_no_node(job, cluster) {
+            self.avoid(job, cluster, now);
+        }
+    }
+
+    pub(crate) fn avoid(&mut self, job: &JobKey, cluster: &str, now: Timestamp) {
         if let Ok(until) = Timestamp::from_second(now.as_second() + AVOID_SECONDS) {
             self.world.attempts.avoid(job, cluster, until);
             self.look_later(job, now, AVOID_SECONDS + 1);

@@ -105,6 +105,10 @@ pub(crate) struct Operator {
     pub(crate) numbers_written: BTreeMap<JobKey, Timestamp>,
     /// Placements whose objects this process has removed.
     pub(crate) cleaned: BTreeSet<ObjectKey>,
+    /// UIDs of pods that were forced away from silent nodes, or could not be.
+    pub(crate) forced: BTreeSet<String>,
+    /// Clients of members whose MemberCluster is gone while placements are still there.
+    pub(crate) departed: BTreeMap<String, Client>,
     /// Placements that their member refused, and why.
     pub(crate) refused: BTreeMap<ObjectKey, String>,
     pub(crate) fact_issues: FactIssues,
@@ -195,6 +199,8 @@ impl Operator {
             seen: BTreeSet::new(),
             numbers_written: BTreeMap::new(),
             cleaned: BTreeSet::new(),
+            forced: BTreeSet::new(),
+            departed: BTreeMap::new(),
             refused: BTreeMap::new(),
             fact_issues: FactIssues::default(),
             rush: Rush::default(),
@@ -283,6 +289,7 @@ impl Operator {
         while let Some(job) = self.world.dirty.jobs.pop_first() {
             self.look_at(&job, now);
         }
+        self.collect_orphans(now);
         self.plan(now);
         self.recorder.set_busy(self.rush.is_on(Instant::now()));
         if self.reported_at.elapsed() >= Duration::from_secs(2) {
@@ -342,7 +349,9 @@ impl Operator {
             .cloned()
             .collect();
         for name in gone {
-            self.world.members.remove(&name);
+            let left = self.world.members.remove(&name);
+            self.departed
+                .extend(left.and_then(|m| m.client).map(|c| (name.clone(), c)));
             self.world.dirty.clusters.insert(name.clone());
             self.member_turned(&name);
         }
@@ -372,8 +381,8 @@ impl Operator {
                 pods,
                 ..Member::default()
             };
-            self.world.members.insert(name.clone(), member);
-            self.world.dirty.clusters.insert(name);
+            self.departed.remove(&name);
+            self.world.link_member(&name, member);
         }
     }
 

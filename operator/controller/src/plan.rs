@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ampacity_api::placement::{DeviceResource, JobRef, NodeReplicas};
-use ampacity_api::{CapacityType, Decimal, JobKind, Placement, PlacementSpec, TrainingJob, labels};
-use ampacity_placement::{Fleet, JobSpec, PlacementDecision, PlanOptions, Reservation, Work};
+use ampacity_api::{CapacityType, Decimal, JobKind, Placement, PlacementSpec, labels};
+use ampacity_placement::{Fleet, JobSpec, PlacementDecision, PlanOptions, Reservation};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
@@ -138,7 +138,6 @@ fn job_spec(
             let object = world.hub.training.get(&job.object)?;
             priority(object.spec.priority_class_name.as_deref(), classes)
                 .and_then(|priority| training_spec(object, &key, priority, context))
-                .map(|spec| with_checkpoint(spec, object))
         }
         JobKind::InferenceJob => {
             let object = world.hub.inference.get(&job.object)?;
@@ -155,29 +154,6 @@ fn job_spec(
             .extend(world.attempts.avoided_by(job, now).cloned());
         spec
     }))
-}
-
-/// Only the work after the last checkpoint is left to do.
-fn with_checkpoint(mut spec: JobSpec, job: &TrainingJob) -> JobSpec {
-    let share = job
-        .status
-        .as_ref()
-        .and_then(|s| s.checkpointed_share)
-        .map_or(0, |s| s.micros());
-    if let ampacity_placement::Kind::Training { work, .. } = &mut spec.kind {
-        let left = |all: i64| {
-            i64::try_from(
-                i128::from(all) * i128::from(1_000_000 - share.clamp(0, 1_000_000)) / 1_000_000,
-            )
-            .unwrap_or(all)
-            .max(1)
-        };
-        *work = match *work {
-            Work::UnitsMicro(units) => Work::UnitsMicro(left(units)),
-            Work::DurationSeconds(seconds) => Work::DurationSeconds(left(seconds)),
-        };
-    }
-    spec
 }
 
 fn commit(

@@ -1,12 +1,16 @@
 //! Pods of a member, reduced to who holds what on which node, and what our own pods do.
+//!
+//! Anybody who may make pods in a member can put our labels on one. A pod counts as ours, and what it holds as reserved, only
+//! while the Placement that it names is there with the UID that it names; any other holds what it holds, like anybody's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::labels;
+use jiff::Timestamp;
 use kube::Resource;
 
 use crate::bind::rank_of;
-use crate::dispatch::HUB;
+use crate::dispatch::{HUB, PLACEMENT_UID};
 use crate::inventory::{PodUsage, SlimPod, pod_usage};
 use crate::watch::Change;
 use crate::world::ObjectKey;
@@ -34,6 +38,8 @@ pub struct OurPod {
     pub disrupted: bool,
     /// Why the member cannot place or start it, if it says so.
     pub trouble: Option<String>,
+    /// Since when the member's scheduler has found no node for it.
+    pub unschedulable_since: Option<Timestamp>,
 }
 
 impl OurPod {
@@ -52,6 +58,17 @@ pub struct Touched {
     pub placements: BTreeSet<ObjectKey>,
 }
 
+/// A pod that says it is of a placement of this hub.
+#[derive(Debug)]
+struct Claim {
+    placement: ObjectKey,
+    /// UID of the placement.
+    uid: String,
+    usage: Option<PodUsage>,
+    /// The pod, while its placement is not there and what it holds counts as anybody's.
+    aside: Option<OurPod>,
+}
+
 /// All pods of a member.
 #[derive(Debug, Default)]
 pub struct PodIndex {
@@ -60,16 +77,25 @@ pub struct PodIndex {
     foreign: BTreeMap<ObjectKey, PodUsage>,
     by_node: BTreeMap<String, BTreeSet<ObjectKey>>,
     ours: BTreeMap<ObjectKey, BTreeMap<String, OurPod>>,
-    owner: BTreeMap<ObjectKey, ObjectKey>,
+    claims: BTreeMap<ObjectKey, Claim>,
+    /// Names of the pods of `claims`, by placement.
+    claimed: BTreeMap<ObjectKey, BTreeSet<String>>,
+    /// UIDs of the placements in this member.
+    live: BTreeMap<ObjectKey, String>,
 }
 
 impl PodIndex {
-    /// An empty index that takes pods labelled with this hub's name for ours.
+    /// An empty index that takes pods labelled with this hub's name for ours, once it knows their placements.
     pub fn new(hub_name: &str) -> Self {
         Self {
             hub_name: hub_name.to_owned(),
             ..Self::default()
         }
+    }
+
+    /// Name of the hub.
+    pub fn hub_name(&self) -> &str {
+        &self.hub_name
     }
 
     /// Whether a full list has been seen.
@@ -91,6 +117,50 @@ impl PodIndex {
         self.ours.get(placement)
     }
 
+    /// Whether pods say that they are of this placement, be it there or not.
+    pub fn is_claimed(&self, placement: &ObjectKey) -> bool {
+        self.claimed.contains_key(placement)
+    }
+
+    /// Whether a placement is there with this UID.
+    pub fn is_live(&self, placement: &ObjectKey, uid: &str) -> bool {
+        self.live.get(placement).is_some_and(|live| live == uid)
+    }
+
+    /// A placement is there, with this UID, or is not any more.
+    pub fn recognise(&mut self, placement: &ObjectKey, uid: Option<&str>) -> Touched {
+        let mut touched = Touched::default();
+        if self.live.get(placement).map(String::as_str) == uid {
+            return touched;
+        }
+        match uid {
+            Some(uid) => self.live.insert(placement.clone(), uid.to_owned()),
+            None => self.live.remove(placement),
+        };
+        let names = self.claimed.get(placement).cloned().unwrap_or_default();
+        for name in names {
+            let key = ObjectKey::new(&placement.namespace, &name);
+            let Some(claim) = self.claims.get_mut(&key) else {
+                continue;
+            };
+            touched.placements.insert(placement.clone());
+            if uid == Some(&claim.uid) {
+                if let Some(pod) = claim.aside.take() {
+                    self.ours
+                        .entry(placement.clone())
+                        .or_default()
+                        .insert(name, pod);
+                }
+                self.count(&key, None, &mut touched);
+            } else if claim.aside.is_none() {
+                claim.aside = take_pod(&mut self.ours, placement, &name);
+                let usage = claim.usage.clone();
+                self.count(&key, usage, &mut touched);
+            }
+        }
+        touched
+    }
+
     /// Takes a change in.
     pub fn apply(&mut self, change: Change<SlimPod>) -> Touched {
         let mut touched = Touched::default();
@@ -103,7 +173,7 @@ impl PodIndex {
                 let mut gone: BTreeSet<ObjectKey> = self
                     .foreign
                     .keys()
-                    .chain(self.owner.keys())
+                    .chain(self.claims.keys())
                     .cloned()
                     .collect();
                 for pod in pods {
@@ -120,63 +190,115 @@ impl PodIndex {
 
     fn insert(&mut self, pod: &SlimPod, touched: &mut Touched) {
         let key = ObjectKey::of(pod);
-        if let Some(placement) = self.placement_of(pod) {
-            let seen = our_pod(pod);
-            touched.placements.insert(placement.clone());
-            self.owner.insert(key.clone(), placement.clone());
-            self.ours
-                .entry(placement)
-                .or_default()
-                .insert(key.name, seen);
-            return;
-        }
         // A pod of another hub's placement holds what it holds, like anybody's.
         let usage = pod_usage(pod).map(|usage| PodUsage {
             placement: None,
             ..usage
         });
-        if usage.as_ref() == self.foreign.get(&key) {
+        let Some((placement, uid)) = self.claim_of(pod) else {
+            self.forget_claim(&key, touched);
+            self.count(&key, usage, touched);
+            return;
+        };
+        if self
+            .claims
+            .get(&key)
+            .is_some_and(|old| old.placement != placement)
+        {
+            self.forget_claim(&key, touched);
+        }
+        let seen = our_pod(pod);
+        touched.placements.insert(placement.clone());
+        let aside = if self.is_live(&placement, &uid) {
+            self.count(&key, None, touched);
+            self.ours
+                .entry(placement.clone())
+                .or_default()
+                .insert(key.name.clone(), seen);
+            None
+        } else {
+            take_pod(&mut self.ours, &placement, &key.name);
+            self.count(&key, usage.clone(), touched);
+            Some(seen)
+        };
+        self.claimed
+            .entry(placement.clone())
+            .or_default()
+            .insert(key.name.clone());
+        let claim = Claim {
+            placement,
+            uid,
+            usage,
+            aside,
+        };
+        self.claims.insert(key, claim);
+    }
+
+    /// The placement that a pod says it is of, and that placement's UID.
+    fn claim_of(&self, pod: &SlimPod) -> Option<(ObjectKey, String)> {
+        let meta = pod.meta();
+        let all = meta.labels.as_ref()?;
+        let name = all.get(labels::PLACEMENT)?;
+        let uid = meta.annotations.as_ref()?.get(PLACEMENT_UID)?;
+        let placement = ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), name);
+        (all.get(HUB) == Some(&self.hub_name)).then(|| (placement, uid.clone()))
+    }
+
+    fn remove(&mut self, key: &ObjectKey, touched: &mut Touched) {
+        self.forget_claim(key, touched);
+        self.count(key, None, touched);
+    }
+
+    fn forget_claim(&mut self, key: &ObjectKey, touched: &mut Touched) {
+        let Some(claim) = self.claims.remove(key) else {
+            return;
+        };
+        take_pod(&mut self.ours, &claim.placement, &key.name);
+        if let Some(names) = self.claimed.get_mut(&claim.placement) {
+            names.remove(&key.name);
+            if names.is_empty() {
+                self.claimed.remove(&claim.placement);
+            }
+        }
+        touched.placements.insert(claim.placement);
+    }
+
+    /// Counts what a pod holds as anybody's, or no more.
+    fn count(&mut self, key: &ObjectKey, usage: Option<PodUsage>, touched: &mut Touched) {
+        if self.foreign.get(key) == usage.as_ref() {
             return;
         }
-        self.remove(&key, touched);
+        if let Some(old) = self.foreign.remove(key) {
+            if let Some(pods) = self.by_node.get_mut(&old.node) {
+                pods.remove(key);
+                if pods.is_empty() {
+                    self.by_node.remove(&old.node);
+                }
+            }
+            touched.nodes.insert(old.node);
+        }
         if let Some(usage) = usage {
             touched.nodes.insert(usage.node.clone());
             self.by_node
                 .entry(usage.node.clone())
                 .or_default()
                 .insert(key.clone());
-            self.foreign.insert(key, usage);
+            self.foreign.insert(key.clone(), usage);
         }
     }
+}
 
-    fn placement_of(&self, pod: &SlimPod) -> Option<ObjectKey> {
-        let meta = pod.meta();
-        let all = meta.labels.as_ref()?;
-        let name = all.get(labels::PLACEMENT)?;
-        (all.get(HUB) == Some(&self.hub_name))
-            .then(|| ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), name))
+fn take_pod(
+    ours: &mut BTreeMap<ObjectKey, BTreeMap<String, OurPod>>,
+    placement: &ObjectKey,
+    name: &str,
+) -> Option<OurPod> {
+    let pods = ours.get_mut(placement)?;
+    let pod = pods.remove(name);
+    if pods.is_empty() {
+        ours.remove(placement);
     }
-
-    fn remove(&mut self, key: &ObjectKey, touched: &mut Touched) {
-        if let Some(placement) = self.owner.remove(key) {
-            if let Some(pods) = self.ours.get_mut(&placement) {
-                pods.remove(&key.name);
-                if pods.is_empty() {
-                    self.ours.remove(&placement);
-                }
-            }
-            touched.placements.insert(placement);
-        }
-        if let Some(usage) = self.foreign.remove(key) {
-            if let Some(pods) = self.by_node.get_mut(&usage.node) {
-                pods.remove(key);
-                if pods.is_empty() {
-                    self.by_node.remove(&usage.node);
-                }
-            }
-            touched.nodes.insert(usage.node);
-        }
-    }
+    pod
 }
 
 fn our_pod(pod: &SlimPod) -> OurPod {
@@ -187,6 +309,9 @@ fn our_pod(pod: &SlimPod) -> OurPod {
             .find(|c| c.type_ == type_ && c.status == status)
     };
     let phase = pod.status.phase.as_str();
+    // A pod that waits for a gate says `SchedulingGated`: nobody has looked for a node yet.
+    let unschedulable =
+        condition("PodScheduled", "False").filter(|c| c.reason.as_deref() == Some("Unschedulable"));
     OurPod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         rank: rank_of(
@@ -204,8 +329,103 @@ fn our_pod(pod: &SlimPod) -> OurPod {
         failed: phase == "Failed",
         terminating: pod.metadata.deletion_timestamp.is_some(),
         disrupted: condition("DisruptionTarget", "True").is_some(),
-        trouble: condition("PodScheduled", "False")
-            .filter(|c| c.reason.as_deref() == Some("Unschedulable"))
-            .and_then(|c| c.message.clone()),
+        trouble: unschedulable.and_then(|c| c.message.clone()),
+        unschedulable_since: unschedulable.and_then(|c| c.last_transition_time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stocktake::tests::object;
+    use serde_json::json;
+
+    /// A pod on node `a` with eight devices that says it is of a placement.
+    fn pod(hub: &str, placement: &str, uid: &str) -> SlimPod {
+        object(json!({
+            "metadata": {"name": "p", "namespace": "research",
+                "labels": {labels::PLACEMENT: placement, HUB: hub},
+                "annotations": {PLACEMENT_UID: uid}},
+            "spec": {"nodeName": "a", "containers": [{"resources": {"limits": {"nvidia.com/gpu": 8}}}]},
+            "status": {"phase": "Running"},
+        }))
+    }
+
+    #[test]
+    fn a_pod_is_ours_only_while_its_placement_is_there() {
+        let llama = ObjectKey::new("research", "llama-1");
+        let foreign = |index: &PodIndex| index.foreign_on("a").count();
+        let ours = |index: &PodIndex| index.of_placement(&llama).map_or(0, BTreeMap::len);
+        for (what, hub, placement, uid, is_ours) in [
+            ("of the placement", "hub-1", "llama-1", "uid-1", true),
+            (
+                "of an earlier one of the name",
+                "hub-1",
+                "llama-1",
+                "uid-0",
+                false,
+            ),
+            ("of none that is there", "hub-1", "llama-9", "uid-1", false),
+            ("of another hub", "hub-2", "llama-1", "uid-1", false),
+        ] {
+            let expected = if is_ours { (1, 0) } else { (0, 1) };
+            // Whichever is heard of first.
+            for pod_first in [true, false] {
+                let mut index = PodIndex::new("hub-1");
+                let apply = |index: &mut PodIndex| {
+                    index.apply(Change::Applied(Box::new(pod(hub, placement, uid))))
+                };
+                if pod_first {
+                    apply(&mut index);
+                    assert_eq!((ours(&index), foreign(&index)), (0, 1), "{what}");
+                }
+                index.recognise(&llama, Some("uid-1"));
+                if !pod_first {
+                    apply(&mut index);
+                }
+                assert_eq!((ours(&index), foreign(&index)), expected, "{what}");
+                let touched = index.recognise(&llama, None);
+                assert_eq!((ours(&index), foreign(&index)), (0, 1), "{what}: gone");
+                assert_eq!(touched.nodes.contains("a"), is_ours, "{what}");
+                index.apply(Change::All(Vec::new()));
+                assert_eq!((ours(&index), foreign(&index)), (0, 0), "{what}");
+                assert!(index.claims.is_empty() && index.claimed.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_pod_counts_once_whatever_its_labels_become() {
+        let mut index = PodIndex::new("hub-1");
+        let llama = ObjectKey::new("research", "llama-1");
+        let chat = ObjectKey::new("research", "chat-1");
+        index.recognise(&llama, Some("uid-1"));
+        index.recognise(&chat, Some("uid-2"));
+        for (placement, uid, counts) in [
+            ("llama-1", "uid-1", (1, 0, 0)),
+            ("chat-1", "uid-2", (0, 1, 0)),
+            ("chat-1", "uid-1", (0, 0, 1)),
+            ("llama-1", "uid-1", (1, 0, 0)),
+        ] {
+            index.apply(Change::Applied(Box::new(pod("hub-1", placement, uid))));
+            let of = |key| index.of_placement(key).map_or(0, BTreeMap::len);
+            let found = (of(&llama), of(&chat), index.foreign_on("a").count());
+            assert_eq!(found, counts, "{placement} {uid}");
+        }
+    }
+
+    #[test]
+    fn only_a_scheduler_that_finds_no_node_makes_a_pod_unschedulable() {
+        let since = |reason: &str, status: &str| {
+            let mut value = json!({"status": {"conditions": [{
+                "type": "PodScheduled", "status": status, "reason": reason,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]}});
+            value["metadata"] = json!({"name": "p"});
+            our_pod(&object(value)).unschedulable_since
+        };
+        assert!(since("Unschedulable", "False").is_some());
+        assert_eq!(since("SchedulingGated", "False"), None);
+        assert_eq!(since("", "True"), None);
     }
 }

@@ -42,6 +42,8 @@ pub struct Attempts {
     committing: BTreeMap<JobKey, u32>,
     avoided: BTreeMap<JobKey, BTreeMap<String, Timestamp>>,
     failed_commits: BTreeMap<JobKey, u32>,
+    /// Clusters whose scheduler found no node for a job, last time.
+    without_node: BTreeMap<JobKey, String>,
 }
 
 impl Attempts {
@@ -168,6 +170,12 @@ impl Attempts {
             .insert(cluster.to_owned(), until);
     }
 
+    /// A cluster's scheduler found no node for a job. Returns whether that is so for the second time running.
+    pub fn found_no_node(&mut self, job: &JobKey, cluster: &str) -> bool {
+        let before = self.without_node.insert(job.clone(), cluster.to_owned());
+        before.is_some_and(|before| before == cluster)
+    }
+
     /// Clusters that a job keeps out of now.
     pub fn avoided_by(&self, job: &JobKey, now: Timestamp) -> impl Iterator<Item = &String> {
         self.avoided
@@ -199,6 +207,7 @@ impl Attempts {
         self.set_eligible(job, false);
         self.avoided.remove(job);
         self.failed_commits.remove(job);
+        self.without_node.remove(job);
     }
 }
 

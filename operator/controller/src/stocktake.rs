@@ -3,15 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_api::{JobKind, MemberCluster, Placement};
+use ampacity_api::labels;
 use ampacity_catalog::{Catalog, Prices};
-use ampacity_placement::{ClusterSpec, NodeShare, PowerIssue, Reservation, Watts};
+use ampacity_placement::PowerIssue;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::inventory::{FeedRules, HeldOnNode, MemberContext, node_spec};
-use crate::translate::{device_part, pod_shape, power_spec};
-use crate::world::{JobKey, Member, ObjectKey, World};
+use crate::dispatch::{HUB, PLACEMENT_UID};
+use crate::holding::Outage;
+use crate::inventory::{
+    Failing, FeedRules, HeldOnNode, MemberContext, SlimResourceClaim, failing, node_spec,
+};
+use crate::translate::{cluster_spec, power_spec};
+use crate::world::{Member, ObjectKey, World};
 
 /// What the facts of the platform team had wrong, for the status of the objects concerned.
 #[derive(Debug, Default)]
@@ -61,6 +65,7 @@ pub fn refresh_facts(world: &mut World, now: Timestamp) -> FactIssues {
 
 /// Reads changed clusters and nodes anew.
 pub fn take_stock(world: &mut World, now: Timestamp) {
+    world.hold_again();
     let clusters = std::mem::take(&mut world.dirty.clusters);
     let mut nodes = std::mem::take(&mut world.dirty.nodes);
     for name in &clusters {
@@ -80,6 +85,9 @@ pub fn take_stock(world: &mut World, now: Timestamp) {
                     .map(|key| (name.clone(), key.name.clone())),
             );
         }
+        // Those that are gone, perhaps since before this process looked, are lost to the placements that name them.
+        let named = world.named.of_cluster(name);
+        nodes.extend(named.map(|node| (name.clone(), node.clone())));
     }
     if nodes.is_empty() {
         return;
@@ -95,21 +103,18 @@ pub fn take_stock(world: &mut World, now: Timestamp) {
             )
         })
         .collect();
-    let ours = nodes_with_ours(world, &nodes);
     let slices = slices_by_node(world, &nodes);
+    let claims = claims_by_pool(world, &slices);
     for key in nodes {
-        let (cluster, node) = (&key.0, &key.1);
-        if let Some(feeds) = feeds.get(cluster) {
-            let slices = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
-            read_node(
-                world,
+        if let Some(feeds) = feeds.get(&key.0) {
+            let reading = Reading {
                 feeds,
-                cluster,
-                node,
-                slices,
-                ours.contains(&key),
-                now,
-            );
+                cluster: &key.0,
+                node: &key.1,
+                slices: slices.get(&key).map(Vec::as_slice).unwrap_or_default(),
+                claims: claims.get(&key.0),
+            };
+            read_node(world, &reading, now);
         }
     }
 }
@@ -128,52 +133,72 @@ fn slices_by_node(
             .into_iter()
             .flat_map(|m| m.slices.values())
         {
-            let Some(node) = &slice.spec.node_name else {
-                continue;
-            };
-            let key = (cluster.clone(), node.clone());
-            if nodes.contains(&key) {
-                found.entry(key).or_default().push(ObjectKey::of(slice));
+            for node in slice.nodes() {
+                let key = (cluster.clone(), node.to_owned());
+                if nodes.contains(&key) {
+                    found.entry(key).or_default().push(ObjectKey::of(slice));
+                }
             }
         }
     }
     found
 }
 
-fn cluster_spec(cluster: &MemberCluster, reachable: bool) -> ClusterSpec {
-    ClusterSpec {
-        name: cluster.name_any(),
-        labels: cluster.labels().clone(),
-        provider: cluster.spec.provider.clone(),
-        region: cluster.spec.region.clone(),
-        reachable: reachable && cluster.metadata.deletion_timestamp.is_none(),
-        allowed_namespaces: cluster.spec.allowed_namespaces.clone(),
-    }
-}
-
-/// Nodes among `nodes` that a placement of ours names.
-fn nodes_with_ours(
+/// Which pools' devices claims hold, by pool, found in one pass over each cluster whose nodes have slices.
+fn claims_by_pool(
     world: &World,
-    nodes: &BTreeSet<(String, String)>,
-) -> BTreeSet<(String, String)> {
-    let named = world.hub.placements.values().flat_map(|p| {
-        p.spec
-            .nodes
-            .iter()
-            .map(|n| (p.spec.cluster.clone(), n.name.clone()))
-    });
-    named.filter(|key| nodes.contains(key)).collect()
+    slices: &BTreeMap<(String, String), Vec<ObjectKey>>,
+) -> BTreeMap<String, BTreeMap<String, Vec<ObjectKey>>> {
+    let clusters: BTreeSet<&String> = slices.keys().map(|(cluster, _)| cluster).collect();
+    let mut found = BTreeMap::new();
+    for cluster in clusters {
+        let by_pool: &mut BTreeMap<String, Vec<ObjectKey>> =
+            found.entry(cluster.clone()).or_default();
+        let claims = world.members.get(cluster).into_iter();
+        for claim in claims.flat_map(|m| m.claims.values()) {
+            let results = &claim.status.allocation.devices.results;
+            let pools: BTreeSet<&String> = results.iter().map(|r| &r.pool).collect();
+            for pool in pools {
+                let keys = by_pool.entry(pool.clone()).or_default();
+                keys.push(ObjectKey::of(claim));
+            }
+        }
+    }
+    found
 }
 
-fn read_node(
-    world: &mut World,
-    feeds: &FeedRules,
-    cluster: &str,
-    node: &str,
-    slices: &[ObjectKey],
-    has_ours: bool,
-    now: Timestamp,
-) {
+/// Whether a claim was made for a placement of ours that is there.
+fn is_ours(member: &Member, claim: &SlimResourceClaim) -> bool {
+    let (labels, annotations) = (claim.labels(), claim.annotations());
+    let (Some(name), Some(uid)) = (
+        labels.get(labels::PLACEMENT),
+        annotations.get(PLACEMENT_UID),
+    ) else {
+        return false;
+    };
+    let placement = ObjectKey::new(&claim.namespace().unwrap_or_default(), name);
+    labels.get(HUB).map(String::as_str) == Some(member.pods.hub_name())
+        && member.pods.is_live(&placement, uid)
+}
+
+/// A node that is to be read, and what is to be read with it.
+struct Reading<'a> {
+    feeds: &'a FeedRules,
+    cluster: &'a str,
+    node: &'a str,
+    slices: &'a [ObjectKey],
+    /// Claims of the cluster, by the pool of their devices.
+    claims: Option<&'a BTreeMap<String, Vec<ObjectKey>>>,
+}
+
+fn read_node(world: &mut World, reading: &Reading<'_>, now: Timestamp) {
+    let Reading {
+        feeds,
+        cluster,
+        node,
+        ..
+    } = *reading;
+    let is_named = world.named.contains(cluster, node);
     let Some(spec) = world.hub.clusters.named(cluster).map(|c| c.spec.clone()) else {
         return;
     };
@@ -184,11 +209,8 @@ fn read_node(
         world.fleet.remove_node(cluster, node);
         member.specs.remove(node);
         member.notes.remove(node);
-        if member.nodes.is_synced() && has_ours {
-            member.faulty_since.entry(node.to_owned()).or_insert(now);
-        } else {
-            member.faulty_since.remove(node);
-        }
+        let lost = (member.nodes.is_synced() && is_named).then_some(Failing::Silent);
+        note_outage(member, node, lost, now);
         return;
     };
     let context = MemberContext {
@@ -200,40 +222,25 @@ fn read_node(
         catalog: &world.catalog,
         prices: &world.prices,
     };
-    let slices: Vec<_> = slices
+    let slices: Vec<_> = reading
+        .slices
         .iter()
         .filter_map(|key| member.slices.get(key))
         .collect();
     let mut held = HeldOnNode::of_pods(member.pods.foreign_on(node));
     if !slices.is_empty() {
-        let pools: BTreeSet<&str> = slices.iter().map(|s| s.spec.pool.name.as_str()).collect();
-        let here = member.claims.values().filter(|claim| {
-            claim
-                .status
-                .allocation
-                .devices
-                .results
-                .iter()
-                .any(|r| pools.contains(r.pool.as_str()))
-        });
-        held.add_claims(here);
+        let pools: BTreeSet<&String> = slices.iter().map(|s| &s.spec.pool.name).collect();
+        let here = pools
+            .into_iter()
+            .filter_map(|pool| reading.claims?.get(pool))
+            .flatten()
+            .filter_map(|key| member.claims.get(key));
+        held.add_claims(here.filter(|claim| !is_ours(member, claim)));
     }
     let inventory = node_spec(&context, object, &slices, &held);
+    let failing = failing(object);
     let notes: Vec<String> = inventory.notes.iter().map(ToString::to_string).collect();
-    // Cordoning stops new work only; a node that is down or broken loses what runs on it.
-    let down = matches!(
-        inventory.spec.fault,
-        Some(
-            ampacity_placement::NodeFault::NotReady
-                | ampacity_placement::NodeFault::Unhealthy(_)
-                | ampacity_placement::NodeFault::Terminating
-        )
-    );
-    if down && has_ours {
-        member.faulty_since.entry(node.to_owned()).or_insert(now);
-    } else {
-        member.faulty_since.remove(node);
-    }
+    note_outage(member, node, failing, now);
     if notes.is_empty() {
         member.notes.remove(node);
     } else {
@@ -253,104 +260,12 @@ fn read_node(
     }
 }
 
-/// What a placement holds, for the ledger. Where pods of an inference job were bound by the member's scheduler, they
-/// count on the node that they are on rather than on the one planned.
-pub fn reservation(world: &World, placement: &Placement) -> Reservation {
-    let spec = &placement.spec;
-    let job = World::job_of(placement);
-    let (cpu_milli, memory_mib) = replica_shape(world, &job, &spec.alternative);
-    let planned = spec
-        .nodes
-        .iter()
-        .map(|n| NodeShare {
-            name: n.name.clone(),
-            replicas: n.replicas.unsigned_abs(),
-        })
-        .collect();
-    let nodes = match spec.job_ref.kind {
-        JobKind::TrainingJob => planned,
-        JobKind::InferenceJob => actual_nodes(world, placement, planned),
-    };
-    Reservation {
-        key: ObjectKey::of(placement).to_string(),
-        queue: queue_of(world, &job),
-        cluster: spec.cluster.clone(),
-        accelerator_type: spec.accelerator_type.clone(),
-        part: device_part(spec.mig_profile.as_deref(), spec.millidevices),
-        devices_per_replica: spec.devices_per_replica.unsigned_abs(),
-        cpu_milli,
-        memory_mib,
-        nodes,
-        watts: Watts(spec.watts),
+fn note_outage(member: &mut Member, node: &str, failing: Option<Failing>, now: Timestamp) {
+    let known = member.outages.get(node).copied();
+    match Outage::next(known, failing, now) {
+        Some(outage) => drop(member.outages.insert(node.to_owned(), outage)),
+        None => drop(member.outages.remove(node)),
     }
-}
-
-fn actual_nodes(world: &World, placement: &Placement, planned: Vec<NodeShare>) -> Vec<NodeShare> {
-    let pods = world
-        .members
-        .get(&placement.spec.cluster)
-        .and_then(|m| m.pods.of_placement(&ObjectKey::of(placement)));
-    let mut bound: BTreeMap<String, u32> = BTreeMap::new();
-    for pod in pods
-        .into_iter()
-        .flat_map(|p| p.values())
-        .filter(|p| p.holds_devices())
-    {
-        if let Some(node) = &pod.node {
-            *bound.entry(node.clone()).or_default() += 1;
-        }
-    }
-    let mut missing = planned
-        .iter()
-        .map(|n| n.replicas)
-        .sum::<u32>()
-        .saturating_sub(bound.values().sum());
-    for share in &planned {
-        let here = bound.get(&share.name).copied().unwrap_or(0);
-        let more = share.replicas.saturating_sub(here).min(missing);
-        if more > 0 {
-            *bound.entry(share.name.clone()).or_default() += more;
-            missing -= more;
-        }
-    }
-    bound
-        .into_iter()
-        .map(|(name, replicas)| NodeShare { name, replicas })
-        .collect()
-}
-
-fn replica_shape(world: &World, job: &JobKey, alternative: &str) -> (u64, u64) {
-    let (template, alternatives) = match job.kind {
-        JobKind::TrainingJob => match world.hub.training.get(&job.object) {
-            Some(job) => (&job.spec.template, &job.spec.alternatives),
-            None => return (0, 0),
-        },
-        JobKind::InferenceJob => match world.hub.inference.get(&job.object) {
-            Some(job) => (&job.spec.template, &job.spec.alternatives),
-            None => return (0, 0),
-        },
-    };
-    alternatives
-        .iter()
-        .find(|a| a.name == alternative)
-        .and_then(|a| pod_shape(template, a, "spec").ok())
-        .map_or((0, 0), |shape| (shape.cpu_milli, shape.memory_mib))
-}
-
-fn queue_of(world: &World, job: &JobKey) -> String {
-    match job.kind {
-        JobKind::TrainingJob => world
-            .hub
-            .training
-            .get(&job.object)
-            .map(|j| j.spec.queue.clone()),
-        JobKind::InferenceJob => world
-            .hub
-            .inference
-            .get(&job.object)
-            .map(|j| j.spec.queue.clone()),
-    }
-    .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -14,8 +14,11 @@ use ampacity_catalog::{Catalog, Prices};
 use ampacity_placement::Fleet;
 use jiff::Timestamp;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Client, Resource};
 
+use crate::dispatch::{PLACEMENT_UID, inference_name, training_name};
+use crate::holding::{NamedNodes, Outage};
 use crate::inventory::{SlimNode, SlimResourceClaim, SlimResourceSlice};
 use crate::member::{Link, SlimDeployment, SlimJob};
 use crate::pods::PodIndex;
@@ -310,8 +313,8 @@ pub struct Member {
     pub jobs: Cache<SlimJob>,
     /// Our Deployments.
     pub deployments: Cache<SlimDeployment>,
-    /// Since when a node has been out of order or gone, while something of ours is on it.
-    pub faulty_since: BTreeMap<String, Timestamp>,
+    /// Nodes that are out of order, and those that are gone while a placement names them.
+    pub outages: BTreeMap<String, Outage>,
     /// Taints that pods tolerate because they ask for a device, by how the device is asked for.
     pub taint_keys: BTreeMap<String, Vec<String>>,
     /// What the engine was told of each node: heartbeats change objects, but not this.
@@ -321,12 +324,40 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether everything needed has been listed, so that absence means absence.
+    /// Whether everything needed has been listed, so that absence means absence. Kinds that the member does not serve count
+    /// as listed.
     pub fn is_synced(&self) -> bool {
         self.nodes.is_synced()
             && self.pods.is_synced()
             && self.jobs.is_synced()
             && self.deployments.is_synced()
+            && self.slices.is_synced()
+            && self.claims.is_synced()
+    }
+
+    /// The Job that was made from this very placement.
+    pub fn job_of(&self, placement: &Placement) -> Option<&SlimJob> {
+        let spec = &placement.spec;
+        let name = training_name(&spec.job_ref.name, spec.attempt, spec.replicas);
+        self.jobs
+            .get(&made_from(placement, &name))
+            .filter(|job| is_made_from(&job.metadata, placement))
+    }
+
+    /// The Deployment that was made from this very placement.
+    pub fn deployment_of(&self, placement: &Placement) -> Option<&SlimDeployment> {
+        let name = inference_name(placement.metadata.name.as_deref().unwrap_or_default());
+        self.deployments
+            .get(&made_from(placement, &name))
+            .filter(|deployment| is_made_from(&deployment.metadata, placement))
+    }
+
+    /// Whether the member shows the workload of a placement.
+    pub fn has_workload(&self, placement: &Placement) -> bool {
+        match placement.spec.job_ref.kind {
+            JobKind::TrainingJob => self.job_of(placement).is_some(),
+            JobKind::InferenceJob => self.deployment_of(placement).is_some(),
+        }
     }
 
     /// Whether it was linked a moment ago and has yet to show everything: nothing is concluded from what is missing.
@@ -344,6 +375,19 @@ impl Member {
     }
 }
 
+fn made_from(placement: &Placement, name: &str) -> ObjectKey {
+    ObjectKey::new(
+        placement.metadata.namespace.as_deref().unwrap_or_default(),
+        name,
+    )
+}
+
+/// An object of that name may be of an earlier placement, or of anybody.
+fn is_made_from(meta: &ObjectMeta, placement: &Placement) -> bool {
+    let uid = meta.annotations.as_ref().and_then(|a| a.get(PLACEMENT_UID));
+    uid == placement.metadata.uid.as_ref()
+}
+
 /// What changed since the last cycle.
 #[derive(Debug, Default)]
 pub struct Dirty {
@@ -351,6 +395,10 @@ pub struct Dirty {
     pub jobs: BTreeSet<JobKey>,
     /// Nodes to take stock of, by cluster.
     pub nodes: BTreeSet<(String, String)>,
+    /// Placements whose part of the ledger is to be worked out again.
+    pub placements: BTreeSet<ObjectKey>,
+    /// Clusters in which something may run whose Placement is gone.
+    pub orphans: BTreeSet<String>,
     /// Clusters to take stock of as a whole.
     pub clusters: BTreeSet<String>,
     /// Catalogue, prices or power changed.
@@ -371,6 +419,8 @@ pub struct World {
     pub prices: Prices,
     /// Attempts in flight and verdicts of jobs that wait.
     pub attempts: Attempts,
+    /// Which nodes placements name.
+    pub named: NamedNodes,
     /// Grows whenever something happened that may let a waiting job fit.
     pub capacity_version: u64,
     /// What changed.
@@ -386,6 +436,7 @@ impl Default for World {
             catalog: Catalog::builtin(),
             prices: Prices::default(),
             attempts: Attempts::default(),
+            named: NamedNodes::default(),
             capacity_version: 1,
             dirty: Dirty {
                 facts: true,

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 
@@ -91,7 +92,28 @@ impl World {
         for service in Api::<Service>::all(client.clone()).list(&ours).await? {
             left.push(format!("{cluster}: Service {}", service.name_any()));
         }
+        for template in Api::<ResourceClaimTemplate>::all(client.clone())
+            .list(&ours)
+            .await?
+        {
+            let name = template.name_any();
+            left.push(format!("{cluster}: ResourceClaimTemplate {name}"));
+        }
         Ok(left)
+    }
+
+    /// Waits until nothing of ours is in a cluster.
+    ///
+    /// # Errors
+    /// When something is left after a time.
+    pub async fn nothing_left_in(&self, cluster: &str) -> Result<()> {
+        let what = format!("nothing to be left in {cluster}");
+        let empty = wait_until(what, PATIENCE, || async {
+            self.left_in(cluster)
+                .await
+                .is_ok_and(|left| left.is_empty())
+        });
+        self.explained(empty.await)
     }
 
     /// Waits until nothing of ours is in any cluster, and no Placement in the hub.

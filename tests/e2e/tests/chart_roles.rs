@@ -120,6 +120,7 @@ const MEMBER_ALLOWED: &[Question] = &[
     ("watch", "", "nodes", "", ""),
     ("watch", "", "pods", "", ""),
     ("patch", "", "pods", "research", ""),
+    ("delete", "", "pods", "research", ""),
     ("watch", "resource.k8s.io", "resourceslices", "", ""),
     ("watch", "resource.k8s.io", "resourceclaims", "", ""),
     (
@@ -141,6 +142,7 @@ const MEMBER_REFUSED: &[Question] = &[
     ("patch", "", "nodes", "", ""),
     ("patch", "", "nodes/status", "", ""),
     ("create", "", "pods", "research", ""),
+    ("deletecollection", "", "pods", "research", ""),
     ("create", "", "pods/exec", "research", ""),
     ("create", "", "pods/binding", "research", ""),
     ("create", "", "pods/eviction", "research", ""),

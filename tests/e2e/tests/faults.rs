@@ -441,7 +441,8 @@ async fn a_cluster_that_is_taken_out_gives_its_jobs_to_others() -> Result<()> {
         })
         .await?;
     ensure!(moved.status.is_some_and(|s| s.attempts == 2));
-    Ok(())
+    // It was told to stop there, as long as the operator still had the credentials.
+    world.nothing_left_in(&first).await
 }
 
 #[tokio::test]

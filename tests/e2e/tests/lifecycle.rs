@@ -239,6 +239,44 @@ async fn suspend(world: &World, name: &str, suspend: bool) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_suspended_inference_job_holds_nothing_and_comes_back() -> Result<()> {
+    let world = World::builder()
+        .nodes("hub", [l4("h1"), l4("h2")])
+        .start()
+        .await?;
+    world.apply(&inference("chat", 2, &["nvidia-l4"])).await?;
+    let serving = async |count: i32, state: InferenceJobState| {
+        let what = format!("{state:?} with {count} replicas");
+        world
+            .inference_where("chat", &what, |j| {
+                j.status.as_ref().is_some_and(|s| {
+                    s.state == Some(state)
+                        && (s.placed_replicas, s.ready_replicas) == (count, count)
+                })
+            })
+            .await
+    };
+    serving(2, InferenceJobState::Running).await?;
+    let suspend = async |suspend: bool| {
+        let patch = Patch::Merge(json!({"spec": {"suspend": suspend}}));
+        world
+            .inference()
+            .patch("chat", &PatchParams::default(), &patch)
+            .await
+    };
+    suspend(true).await?;
+    serving(0, InferenceJobState::Suspended).await?;
+    world.nothing_left().await?;
+    suspend(false).await?;
+    serving(2, InferenceJobState::Running).await?;
+    world
+        .inference()
+        .delete("chat", &DeleteParams::default())
+        .await?;
+    world.nothing_left().await
+}
+
+#[tokio::test]
 async fn a_job_that_is_deleted_while_it_starts_or_runs_leaves_nothing_and_its_name_is_free_again()
 -> Result<()> {
     let world = World::builder()

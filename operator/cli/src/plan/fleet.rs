@@ -3,13 +3,15 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_api::{MemberCluster, PlacementPhase, labels};
+use ampacity_api::{JobKind, MemberCluster, PlacementPhase, labels};
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_controller::inventory::{
     FeedRules, HeldOnNode, MemberContext, SlimNode, SlimResourceSlice, node_spec, pod_usage,
 };
-use ampacity_controller::translate::{ClusterSite, device_part, pod_shape, power_spec};
-use ampacity_placement::{ClusterSpec, Fleet, NodeShare, Reservation, Watts};
+use ampacity_controller::translate::{
+    Charge, ClusterSite, cluster_spec, planned_shares, power_spec, reservation,
+};
+use ampacity_placement::{Fleet, Reservation};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -63,14 +65,7 @@ pub(super) fn build(objects: &Objects, now: Timestamp) -> Scene {
             provider: cluster.spec.provider.clone(),
             region: cluster.spec.region.clone(),
         });
-        scene.fleet.set_cluster(ClusterSpec {
-            name: cluster.name_any(),
-            labels: cluster.labels().clone(),
-            provider: cluster.spec.provider.clone(),
-            region: cluster.spec.region.clone(),
-            reachable: true,
-            allowed_namespaces: cluster.spec.allowed_namespaces.clone(),
-        });
+        scene.fleet.set_cluster(cluster_spec(cluster, true));
     }
     check_power_refs(objects, &clusters, &mut scene.notes);
     add_nodes(objects, &clusters, &mut scene);
@@ -310,7 +305,14 @@ fn held(
         let used = on_node.claims.clone();
         let claims = objects.claims.iter().map(|g| &g.object).filter(|claim| {
             let label = claim.labels().get(labels::CLUSTER);
-            label.is_none_or(|cluster| *cluster == key.0) && used.contains(&claim.name_any())
+            let placement = claim.labels().get(labels::PLACEMENT).map(|name| {
+                let namespace = claim.namespace().unwrap_or_default();
+                (namespace, name.clone())
+            });
+            let reserved = placement.is_some_and(|key| objects.placements.contains_key(&key));
+            label.is_none_or(|cluster| *cluster == key.0)
+                && used.contains(&claim.name_any())
+                && !reserved
         });
         if !objects.claims.is_empty() {
             on_node.add_claims(claims);
@@ -328,13 +330,7 @@ fn slices<'a>(
     let mut slices: BTreeMap<NodeKey, Vec<&SlimResourceSlice>> = BTreeMap::new();
     for given in &objects.slices {
         let slice = &given.object;
-        let named = slice.spec.node_name.iter().map(String::as_str);
-        let per_device = slice
-            .spec
-            .devices
-            .iter()
-            .filter_map(|d| d.node_name.as_deref());
-        let on: BTreeSet<&str> = named.chain(per_device).collect();
+        let on = slice.nodes();
         if on.is_empty() {
             notes.push(format!(
                 "{}: ResourceSlice {} names no node; its devices are left out",
@@ -372,12 +368,12 @@ pub(super) fn holds(given: &Given<ampacity_api::Placement>, objects: &Objects) -
         placement.spec.job_ref.name.clone(),
     );
     let ended_attempts = match placement.spec.job_ref.kind {
-        ampacity_api::JobKind::TrainingJob => objects
+        JobKind::TrainingJob => objects
             .training
             .get(&key)
             .and_then(|job| job.object.status.as_ref())
             .map_or(0, |status| status.ended_attempts),
-        ampacity_api::JobKind::InferenceJob => 0,
+        JobKind::InferenceJob => 0,
     };
     !ended && placement.spec.attempt > ended_attempts
 }
@@ -392,46 +388,25 @@ fn reservations(objects: &Objects) -> Vec<Reservation> {
         .map(|given| {
             let placement = &given.object;
             let spec = &placement.spec;
-            let namespace = placement.namespace().unwrap_or_default();
-            let job = (namespace.clone(), spec.job_ref.name.clone());
-            let (queue, template, alternatives) = match spec.job_ref.kind {
-                ampacity_api::JobKind::TrainingJob => objects.training.get(&job).map(|j| {
-                    let spec = &j.object.spec;
-                    (spec.queue.clone(), &spec.template, &spec.alternatives)
-                }),
-                ampacity_api::JobKind::InferenceJob => objects.inference.get(&job).map(|j| {
-                    let spec = &j.object.spec;
-                    (spec.queue.clone(), &spec.template, &spec.alternatives)
-                }),
-            }
-            .map_or((None, None, None), |(q, t, a)| (Some(q), Some(t), Some(a)));
-            let shape = template
-                .zip(alternatives)
-                .and_then(|(template, alternatives)| {
-                    let alternative = alternatives.iter().find(|a| a.name == spec.alternative)?;
-                    pod_shape(template, alternative, "spec").ok()
-                });
-            let (cpu_milli, memory_mib) =
-                shape.map_or((0, 0), |shape| (shape.cpu_milli, shape.memory_mib));
-            Reservation {
-                key: format!("{namespace}/{}", placement.name_any()),
-                queue: queue.unwrap_or_else(|| ampacity_api::job::DEFAULT_QUEUE.to_owned()),
-                cluster: spec.cluster.clone(),
-                accelerator_type: spec.accelerator_type.clone(),
-                part: device_part(spec.mig_profile.as_deref(), spec.millidevices),
-                devices_per_replica: u32::try_from(spec.devices_per_replica).unwrap_or(0),
-                cpu_milli,
-                memory_mib,
-                nodes: spec
-                    .nodes
-                    .iter()
-                    .map(|node| NodeShare {
-                        name: node.name.clone(),
-                        replicas: u32::try_from(node.replicas).unwrap_or(0),
-                    })
-                    .collect(),
-                watts: Watts(spec.watts),
-            }
+            let job = (
+                placement.namespace().unwrap_or_default(),
+                spec.job_ref.name.clone(),
+            );
+            let charge = match spec.job_ref.kind {
+                JobKind::TrainingJob => objects
+                    .training
+                    .get(&job)
+                    .map(|j| Charge::of_training(&j.object, &spec.alternative)),
+                JobKind::InferenceJob => objects
+                    .inference
+                    .get(&job)
+                    .map(|j| Charge::of_inference(&j.object, &spec.alternative)),
+            };
+            reservation(
+                placement,
+                charge.unwrap_or_default(),
+                planned_shares(placement),
+            )
         })
         .collect()
 }

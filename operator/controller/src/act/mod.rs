@@ -1,22 +1,25 @@
 //! The operator's calls: commit, dispatch, bind, release and status. Each starts one effect and says what follows from
 //! its result; nothing is decided on a call that has not reported.
 
+mod orphans;
 mod release;
 mod status;
 mod target;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use ampacity_api::placement::NodeReplicas;
 use ampacity_api::{JobKind, Placement};
 use jiff::Timestamp;
 
 use crate::apply::{ApplyError, bind_pod, make_objects, scale_deployment};
 use crate::bind::{RankMap, bind_patch, required_terms};
 use crate::commit::{CommitError, create_placement, replace_placement};
-use crate::dispatch::{inference_name, training_name, training_objects};
+use crate::dispatch::training_objects;
+use crate::holding::reservation;
 use crate::look::{placement_effect, workload};
 use crate::operator::{Operator, Then};
-use crate::stocktake::reservation;
 use crate::watch::Change;
 use crate::world::{JobKey, ObjectKey, World};
 
@@ -109,20 +112,10 @@ impl Operator {
         else {
             return;
         };
-        let name = match placement.spec.job_ref.kind {
-            JobKind::TrainingJob => training_name(
-                &placement.spec.job_ref.name,
-                placement.spec.attempt,
-                placement.spec.replicas,
-            ),
-            JobKind::InferenceJob => inference_name(&key.name),
-        };
-        let object = ObjectKey::new(&key.namespace, &name);
         let scaled = match placement.spec.job_ref.kind {
-            JobKind::TrainingJob => member.jobs.get(&object).is_some().then_some(true),
+            JobKind::TrainingJob => member.job_of(&placement).is_some().then_some(true),
             JobKind::InferenceJob => member
-                .deployments
-                .get(&object)
+                .deployment_of(&placement)
                 .map(|d| d.spec.replicas == placement.spec.replicas),
         };
         match scaled {
@@ -262,19 +255,17 @@ impl Operator {
         }
     }
 
-    /// Makes a placement of an inference job smaller.
-    pub(crate) fn shrink(&mut self, key: &ObjectKey, replicas: i32) {
+    /// Makes a placement of an inference job smaller. What was on lost nodes goes first.
+    pub(crate) fn shrink(&mut self, key: &ObjectKey, replicas: i32, lost: &BTreeSet<String>) {
         let Some(placement) = self.placement(key) else {
             return;
         };
         let (old, mut smaller) = (i64::from(placement.spec.replicas.max(1)), placement.clone());
-        let mut excess = placement.spec.replicas - replicas;
-        for node in smaller.spec.nodes.iter_mut().rev() {
-            let fewer = excess.min(node.replicas);
-            node.replicas -= fewer;
-            excess -= fewer;
-        }
-        smaller.spec.nodes.retain(|n| n.replicas > 0);
+        take_replicas(
+            &mut smaller.spec.nodes,
+            placement.spec.replicas - replicas,
+            lost,
+        );
         smaller.spec.replicas = replicas;
         smaller.spec.epoch = self.epoch;
         smaller.spec.watts = smaller.spec.watts * i64::from(replicas) / old;
@@ -293,5 +284,53 @@ impl Operator {
                 operator.retry_if_failed("shrink placement", &key, result);
             }) as Then
         });
+    }
+}
+
+/// Takes replicas off nodes, off those that are lost first and off the last ones first.
+fn take_replicas(nodes: &mut Vec<NodeReplicas>, mut excess: i32, lost: &BTreeSet<String>) {
+    for of_lost in [true, false] {
+        for node in nodes.iter_mut().rev() {
+            if lost.contains(&node.name) == of_lost {
+                let fewer = excess.min(node.replicas).max(0);
+                node.replicas -= fewer;
+                excess -= fewer;
+            }
+        }
+    }
+    nodes.retain(|n| n.replicas > 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_what_a_smaller_placement_gives_up() {
+        type Nodes = &'static [(&'static str, i32)];
+        let table: &[(&[&str], i32, Nodes)] = &[
+            (&[], 1, &[("a", 2), ("b", 1)]),
+            (&[], 3, &[("a", 1)]),
+            (&["a"], 1, &[("a", 1), ("b", 1), ("c", 1)]),
+            (&["a"], 2, &[("b", 1), ("c", 1)]),
+            (&["b"], 2, &[("a", 2)]),
+            (&["gone"], 1, &[("a", 2), ("b", 1)]),
+            (&["a", "b", "c"], 4, &[]),
+        ];
+        for (lost, excess, expected) in table {
+            let mut nodes: Vec<NodeReplicas> = [("a", 2), ("b", 1), ("c", 1)]
+                .map(|(name, replicas)| NodeReplicas {
+                    name: name.to_owned(),
+                    replicas,
+                })
+                .into();
+            let lost = lost.iter().map(|name| (*name).to_owned()).collect();
+            take_replicas(&mut nodes, *excess, &lost);
+            let left: Vec<(&str, i32)> = nodes
+                .iter()
+                .map(|n| (n.name.as_str(), n.replicas))
+                .collect();
+            assert_eq!(left, *expected, "{excess} fewer, {lost:?} lost");
+        }
     }
 }

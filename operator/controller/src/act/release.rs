@@ -1,13 +1,12 @@
 //! Letting go: a placement's objects are removed before the placement is, so that nothing is left behind.
 
-use ampacity_api::{JobKind, Placement, labels};
+use ampacity_api::{Placement, labels};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::HUB;
-use crate::apply::remove_objects;
+use crate::apply::{force_pod, remove_objects};
 use crate::commit::{delete_placement, drop_finalizer};
-use crate::dispatch::{inference_name, training_name};
 use crate::look::placement_effect;
 use crate::operator::{Operator, Then};
 use crate::watch::Change;
@@ -73,14 +72,24 @@ impl Operator {
             self.look_later(&job, now, 5);
             return;
         }
-        if !registered || (self.cleaned.contains(key) && self.nothing_left(&placement)) {
+        if !self.cleaned.contains(key) && !registered {
+            self.clean_departed(key, placement);
+            return;
+        }
+        let stuck = self.stuck_pods(&placement, now);
+        if !stuck.is_empty() {
+            self.force_away(key, &placement, stuck);
+        } else if !registered || (self.cleaned.contains(key) && self.nothing_left(&placement)) {
             self.start(HUB, effect, async move {
                 let dropped = drop_finalizer(&hub, &placement).await;
                 Box::new(move |operator: &mut Operator| {
                     operator.retry_if_failed("release placement", &done, dropped)
                 }) as Then
             });
-        } else if !self.cleaned.contains(key) {
+        } else if self.cleaned.contains(key) {
+            // Pods take their time, and a node that stays silent is told by the clock alone.
+            self.look_later(&World::job_of(&placement), now, 5);
+        } else {
             let Some(member) = self.members_client(&placement) else {
                 return;
             };
@@ -102,27 +111,93 @@ impl Operator {
         }
     }
 
-    /// Whether the member shows no object of a placement any more.
-    fn nothing_left(&self, placement: &Placement) -> bool {
+    /// The MemberCluster is gone, and with it the right to its credentials. Where they were still at hand, what runs there
+    /// is asked once to stop; it is not waited for, since nobody watches it any more.
+    fn clean_departed(&mut self, key: &ObjectKey, placement: Placement) {
+        let Some(member) = self.departed.get(&placement.spec.cluster).cloned() else {
+            self.cleaned.insert(key.clone());
+            let job = World::job_of(&placement);
+            self.world.dirty.jobs.insert(job);
+            return;
+        };
+        let (job, hub_name, done) = (
+            World::job_of(&placement),
+            self.config.hub_name.clone(),
+            key.clone(),
+        );
+        let server = placement.spec.cluster.clone();
+        self.start(&server, placement_effect(key), async move {
+            let removed = remove_objects(&member, &hub_name, &placement, true).await;
+            Box::new(move |operator: &mut Operator| {
+                operator.metrics.called("remove workload", removed.is_ok());
+                if let Err(error) = removed {
+                    tracing::warn!(placement = %done, cluster = %placement.spec.cluster, %error, "left running in a cluster that was removed");
+                }
+                operator.cleaned.insert(done);
+                operator.world.dirty.jobs.insert(job);
+            }) as Then
+        });
+    }
+
+    /// Pods of a placement that wait to be ended by the kubelet of a node that has been silent for longer than the grace:
+    /// it never will.
+    fn stuck_pods(&self, placement: &Placement, now: Timestamp) -> Vec<(String, String)> {
         let key = ObjectKey::of(placement);
+        let grace = i64::try_from(self.config.node_grace.as_secs()).unwrap_or(i64::MAX);
+        let Some(member) = self.world.members.get(&placement.spec.cluster) else {
+            return Vec::new();
+        };
+        let is_silent = |node: &str| {
+            let silent = member.outages.get(node).and_then(|o| o.silent_since);
+            silent.is_some_and(|since| now.as_second() - since.as_second() >= grace)
+        };
+        let pods = member.pods.of_placement(&key).into_iter().flatten();
+        pods.filter(|(_, pod)| pod.terminating && pod.node.as_deref().is_some_and(is_silent))
+            .filter(|(_, pod)| !self.forced.contains(&pod.uid))
+            .map(|(name, pod)| (name.clone(), pod.uid.clone()))
+            .collect()
+    }
+
+    /// Takes pods out of the API server that no kubelet will ever report ended, as `kubectl delete --force` does.
+    fn force_away(&mut self, key: &ObjectKey, placement: &Placement, pods: Vec<(String, String)>) {
+        let Some(member) = self.members_client(placement) else {
+            return;
+        };
+        let (done, server) = (key.clone(), placement.spec.cluster.clone());
+        let job = World::job_of(placement);
+        self.start(&server, placement_effect(key), async move {
+            let mut result = Ok(());
+            let mut tried = Vec::new();
+            for (name, uid) in pods {
+                result = force_pod(&member, &done.namespace, &name, &uid).await;
+                match &result {
+                    Ok(()) => {
+                        tracing::info!(placement = %done, pod = %name, "its node is silent: taken out of the API server")
+                    }
+                    // A member whose role is of an older chart. It must not hold up the rest of the gang for ever.
+                    Err(kube::Error::Api(status)) if status.code == 403 => {}
+                    Err(_) => break,
+                }
+                tried.push(uid);
+            }
+            Box::new(move |operator: &mut Operator| {
+                operator.forced.extend(tried);
+                operator.world.dirty.jobs.insert(job);
+                operator.retry_if_failed("force pod away", &done, result);
+            }) as Then
+        });
+    }
+
+    /// Whether the member shows no object of a placement any more, but for pods that could not be forced off silent nodes.
+    fn nothing_left(&self, placement: &Placement) -> bool {
         let Some(member) = self.world.members.get(&placement.spec.cluster) else {
             return true;
         };
-        let name = training_name(
-            &placement.spec.job_ref.name,
-            placement.spec.attempt,
-            placement.spec.replicas,
-        );
-        member.pods.of_placement(&key).is_none()
-            && match placement.spec.job_ref.kind {
-                JobKind::TrainingJob => member
-                    .jobs
-                    .get(&ObjectKey::new(&key.namespace, &name))
-                    .is_none(),
-                JobKind::InferenceJob => member
-                    .deployments
-                    .get(&ObjectKey::new(&key.namespace, &inference_name(&key.name)))
-                    .is_none(),
-            }
+        let mut pods = member
+            .pods
+            .of_placement(&ObjectKey::of(placement))
+            .into_iter()
+            .flatten();
+        pods.all(|(_, pod)| self.forced.contains(&pod.uid)) && !member.has_workload(placement)
     }
 }

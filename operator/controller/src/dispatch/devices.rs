@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::DispatchError;
+use super::identity::PLACEMENT_UID;
 
 /// Name of the pod's claim and of the request in it.
 const CLAIM: &str = "ampacity-devices";
@@ -70,13 +71,19 @@ impl<'a> DeviceRequestKind<'a> {
         let Self::Class(class, profile) = self else {
             return None;
         };
-        // The claims that are made from it carry the same labels: an inventory of claims can leave out ours.
+        // The claims that are made from it say whose they are too: an inventory of claims can leave out ours.
         let labels = metadata.labels.clone();
+        let uid = metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get_key_value(PLACEMENT_UID));
+        let annotations = uid.map(|(key, uid)| [(key.clone(), uid.clone())].into());
         Some(ResourceClaimTemplate {
             metadata,
             spec: Some(ResourceClaimTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels,
+                    annotations,
                     ..ObjectMeta::default()
                 }),
                 spec: Some(ResourceClaimSpec {

@@ -1,4 +1,4 @@
-//! Whether a node takes new work.
+//! Whether a node takes new work, and whether it loses the work that it has.
 
 use ampacity_placement::{Labels, NodeFault};
 
@@ -87,6 +87,33 @@ const BAD_WHEN_TRUE: [&str; 63] = [
     "GpuCudaWatch",
 ];
 
+/// Conditions of the node's own hardware whose fault ends what runs there. The others keep new work away and leave what runs
+/// alone: a node that is short of disk, or due for maintenance next week, still does its work, and whoever drains it ends its
+/// pods.
+const ENDS_WORK: [&str; 21] = [
+    "AcceleratedHardwareReady",
+    "KernelDeadlock",
+    "CperHardwareErrorFatal",
+    "GPUMissing",
+    "GPUXIDErrors",
+    "XIDErrors",
+    "NVLinkStatusInactive",
+    "GPUNVLinkInactive",
+    "GpuCount",
+    "GpuEcc",
+    "GpuBus",
+    "GpuBusError",
+    "GpuFabricManager",
+    "GpuXid",
+    "AMDGPUUnhealthy",
+    "AMDGPUXgmiError",
+    "AMDGPUEccError",
+    "SysLogsXIDError",
+    "SysLogsGPUFallenOff",
+    "GpuXidError",
+    "GpuNvswitchFatalWatch",
+];
+
 /// Labels whose listed values are a fault; `*` is any value but empty and `false`.
 const BAD_LABELS: [(&str, &[&str]); 8] = [
     (
@@ -144,30 +171,59 @@ const LEAVING_TAINTS: [&str; 8] = [
     "aws-node-termination-handler/spot-itn",
 ];
 
+/// How a node fails what runs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// Its kubelet is not ready or not heard of: nobody there starts or ends pods.
+    Silent,
+    /// It is on its way out, or its devices are broken. Its kubelet still ends pods in good order.
+    Broken,
+}
+
+/// Whether, and how, the node fails what runs on it; a cordon, which stops new work only, plays no part.
+pub fn failing(node: &SlimNode) -> Option<Failing> {
+    if is_not_ready(node) {
+        return Some(Failing::Silent);
+    }
+    let broken = node
+        .status
+        .conditions
+        .iter()
+        .any(|c| ENDS_WORK.contains(&c.type_.as_str()) && is_bad(c));
+    (broken || is_leaving(node)).then_some(Failing::Broken)
+}
+
+fn is_not_ready(node: &SlimNode) -> bool {
+    let ready = |c: &&SlimCondition| c.type_ == "Ready";
+    node.status
+        .conditions
+        .iter()
+        .filter(ready)
+        .any(|c| c.status != "True")
+}
+
+fn is_leaving(node: &SlimNode) -> bool {
+    let leaving = |key: &str| LEAVING_TAINTS.contains(&key);
+    node.metadata.deletion_timestamp.is_some()
+        || node.spec.taints.iter().any(|taint| leaving(&taint.key))
+}
+
 /// Why the node takes no new work: the first of terminating, cordoned, not ready, unhealthy.
 ///
 /// A node without a `Ready` condition (a file that leaves it out) counts as ready. Conditions that are in no list say nothing, since
 /// their polarity is unknown.
 pub(super) fn fault(node: &SlimNode, labels: &Labels) -> Option<NodeFault> {
-    let leaving = node
-        .spec
-        .taints
-        .iter()
-        .any(|taint| LEAVING_TAINTS.contains(&taint.key.as_str()));
-    if node.metadata.deletion_timestamp.is_some() || leaving {
+    if is_leaving(node) {
         return Some(NodeFault::Terminating);
     }
     if node.spec.unschedulable {
         return Some(NodeFault::Cordoned);
     }
-    let conditions = &node.status.conditions;
-    if conditions
-        .iter()
-        .any(|c| c.type_ == "Ready" && c.status != "True")
-    {
+    if is_not_ready(node) {
         return Some(NodeFault::NotReady);
     }
-    conditions
+    node.status
+        .conditions
         .iter()
         .find(|c| is_bad(c))
         .map(|c| match &c.reason {
@@ -293,5 +349,58 @@ mod tests {
         assert_eq!(fault_of(node), Some(NodeFault::Terminating));
         let node = json!({"spec": {"unschedulable": true}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}});
         assert_eq!(fault_of(node), Some(NodeFault::Cordoned));
+    }
+
+    #[test]
+    fn what_ends_work_is_told_from_what_keeps_new_work_away() {
+        let node = |unschedulable: bool, conditions: &[(&str, &str)], taint: Option<&str>| {
+            let conditions: Vec<_> = conditions
+                .iter()
+                .map(|(type_, status)| json!({"type": type_, "status": status}))
+                .collect();
+            let taints: Vec<_> = taint.iter().map(|key| json!({"key": key})).collect();
+            let value = json!({
+                "metadata": {"labels": {"oci.oraclecloud.com/host.maintenance.state": "SCHEDULED"}},
+                "spec": {"unschedulable": unschedulable, "taints": taints},
+                "status": {"conditions": conditions},
+            });
+            failing(&serde_json::from_value(value).unwrap())
+        };
+        let (silent, broken) = (Some(Failing::Silent), Some(Failing::Broken));
+        for (unschedulable, conditions, taint, expected) in [
+            (false, &[][..], None, None),
+            (true, &[("Ready", "True")], None, None),
+            (false, &[("Ready", "False")], None, silent),
+            (false, &[("Ready", "Unknown")], None, silent),
+            (true, &[("Ready", "Unknown")], None, silent),
+            (false, &[("MemoryPressure", "True")], None, None),
+            (false, &[("DiskPressure", "True")], None, None),
+            (false, &[("VMEventScheduled", "True")], None, None),
+            (false, &[("GpuThermalWatch", "True")], None, None),
+            (true, &[("GPUMissing", "True")], None, broken),
+            (
+                false,
+                &[("AcceleratedHardwareReady", "False")],
+                None,
+                broken,
+            ),
+            (false, &[("AcceleratedHardwareReady", "True")], None, None),
+            (false, &[], Some("karpenter.sh/disrupted"), broken),
+            (
+                false,
+                &[("Ready", "Unknown")],
+                Some("karpenter.sh/disrupted"),
+                silent,
+            ),
+        ] {
+            let found = node(unschedulable, conditions, taint);
+            assert_eq!(found, expected, "{unschedulable} {conditions:?} {taint:?}");
+        }
+        for known in ENDS_WORK {
+            assert!(
+                GOOD_WHEN_TRUE.contains(&known) || BAD_WHEN_TRUE.contains(&known),
+                "{known}"
+            );
+        }
     }
 }

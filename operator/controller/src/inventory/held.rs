@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_api::labels;
-
 use super::slim::SlimResourceClaim;
 use super::usage::PodUsage;
 
@@ -62,19 +60,11 @@ impl HeldOnNode {
         self.claims.extend(pod.claims.iter().cloned());
     }
 
-    /// Adds the devices of allocated claims, of whatever node. Claims made for Ampacity placements and those with admin access
-    /// only hold nothing here.
+    /// Adds the devices of allocated claims, of whatever node: all but those made for placements that are counted already.
+    /// Admin access holds nothing.
     pub fn add_claims<'a>(&mut self, claims: impl IntoIterator<Item = &'a SlimResourceClaim>) {
         self.claims_known = true;
         for claim in claims {
-            let ours = claim
-                .metadata
-                .labels
-                .as_ref()
-                .is_some_and(|l| l.contains_key(labels::PLACEMENT));
-            if ours {
-                continue;
-            }
             let results = &claim.status.allocation.devices.results;
             self.devices.extend(
                 results

@@ -40,6 +40,7 @@ mod topology;
 mod usage;
 
 pub use feeds::FeedRules;
+pub use health::{Failing, failing};
 pub use held::{DeviceId, HeldOnNode};
 pub use node::{MemberContext, NodeInventory, node_spec};
 pub use note::{InventoryNote, NoteReason, Unsupported, UnsupportedReason};

@@ -3,14 +3,15 @@
 //! They are read from watches and from files alike. All labels are kept, since selectors need them; annotations and managed fields
 //! are not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
-use super::text::{metadata, or_default, some_text, some_text_map, text, text_map};
+use super::text::{metadata, or_default, some_text, some_text_map, some_time, text, text_map};
 
 /// A Node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, kube::Resource)]
@@ -87,7 +88,7 @@ pub struct SlimNodeInfo {
 
 /// A condition of a Node or a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct SlimCondition {
     /// Type.
     #[serde(rename = "type", deserialize_with = "text")]
@@ -101,6 +102,9 @@ pub struct SlimCondition {
     /// Message.
     #[serde(deserialize_with = "some_text")]
     pub message: Option<String>,
+    /// Since when it has this status.
+    #[serde(deserialize_with = "some_time")]
+    pub last_transition_time: Option<Timestamp>,
 }
 
 /// A Pod.
@@ -217,6 +221,17 @@ pub struct SlimResourceSlice {
     /// Contents.
     #[serde(deserialize_with = "or_default")]
     pub spec: SlimSliceSpec,
+}
+
+impl SlimResourceSlice {
+    /// The nodes that its devices are on: the one that it names, or those that its devices name.
+    pub fn nodes(&self) -> BTreeSet<&str> {
+        let devices = self.spec.devices.iter().map(|d| &d.node_name);
+        std::iter::once(&self.spec.node_name)
+            .chain(devices)
+            .filter_map(Option::as_deref)
+            .collect()
+    }
 }
 
 /// Contents of a ResourceSlice.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -76,6 +77,13 @@ pub(super) fn some_text<'de, D: Deserializer<'de>>(
 ) -> Result<Option<String>, D::Error> {
     let text = text(deserializer)?;
     Ok(Some(text).filter(|t| !t.is_empty()))
+}
+
+/// Reads a time; what is none counts as not said.
+pub(super) fn some_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
+    Ok(text(deserializer)?.parse().ok())
 }
 
 /// Reads a map of scalars; null is empty.

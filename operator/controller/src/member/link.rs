@@ -299,15 +299,18 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             config,
             self.inbox.clone(),
             move |event| wrap(LinkEvent::Changed(change(event))),
-            // Members without DRA have no such kinds: that is no failure.
+            // Members without DRA have no such kinds: that is no failure, there just are none.
             move |failure| {
                 let absent = kind.starts_with("Resource") && failure.code == Some(404);
-                (!absent).then(|| {
-                    failed(LinkEvent::WatchFailed(WatchFailure {
+                let event = if absent {
+                    LinkEvent::Changed(change(Change::All(Vec::new())))
+                } else {
+                    LinkEvent::WatchFailed(WatchFailure {
                         message: format!("cannot watch {kind} objects: {}", failure.message),
                         ..failure
-                    }))
-                })
+                    })
+                };
+                Some(failed(event))
             },
         ));
     }

@@ -168,11 +168,30 @@ fn attempt_ended(
             story.warning(reason, "Replace", note);
         }
         Some(TrainingJobState::Suspended) => {}
+        _ if let Some(reason) = not_started(after) => {
+            let said = find_condition(&after.conditions, ConditionType::Placed)
+                .map_or_else(|| format!("attempt {attempt} ended"), |c| c.message.clone());
+            let note = format!("{said}; it is placed again, and no restart is counted");
+            story.warning(reason, "Replace", note);
+        }
         _ => {
             let note = format!("attempt {attempt}: its Placement was deleted; it is placed again");
             story.warning(ConditionReason::Replacing, "Replace", note);
         }
     }
+}
+
+/// Why the last attempt ended before anything ran, if it did.
+fn not_started(after: &TrainingJobStatus) -> Option<ConditionReason> {
+    let running = find_condition(&after.conditions, ConditionType::Running)?;
+    let replacing = find_condition(&after.conditions, ConditionType::Placed)
+        .is_some_and(|c| c.reason == ConditionReason::Replacing.as_str());
+    [
+        ConditionReason::DispatchRefused,
+        ConditionReason::Unschedulable,
+    ]
+    .into_iter()
+    .find(|reason| replacing && running.reason == reason.as_str())
 }
 
 /// What happened to an InferenceJob between two of its statuses. `before` is `None` for a job that had no status.

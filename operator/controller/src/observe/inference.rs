@@ -28,8 +28,8 @@ pub struct InferenceFacts<'a> {
     pub now: Timestamp,
 }
 
-/// Which placements to make smaller, and to how many replicas (0: remove), so that `surplus` replicas go and replicas on
-/// lost nodes are given back. The dearest per replica go first, the newest among equals.
+/// Which placements to make smaller, and to how many replicas (0: remove), so that `surplus` replicas go and replicas that
+/// are lost are given back. The dearest per replica go first, the newest among equals.
 pub fn resize(placements: &[ReplicaView<'_>], mut surplus: i64) -> Vec<(ObjectKey, i32)> {
     let mut order: Vec<&ReplicaView<'_>> = placements.iter().collect();
     order.sort_by_key(|view| {
@@ -43,8 +43,11 @@ pub fn resize(placements: &[ReplicaView<'_>], mut surplus: i64) -> Vec<(ObjectKe
     let kept = |view: &ReplicaView<'_>| match view.member {
         MemberView::GivenUp | MemberView::Removed => 0,
         // What serves stays; what was lost with its node is placed again by the engine, perhaps elsewhere.
-        MemberView::Current if view.lost_node.is_some() => {
-            view.ready().min(view.placement.spec.replicas)
+        MemberView::Current if view.lost() > 0 => {
+            let replicas = view.placement.spec.replicas;
+            (replicas - view.lost())
+                .max(view.ready())
+                .clamp(0, replicas)
         }
         MemberView::Current | MemberView::Silent | MemberView::NotRead => {
             view.placement.spec.replicas

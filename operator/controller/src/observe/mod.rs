@@ -15,5 +15,5 @@ pub use event::{
     Happening, HappeningType, MAX_NOTE_BYTES, inference_happenings, training_happenings,
 };
 pub use inference::{InferenceFacts, ReplicaView, inference_status, resize};
-pub use outcome::{MemberView, Outcome, PlacementView, outcome};
+pub use outcome::{MemberView, Outcome, Patience, PlacementView, outcome};
 pub use training::{TrainingFacts, next_training_status, work_seconds};

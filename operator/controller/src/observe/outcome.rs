@@ -1,13 +1,15 @@
 //! How one attempt is doing, from what its member shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use ampacity_api::conditions::find_condition;
 use ampacity_api::member_cluster::UnreachableAction;
-use ampacity_api::{ConditionReason, MemberCluster, Placement};
+use ampacity_api::{ConditionReason, ConditionType, MemberCluster, Placement};
 use jiff::Timestamp;
 
 use crate::member::SlimJob;
 use crate::pods::OurPod;
+use crate::translate::{actual_shares, planned_shares};
 use crate::world::{Member, ObjectKey, Reach};
 
 /// The member of a placement.
@@ -25,6 +27,21 @@ pub enum MemberView {
     Removed,
 }
 
+/// How long what goes wrong may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Seconds that a node may be out of order before what is on it counts as lost.
+    pub node_grace_seconds: i64,
+    /// Seconds that the member's scheduler may find no node for a pod.
+    pub start_deadline_seconds: i64,
+}
+
+/// How many start deadlines a Job may go without a single pod. Its controller may be behind with many others, which is
+/// no fault of this cluster; but a quota on pods or devices leaves no other trace on the Job.
+const DEADLINES_WITHOUT_PODS: i64 = 5;
+/// Longest that `status.lastSeenTime` of a cluster that was reachable is out of date; see the report.
+const SEEN_EVERY_SECONDS: i64 = 60;
+
 /// What a member shows of a placement.
 #[derive(Clone, Debug)]
 pub struct PlacementView<'a> {
@@ -36,8 +53,12 @@ pub struct PlacementView<'a> {
     pub job: Option<&'a SlimJob>,
     /// Its pods.
     pub pods: Option<&'a BTreeMap<String, OurPod>>,
-    /// A node of it that has been out of order for longer than the grace, with what is wrong.
-    pub lost_node: Option<String>,
+    /// Its nodes, and those of its pods, that have been out of order for longer than the grace.
+    pub lost_nodes: BTreeSet<String>,
+    /// Pods that are too late, by name, with what the member says of them.
+    pub late_pods: Vec<(String, String)>,
+    /// Whether its Job should have had pods by now and has none.
+    pub is_barren: bool,
     /// Whether its objects were seen in the member before.
     pub was_dispatched: bool,
     /// Why the member refuses its objects.
@@ -50,10 +71,11 @@ impl<'a> PlacementView<'a> {
         placement: &'a Placement,
         cluster: Option<&MemberCluster>,
         member: Option<&'a Member>,
-        node_grace_seconds: i64,
+        patience: Patience,
         now: Timestamp,
     ) -> Self {
         let key = ObjectKey::of(placement);
+        let passed = |since: Timestamp| now.as_second() - since.as_second();
         let view = match (cluster, member) {
             (None, _) => MemberView::Removed,
             (Some(_), None) => MemberView::NotRead,
@@ -62,7 +84,7 @@ impl<'a> PlacementView<'a> {
                 Reach::Connected if member.is_synced() => MemberView::Current,
                 Reach::Unreachable { since, .. } => {
                     let policy = &cluster.spec.unreachable;
-                    let silent_seconds = now.as_second() - since.as_second();
+                    let silent_seconds = passed(silent_since(cluster, member, *since));
                     if policy.action == UnreachableAction::Replace
                         && silent_seconds >= policy.after_seconds
                     {
@@ -74,19 +96,36 @@ impl<'a> PlacementView<'a> {
                 Reach::Connected | Reach::Connecting => MemberView::Silent,
             },
         };
-        let lost_node = member.and_then(|member| {
-            placement.spec.nodes.iter().find_map(|node| {
-                let since = member.faulty_since.get(&node.name)?;
-                (now.as_second() - since.as_second() >= node_grace_seconds)
-                    .then(|| node.name.clone())
-            })
-        });
+        let pods = member.and_then(|m| m.pods.of_placement(&key));
+        let job = member.and_then(|m| m.job_of(placement));
+        let named = placement.spec.nodes.iter().map(|node| &node.name);
+        let bound = pods
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, pod)| pod.node.as_ref());
+        let is_lost = |node: &&String| {
+            let outage = member.and_then(|m| m.outages.get(*node));
+            outage.is_some_and(|o| passed(o.since) >= patience.node_grace_seconds)
+        };
+        let is_late = |pod: &OurPod| {
+            let since = pod.unschedulable_since.filter(|_| !pod.terminating);
+            since.is_some_and(|since| passed(since) >= patience.start_deadline_seconds)
+        };
+        let told = |(name, pod): (&String, &OurPod)| {
+            is_late(pod).then(|| (name.clone(), pod.trouble.clone().unwrap_or_default()))
+        };
+        let made = job.and_then(|job| job.metadata.creation_timestamp.as_ref());
+        let without_pods = patience
+            .start_deadline_seconds
+            .saturating_mul(DEADLINES_WITHOUT_PODS);
         Self {
             placement,
             member: view,
-            job: member.and_then(|m| m.jobs.get(&key)),
-            pods: member.and_then(|m| m.pods.of_placement(&key)),
-            lost_node,
+            job,
+            pods,
+            lost_nodes: named.chain(bound).filter(is_lost).cloned().collect(),
+            late_pods: pods.into_iter().flatten().filter_map(told).collect(),
+            is_barren: pods.is_none() && made.is_some_and(|t| passed(t.0) >= without_pods),
             was_dispatched: false,
             refused: None,
         }
@@ -95,6 +134,41 @@ impl<'a> PlacementView<'a> {
     /// Pods that run and are ready.
     pub fn ready(&self) -> i32 {
         self.count(|p| p.ready || p.succeeded)
+    }
+
+    /// Replicas that are lost with their nodes, or that the member's scheduler found no node for in time.
+    pub fn lost(&self) -> i32 {
+        let alive = |pod: &&OurPod| !pod.terminating && pod.holds_devices();
+        let pods = self
+            .pods
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .filter(alive);
+        let shares = actual_shares(
+            &planned_shares(self.placement),
+            pods.filter_map(|pod| pod.node.as_deref()),
+        );
+        let on_lost: u32 = shares
+            .iter()
+            .filter(|share| self.lost_nodes.contains(&share.name))
+            .map(|share| share.replicas)
+            .sum();
+        let missing = self
+            .placement
+            .spec
+            .replicas
+            .saturating_sub(self.bound())
+            .max(0);
+        let late = i32::try_from(self.late_pods.len())
+            .unwrap_or(i32::MAX)
+            .min(missing);
+        i32::try_from(on_lost).unwrap_or(i32::MAX).max(late)
+    }
+
+    /// Whether all replicas ran at some time.
+    pub fn ran(&self) -> bool {
+        let status = self.placement.status.as_ref();
+        status.is_some_and(|status| status.start_time.is_some())
     }
 
     /// Pods bound to a node.
@@ -119,6 +193,13 @@ pub enum Outcome {
     Unknown,
     /// All replicas succeeded.
     Succeeded,
+    /// It is over before anything ran: the cluster would not have it. That says nothing of the job.
+    NotStarted {
+        /// Why.
+        reason: ConditionReason,
+        /// Why, in words.
+        message: String,
+    },
     /// It is over and did not succeed.
     Failed {
         /// Why.
@@ -160,7 +241,7 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
             let disrupted = view
                 .pods
                 .is_some_and(|pods| pods.values().any(|p| p.disrupted));
-            let reason = if disrupted || view.lost_node.is_some() {
+            let reason = if disrupted || !view.lost_nodes.is_empty() {
                 ConditionReason::NodeFailed
             } else {
                 ConditionReason::ReplicaFailed
@@ -184,13 +265,65 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
         );
     }
     if let Some(message) = view.refused {
-        return failed(ConditionReason::DispatchRefused, message.to_owned());
+        return Outcome::NotStarted {
+            reason: ConditionReason::DispatchRefused,
+            message: message.to_owned(),
+        };
     }
-    if let Some(node) = &view.lost_node {
+    if let Some(node) = view.lost_nodes.first() {
         return failed(
             ConditionReason::NodeFailed,
             format!("node {node} of cluster {cluster} is gone or not ready"),
         );
     }
+    if let Some(message) = late(view) {
+        let reason = ConditionReason::Unschedulable;
+        return if view.ran() {
+            failed(reason, message)
+        } else {
+            Outcome::NotStarted { reason, message }
+        };
+    }
     Outcome::InProgress
+}
+
+/// What is too late in starting, in words.
+fn late(view: &PlacementView<'_>) -> Option<String> {
+    let cluster = &view.placement.spec.cluster;
+    if let Some((pod, said)) = view.late_pods.first() {
+        let more = match view.late_pods.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        return Some(format!(
+            "the scheduler of cluster {cluster} finds no node for pod {pod}{more}: {said}"
+        ));
+    }
+    let job = view.job.filter(|_| view.is_barren)?;
+    let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    Some(format!(
+        "cluster {cluster} made no pod of Job {name}, perhaps for a quota; `kubectl -n {namespace} describe job {name}` there says why"
+    ))
+}
+
+/// Since when a cluster has been silent. This process may have started since: what the status says is older counts then.
+/// A status that still calls the cluster reachable may be out of date by as much as it is written seldom.
+fn silent_since(cluster: &MemberCluster, member: &Member, since: Timestamp) -> Timestamp {
+    let Some(status) = cluster
+        .status
+        .as_ref()
+        .filter(|_| member.last_seen.is_none())
+    else {
+        return since;
+    };
+    let told = find_condition(&status.conditions, ConditionType::Reachable)
+        .is_some_and(|c| c.status == "False");
+    let slack = if told { 0 } else { SEEN_EVERY_SECONDS };
+    let seen = status
+        .last_seen_time
+        .as_ref()
+        .map(|t| t.0.as_second() + slack);
+    seen.and_then(|second| Timestamp::from_second(second).ok())
+        .map_or(since, |seen| seen.min(since))
 }

@@ -105,6 +105,7 @@ pub(crate) fn pod(ready: bool) -> OurPod {
         terminating: false,
         disrupted: false,
         trouble: None,
+        unschedulable_since: None,
     }
 }
 
@@ -124,6 +125,8 @@ pub(crate) struct Stage {
     pub(crate) job: Option<SlimJob>,
     pub(crate) pods: BTreeMap<String, OurPod>,
     pub(crate) lost_node: Option<String>,
+    pub(crate) late_pods: Vec<(String, String)>,
+    pub(crate) is_barren: bool,
     pub(crate) was_dispatched: bool,
     pub(crate) refused: Option<String>,
 }
@@ -136,6 +139,8 @@ impl Stage {
             job: None,
             pods: BTreeMap::new(),
             lost_node: None,
+            late_pods: Vec::new(),
+            is_barren: false,
             was_dispatched: false,
             refused: None,
         }
@@ -147,7 +152,9 @@ impl Stage {
             member: self.member.clone(),
             job: self.job.as_ref(),
             pods: Some(&self.pods),
-            lost_node: self.lost_node.clone(),
+            lost_nodes: self.lost_node.iter().cloned().collect(),
+            late_pods: self.late_pods.clone(),
+            is_barren: self.is_barren,
             was_dispatched: self.was_dispatched,
             refused: self.refused.as_deref(),
         }
@@ -158,7 +165,14 @@ impl Stage {
         self.job = Some(member_job(None));
         self.was_dispatched = true;
         self.pods = (0..self.placement.spec.replicas)
-            .map(|n| (format!("pod-{n}"), pod(n < ready)))
+            .map(|n| {
+                let node = Some(format!("node-{n}"));
+                let pod = OurPod {
+                    node,
+                    ..pod(n < ready)
+                };
+                (format!("pod-{n}"), pod)
+            })
             .collect();
         self
     }

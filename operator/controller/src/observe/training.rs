@@ -148,6 +148,13 @@ impl Machine<'_> {
                 );
             }
             Outcome::Failed { reason, message } => self.attempt_failed(placement, reason, &message),
+            Outcome::NotStarted { reason, message } if self.ran(placement) => {
+                self.attempt_failed(placement, reason, &message);
+            }
+            Outcome::NotStarted { reason, message } => {
+                self.end_attempt(placement);
+                self.replace(placement, reason, &message);
+            }
             _ if self.job.spec.suspend => {
                 self.end_attempt(placement);
                 self.without_place();
@@ -179,6 +186,14 @@ impl Machine<'_> {
             }
             Outcome::InProgress => self.in_progress(view),
         }
+    }
+
+    /// Whether all replicas of the attempt ran at some time, as far as the job's own status tells.
+    fn ran(&self, placement: &Placement) -> bool {
+        let since = placement.metadata.creation_timestamp.as_ref();
+        let first = self.status.start_time.as_ref();
+        self.running_since().is_some()
+            || since.is_some_and(|since| first.is_some_and(|f| f >= since))
     }
 
     fn in_progress(&mut self, view: &PlacementView<'_>) {
@@ -247,6 +262,11 @@ impl Machine<'_> {
             );
         }
         self.status.restarts += 1;
+        self.replace(placement, reason, message);
+    }
+
+    /// The attempt is over, and the job is placed again.
+    fn replace(&mut self, placement: &Placement, reason: ConditionReason, message: &str) {
         self.status.state = Some(TrainingJobState::Pending);
         self.set(
             ConditionType::Placed,
@@ -333,11 +353,16 @@ impl Machine<'_> {
 
     /// Seconds for which the present attempt has been running.
     fn running_seconds(&self) -> i64 {
+        self.running_since().map_or(0, |since| {
+            (self.facts.now.as_second() - since.as_second()).max(0)
+        })
+    }
+
+    /// Since when all replicas run, if they do.
+    fn running_since(&self) -> Option<Timestamp> {
         find_condition(&self.status.conditions, ConditionType::Running)
             .filter(|c| c.status == "True")
-            .map_or(0, |c| {
-                (self.facts.now.as_second() - c.last_transition_time.0.as_second()).max(0)
-            })
+            .map(|c| c.last_transition_time.0)
     }
 
     fn without_place(&mut self) {

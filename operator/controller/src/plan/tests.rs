@@ -168,7 +168,11 @@ fn only_the_work_after_the_checkpoint_is_planned() {
         let ampacity_placement::Kind::Training { work, .. } = spec.unwrap().unwrap().kind else {
             panic!("it is a TrainingJob");
         };
-        assert_eq!(work, Work::DurationSeconds(seconds), "{status}");
+        assert_eq!(
+            work,
+            ampacity_placement::Work::DurationSeconds(seconds),
+            "{status}"
+        );
     }
 }
 
@@ -187,7 +191,7 @@ fn replicas_that_have_a_place_are_not_placed_again() {
     let there = placement("InferenceJob", 4, &[("a", 1), ("b", 1)]);
     world
         .fleet
-        .reserve(crate::stocktake::reservation(&world, &there));
+        .reserve(crate::holding::reservation(&world, &there));
     world.attempts.add_placement(&key, &ObjectKey::of(&there));
     world.hub.placements.apply(Change::Applied(Box::new(there)));
     world.attempts.set_eligible(&key, true);

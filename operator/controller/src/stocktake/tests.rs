@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ampacity_api::Placement;
 use serde_json::json;
 
 use super::*;
-use crate::inventory::{SlimNode, SlimPod};
+use crate::inventory::SlimNode;
 use crate::watch::Change;
 use crate::world::Reach;
 
@@ -37,6 +38,8 @@ pub(crate) fn world() -> World {
     member.pods.apply(Change::All(Vec::new()));
     member.jobs.apply(Change::All(Vec::new()));
     member.deployments.apply(Change::All(Vec::new()));
+    member.slices.apply(Change::All(Vec::new()));
+    member.claims.apply(Change::All(Vec::new()));
     world.members.insert("oslo".to_owned(), member);
     assert!(refresh_facts(&mut world, NOW).notes.is_empty());
     take_stock(&mut world, NOW);
@@ -70,7 +73,10 @@ pub(crate) fn placement(kind: &str, attempt: i32, nodes: &[(&str, i32)]) -> Plac
         .collect();
     object(json!({
         "apiVersion": "ampacity.dev/v1alpha1", "kind": "Placement",
-        "metadata": {"name": format!("{job}-{attempt}"), "namespace": "research"},
+        "metadata": {
+            "name": format!("{job}-{attempt}"), "namespace": "research",
+            "uid": format!("uid-of-{job}-{attempt}"),
+        },
         "spec": {
             "jobRef": {"kind": kind, "name": job, "uid": "job-uid"},
             "attempt": attempt, "epoch": 1, "cluster": "oslo", "alternative": "h100",
@@ -146,133 +152,202 @@ fn a_heartbeat_is_no_reason_to_plan_again() {
     assert_ne!(world.capacity_version, before);
 }
 
-#[test]
-fn a_node_that_fails_is_remembered_only_where_something_of_ours_is() {
-    let mut world = world();
-    let ours = placement("TrainingJob", 1, &[("a", 1), ("b", 1)]);
-    world.hub.placements.apply(Change::All(vec![ours]));
-    let later = NOW + jiff::SignedDuration::from_secs(50);
-    for (name, change, expected) in [
-        (
-            "a",
-            Change::Applied(Box::new(node("a", "False"))),
-            Some(NOW),
-        ),
-        ("b", Change::Deleted(Box::new(node("b", "True"))), Some(NOW)),
-        ("c", Change::Applied(Box::new(node("c", "Unknown"))), None),
-    ] {
-        node_changes(&mut world, change, name, NOW);
-        let since = |world: &World| world.members["oslo"].faulty_since.get(name).copied();
-        assert_eq!(since(&world), expected, "{name}");
-        let again = Change::Applied(Box::new(node(name, "False")));
-        node_changes(&mut world, again, name, later);
-        assert_eq!(since(&world), expected, "{name}: the first time counts");
-        let well = Change::Applied(Box::new(node(name, "True")));
-        node_changes(&mut world, well, name, later);
-        assert_eq!(since(&world), None, "{name} is well again");
+/// Placements as the hub shows them, and nothing else.
+pub(crate) fn hub_has(world: &mut World, placements: Vec<Placement>) {
+    let changed = world.hub.placements.apply(Change::All(placements));
+    for key in changed {
+        world.follow_placement(&key);
     }
+    take_stock(world, NOW);
+}
+
+fn since(world: &World, node: &str) -> Option<(i64, Option<i64>)> {
+    let outage = world.members["oslo"].outages.get(node)?;
+    let after = |at: Timestamp| at.as_second() - NOW.as_second();
+    Some((after(outage.since), outage.silent_since.map(after)))
 }
 
 #[test]
-fn a_cordoned_node_keeps_what_runs_on_it() {
+fn outages_are_counted_from_when_they_were_first_seen() {
+    let applied = |node| Change::Applied(Box::new(node));
+    let cordoned = |ready: &str| {
+        let mut node = node("a", ready);
+        node.spec.unschedulable = true;
+        node
+    };
+    let broken = || {
+        let mut node = node("a", "True");
+        node.spec.taints = vec![crate::inventory::SlimTaint {
+            key: "karpenter.sh/disrupted".to_owned(),
+            ..Default::default()
+        }];
+        node
+    };
     let mut world = world();
     let ours = placement("TrainingJob", 1, &[("a", 2)]);
-    world.hub.placements.apply(Change::All(vec![ours]));
-    let mut cordoned = node("a", "True");
-    cordoned.spec.unschedulable = true;
-    node_changes(&mut world, Change::Applied(Box::new(cordoned)), "a", NOW);
-    assert!(world.members["oslo"].faulty_since.is_empty());
-}
-
-fn pod(name: &str, placement: &str, node: Option<&str>, phase: &str) -> SlimPod {
-    object(json!({
-        "metadata": {"name": name, "namespace": "research", "labels": {
-            ampacity_api::labels::PLACEMENT: placement, crate::dispatch::HUB: "hub-1",
-        }},
-        "spec": {"nodeName": node},
-        "status": {"phase": phase},
-    }))
-}
-
-/// Where a placement's reservation is, with these pods there.
-fn held(kind: &str, planned: &[(&str, i32)], pods: &[(Option<&str>, &str)]) -> Vec<(String, u32)> {
-    let mut world = world();
-    let placement = placement(kind, 1, planned);
-    let name = placement.name_any();
-    let pods = pods
-        .iter()
-        .enumerate()
-        .map(|(n, (node, phase))| pod(&format!("pod-{n}"), &name, *node, phase));
-    let member = world.members.get_mut("oslo").unwrap();
-    member.pods.apply(Change::All(pods.collect()));
-    let reservation = reservation(&world, &placement);
-    assert_eq!(reservation.key, format!("research/{name}"));
-    assert_eq!(
-        (reservation.devices_per_replica, reservation.watts),
-        (8, Watts(18_000))
-    );
-    let share = |share: NodeShare| (share.name, share.replicas);
-    reservation.nodes.into_iter().map(share).collect()
+    hub_has(&mut world, vec![ours]);
+    for (second, what, change, expected) in [
+        (0, "cordoned", applied(cordoned("True")), None),
+        (
+            10,
+            "not ready",
+            applied(node("a", "False")),
+            Some((10, Some(10))),
+        ),
+        (
+            20,
+            "and cordoned",
+            applied(cordoned("Unknown")),
+            Some((10, Some(10))),
+        ),
+        (30, "well", applied(node("a", "True")), None),
+        (40, "on its way out", applied(broken()), Some((40, None))),
+        (
+            50,
+            "and silent",
+            applied(node("a", "Unknown")),
+            Some((40, Some(50))),
+        ),
+        (
+            60,
+            "gone",
+            Change::Deleted(Box::new(node("a", "Unknown"))),
+            Some((40, Some(50))),
+        ),
+        (70, "back", applied(node("a", "True")), None),
+    ] {
+        let now = NOW + jiff::SignedDuration::from_secs(second);
+        node_changes(&mut world, change, "a", now);
+        assert_eq!(since(&world, "a"), expected, "{what}");
+    }
 }
 
 #[test]
-fn a_reservation_is_where_the_pods_are_or_will_be() {
-    type Pods = &'static [(Option<&'static str>, &'static str)];
-    type Shares = &'static [(&'static str, u32)];
-    let table: &[(&str, &str, Pods, Shares)] = &[
+fn a_node_that_is_gone_is_lost_to_whatever_names_it() {
+    // Gone before this process looked: the first list does not have it, and a Placement names it.
+    let mut world = world();
+    let on = |attempt, node| placement("TrainingJob", attempt, &[(node, 1)]);
+    hub_has(&mut world, vec![on(1, "gone"), on(2, "a")]);
+    assert_eq!(since(&world, "gone"), Some((0, Some(0))));
+    assert_eq!(since(&world, "a"), None);
+    // The same when the member is read only after the Placements.
+    let mut member = Member {
+        reach: Reach::Connected,
+        pods: crate::pods::PodIndex::new("hub-1"),
+        ..Member::default()
+    };
+    member.nodes.apply(Change::All(vec![node("a", "True")]));
+    world.link_member("oslo", member);
+    take_stock(&mut world, NOW);
+    assert_eq!(since(&world, "gone"), Some((0, Some(0))));
+    // Nobody names it any more.
+    hub_has(&mut world, vec![on(2, "a")]);
+    assert_eq!(since(&world, "gone"), None);
+    // A node goes while a decision for it is being written.
+    node_changes(
+        &mut world,
+        Change::Deleted(Box::new(node("b", "True"))),
+        "b",
+        NOW,
+    );
+    assert_eq!(since(&world, "b"), None);
+    hub_has(&mut world, vec![on(2, "a"), on(3, "b")]);
+    assert_eq!(since(&world, "b"), Some((0, Some(0))));
+}
+
+#[test]
+fn a_member_that_is_linked_anew_keeps_no_node_of_before() {
+    let mut world = world();
+    hub_has(&mut world, vec![placement("TrainingJob", 1, &[("a", 2)])]);
+    world.link_member("oslo", Member::default());
+    take_stock(&mut world, NOW);
+    assert_eq!(devices(&world), []);
+    assert!(
+        world.fleet.reservation("research/llama-1").is_some(),
+        "what is held stays held"
+    );
+}
+
+#[test]
+fn devices_that_claims_hold_are_ours_only_where_their_placement_is() {
+    let bare = |name: &str| -> SlimNode {
+        object(json!({
+            "metadata": {"name": name}, "spec": {},
+            "status": {
+                "capacity": {"cpu": "96", "memory": "1Ti", "pods": "110"},
+                "nodeInfo": {"operatingSystem": "linux"},
+                "conditions": [{"type": "Ready", "status": "True"}],
+            }
+        }))
+    };
+    // One pool over two nodes: each device names its own.
+    let device = |name: &str, node: &str| {
+        json!({"name": name, "nodeName": node, "attributes": {
+            "type": {"string": "gpu"}, "productName": {"string": "NVIDIA H100 80GB HBM3"},
+        }})
+    };
+    let slice = || {
+        object(json!({
+            "metadata": {"name": "fabric"},
+            "spec": {
+                "driver": "gpu.nvidia.com",
+                "pool": {"name": "fabric", "generation": 1, "resourceSliceCount": 1},
+                "devices": [device("gpu-0", "x"), device("gpu-1", "y")],
+            }
+        }))
+    };
+    let claim = |hub: &str, placement: &str, uid: &str| -> SlimResourceClaim {
+        object(json!({
+            "metadata": {"name": "c", "namespace": "research",
+                "labels": {labels::PLACEMENT: placement, HUB: hub},
+                "annotations": {PLACEMENT_UID: uid}},
+            "status": {"allocation": {"devices": {"results": [
+                {"driver": "gpu.nvidia.com", "pool": "fabric", "device": "gpu-1"},
+            ]}}}
+        }))
+    };
+    for (what, claim, free) in [
+        ("no claim", None, 2),
+        ("ours", Some(claim("hub-1", "llama-1", "uid-of-llama-1")), 2),
         (
-            "a gang is pinned",
-            "TrainingJob",
-            &[(Some("b"), "Running"), (Some("c"), "Running")],
-            &[("a", 1), ("b", 1)],
-        ),
-        ("no pod yet", "InferenceJob", &[], &[("a", 1), ("b", 1)]),
-        (
-            "not bound yet",
-            "InferenceJob",
-            &[(None, "Pending")],
-            &[("a", 1), ("b", 1)],
+            "of an earlier placement",
+            Some(claim("hub-1", "llama-1", "uid-0")),
+            1,
         ),
         (
-            "as planned",
-            "InferenceJob",
-            &[(Some("a"), "Running"), (Some("b"), "Running")],
-            &[("a", 1), ("b", 1)],
+            "of a placement that is gone",
+            Some(claim("hub-1", "llama-9", "uid-9")),
+            1,
         ),
         (
-            "bound elsewhere",
-            "InferenceJob",
-            &[(Some("c"), "Running"), (Some("c"), "Running")],
-            &[("c", 2)],
+            "another hub's",
+            Some(claim("hub-2", "llama-1", "uid-of-llama-1")),
+            1,
         ),
-        (
-            "half bound elsewhere",
-            "InferenceJob",
-            &[(Some("c"), "Running")],
-            &[("a", 1), ("c", 1)],
-        ),
-        (
-            "one ended",
-            "InferenceJob",
-            &[(Some("c"), "Running"), (Some("b"), "Failed")],
-            &[("a", 1), ("c", 1)],
-        ),
-        (
-            "a rollout holds more",
-            "InferenceJob",
-            &[
-                (Some("a"), "Running"),
-                (Some("b"), "Running"),
-                (Some("c"), "Running"),
-            ],
-            &[("a", 1), ("b", 1), ("c", 1)],
-        ),
-    ];
-    for (what, kind, pods, expected) in table {
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(n, r)| ((*n).to_owned(), *r))
-            .collect();
-        assert_eq!(held(kind, &[("a", 1), ("b", 1)], pods), expected, "{what}");
+    ] {
+        let mut world = world();
+        hub_has(&mut world, vec![placement("TrainingJob", 1, &[])]);
+        let member = world.members.get_mut("oslo").unwrap();
+        member.nodes.apply(Change::All(vec![bare("x"), bare("y")]));
+        member.slices.apply(Change::All(vec![slice()]));
+        member
+            .claims
+            .apply(Change::All(claim.into_iter().collect()));
+        world.dirty.clusters.insert("oslo".to_owned());
+        for gone in ["a", "b", "c"] {
+            let key = ("oslo".to_owned(), gone.to_owned());
+            world.dirty.nodes.insert(key);
+        }
+        take_stock(&mut world, NOW);
+        assert_eq!(devices(&world), h100s(2, free), "{what}");
     }
+}
+
+#[test]
+fn a_member_whose_claims_are_not_listed_takes_nothing() {
+    let mut world = world();
+    let member = world.members.get_mut("oslo").unwrap();
+    assert!(member.is_usable());
+    member.claims.clear();
+    assert!(!member.is_usable(), "what claims hold would count as free");
 }

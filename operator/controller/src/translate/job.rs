@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ampacity_api::inference_job::SpreadBy;
 use ampacity_api::{
     Alternative, CapacityType, ConditionReason, DataSource, Decimal, InferenceJob, Objective,
-    Placement, TopologyLevel, TopologyRequest, TrainingJob, TrainingJobSpec,
+    TopologyLevel, TopologyRequest, TrainingJob, TrainingJobSpec,
 };
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_placement as engine;
@@ -87,7 +87,7 @@ pub fn training_spec(
         priority,
         submitted_seconds: submitted_seconds(job.metadata.creation_timestamp.as_ref()),
         kind: Kind::Training {
-            work,
+            work: after_checkpoint(work, status.checkpointed_share),
             deadline_seconds: spec.deadline.as_ref().map(|t| t.0.as_second()),
             checkpoint_interval_seconds: checkpoint.interval_seconds,
             checkpoint_restore_seconds: checkpoint.restore_seconds,
@@ -112,23 +112,17 @@ pub fn training_spec(
     })
 }
 
-/// What placements of an InferenceJob hold already: each node bears its share of the price.
-pub fn placed_replicas<'a>(
-    placements: impl IntoIterator<Item = &'a Placement>,
-) -> Vec<PlacedReplicas> {
-    let of_placement = |placement: &'a Placement| {
-        let spec = &placement.spec;
-        let all = i64::from(spec.replicas.max(1));
-        spec.nodes.iter().map(move |node| PlacedReplicas {
-            cluster: spec.cluster.clone(),
-            node: node.name.clone(),
-            replicas: node.replicas.unsigned_abs(),
-            usd_per_hour: MicroUsd(
-                spec.usd_per_hour.micros().div_euclid(all) * i64::from(node.replicas),
-            ),
-        })
+/// Only the work after the last checkpoint is left to do, and never nothing.
+fn after_checkpoint(work: Work, share: Option<Decimal>) -> Work {
+    let share = share.map_or(0, Decimal::micros).clamp(0, 1_000_000);
+    let left = |all: i64| {
+        let left = i128::from(all) * i128::from(1_000_000 - share) / 1_000_000;
+        i64::try_from(left).unwrap_or(all).max(1)
     };
-    placements.into_iter().flat_map(of_placement).collect()
+    match work {
+        Work::UnitsMicro(units) => Work::UnitsMicro(left(units)),
+        Work::DurationSeconds(seconds) => Work::DurationSeconds(left(seconds)),
+    }
 }
 
 /// The engine's job for the replicas of an InferenceJob that have no place yet.

@@ -3,6 +3,7 @@
 //! ```text
 //!  TrainingJob, InferenceJob ──► job ──► placement::JobSpec      (pod: what a replica needs, part: of a device, selector: where it may run)
 //!  PowerDomain, PowerBudget  ──► power ──► placement::PowerSpec
+//!  MemberCluster, Placement  ──► held ──► placement::ClusterSpec, placement::Reservation
 //!  placement::Unplaced ──► verdict ──► status.verdict, `ampacity plan`   (reason, fix: names, numbers and sentences)
 //! ```
 //!
@@ -10,6 +11,7 @@
 
 mod fact;
 mod fix;
+mod held;
 mod issue;
 mod job;
 mod part;
@@ -22,8 +24,9 @@ mod verdict;
 
 pub use fact::{Fact, Facts, usd_number};
 pub use fix::{FixAction, FixText, fix_text};
+pub use held::{Charge, actual_shares, cluster_spec, placed_replicas, planned_shares, reservation};
 pub use issue::JobIssue;
-pub use job::{ClusterSite, JobContext, inference_spec, placed_replicas, priority, training_spec};
+pub use job::{ClusterSite, JobContext, inference_spec, priority, training_spec};
 pub use part::{PartFields, device_name, device_part};
 pub use pod::pod_shape;
 pub use power::power_spec;

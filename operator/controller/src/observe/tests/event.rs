@@ -71,6 +71,35 @@ fn what_passes_between_two_writes_is_told_in_order() {
 }
 
 #[test]
+fn an_attempt_that_nothing_came_of_costs_no_restart_and_is_told() {
+    type Change = fn(&mut TrainingScene);
+    let table: &[(&str, Change)] = &[
+        (
+            "Warning Replace DispatchRefused: attempt 1 ended: exceeded quota; it is placed again, and no restart is counted",
+            |s| s.stage().refused = Some("exceeded quota".to_owned()),
+        ),
+        (
+            "Warning Replace Unschedulable: attempt 1 ended: the scheduler of cluster oslo finds no node for pod pod-3: 0/4 nodes; it is placed again, and no restart is counted",
+            |s| {
+                let stage = s.stage().pods(3);
+                stage.late_pods = vec![("pod-3".to_owned(), "0/4 nodes".to_owned())];
+            },
+        ),
+    ];
+    for (expected, change) in table {
+        let mut scene = TrainingScene::gang();
+        scene.job.spec.max_restarts = 0;
+        scene.place();
+        scene.step(0);
+        scene.news();
+        change(&mut scene);
+        let status = scene.step(120);
+        assert_eq!(scene.news(), [*expected]);
+        assert_eq!((status.restarts, status.ended_attempts), (0, 1));
+    }
+}
+
+#[test]
 fn each_turn_of_a_running_gang_is_told() {
     type Change = fn(&mut TrainingScene);
     let table: &[(&str, Change, &[&str])] = &[
@@ -92,6 +121,13 @@ fn each_turn_of_a_running_gang_is_told() {
             |s| s.stage().lost_node = Some("node-1".to_owned()),
             &[
                 "Warning Replace NodeFailed: attempt 1 ended: node node-1 of cluster oslo is gone or not ready; restart 1 of at most 2",
+            ],
+        ),
+        (
+            "no node found for a pod that was lost",
+            |s| s.stage().late_pods = vec![("pod-3".to_owned(), "0/4 nodes".to_owned())],
+            &[
+                "Warning Replace Unschedulable: attempt 1 ended: the scheduler of cluster oslo finds no node for pod pod-3: 0/4 nodes; restart 1 of at most 2",
             ],
         ),
         (

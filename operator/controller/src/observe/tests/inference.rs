@@ -288,6 +288,40 @@ fn what_is_lost_anyway_is_the_first_to_go() {
             &[("dear", 3)],
         ),
         (
+            "what starts beside a lost node is not lost with it",
+            |s| s.stages[0].pods(2).lost_node = Some("node-3".to_owned()),
+            0,
+            &[("dear", 3)],
+        ),
+        (
+            "what came back elsewhere is not lost",
+            |s| {
+                s.stages[0].lost_node = Some("node-3".to_owned());
+                let pods = &mut s.stages[0].pods;
+                pods.get_mut("pod-3").unwrap().node = Some("node-9".to_owned());
+                pods.get_mut("pod-1").unwrap().ready = false;
+            },
+            0,
+            &[],
+        ),
+        (
+            "replicas that no node was found for are given back",
+            |s| {
+                let stage = &mut s.stages[0];
+                stage.late_pods = vec![("pod-3".to_owned(), String::new())];
+                let pod = stage.pods.get_mut("pod-3").unwrap();
+                (pod.node, pod.ready) = (None, false);
+            },
+            0,
+            &[("dear", 3)],
+        ),
+        (
+            "a pod too many is no loss",
+            |s| s.stages[0].late_pods = vec![("pod-9".to_owned(), String::new())],
+            0,
+            &[],
+        ),
+        (
             "nothing is lost while all are ready",
             |s| s.stages[0].lost_node = Some("node-3".to_owned()),
             0,

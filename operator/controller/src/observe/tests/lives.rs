@@ -18,6 +18,7 @@ enum Turn {
     JobGone,
     Member(MemberView),
     LoseNode,
+    FindNoNode,
     Refuse,
     DeletePlacement,
     Vanish,
@@ -43,6 +44,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         ])
         .prop_map(Turn::Member),
         1 => Just(Turn::LoseNode),
+        1 => Just(Turn::FindNoNode),
         1 => Just(Turn::Refuse),
         1 => Just(Turn::DeletePlacement),
         1 => Just(Turn::Vanish),
@@ -83,6 +85,9 @@ fn take(scene: &mut TrainingScene, turn: Turn) {
                 Turn::JobGone => stage.job = None,
                 Turn::Member(member) => stage.member = member,
                 Turn::LoseNode => stage.lost_node = Some("node-1".to_owned()),
+                Turn::FindNoNode => {
+                    stage.late_pods = vec![("pod-1".to_owned(), "no node".to_owned())]
+                }
                 Turn::Refuse => stage.refused = Some("no".to_owned()),
                 Turn::DeletePlacement => stage.placement.metadata.deletion_timestamp = now,
                 _ => {}

@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use ampacity_api::{ConditionReason, JobKind, MemberCluster};
+use ampacity_api::{ConditionReason, JobKind, MemberCluster, PlacementStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
 
+use crate::holding::Outage;
 use crate::member::SlimJob;
-use crate::observe::outcome::{MemberView, Outcome, PlacementView, outcome};
+use crate::observe::outcome::{MemberView, Outcome, Patience, PlacementView, outcome};
 use crate::observe::testing::{Stage, at, member_job, placement, pod, yaml};
 use crate::world::{Member, ObjectKey, Reach};
+
+const PATIENCE: Patience = Patience {
+    node_grace_seconds: 60,
+    start_deadline_seconds: 120,
+};
 
 fn stage() -> Stage {
     let mut stage = Stage::new(placement(JobKind::TrainingJob, "llama", 1, 4));
@@ -26,6 +34,10 @@ fn an_attempt_is_what_its_member_shows() {
     use ConditionReason as R;
     type Change = fn(&mut Stage);
     let failed = |reason, message: &str| Outcome::Failed {
+        reason,
+        message: message.to_owned(),
+    };
+    let not_started = |reason, message: &str| Outcome::NotStarted {
         reason,
         message: message.to_owned(),
     };
@@ -120,7 +132,7 @@ fn an_attempt_is_what_its_member_shows() {
         (
             "refused",
             |s| (s.job, s.was_dispatched, s.refused) = (None, false, Some("no".to_owned())),
-            failed(R::DispatchRefused, "no"),
+            not_started(R::DispatchRefused, "no"),
         ),
         (
             "node lost",
@@ -128,6 +140,44 @@ fn an_attempt_is_what_its_member_shows() {
             failed(
                 R::NodeFailed,
                 "node node-1 of cluster oslo is gone or not ready",
+            ),
+        ),
+        (
+            "no node found",
+            |s| s.late_pods = vec![("pod-2".to_owned(), "0/4 nodes".to_owned())],
+            not_started(
+                R::Unschedulable,
+                "the scheduler of cluster oslo finds no node for pod pod-2: 0/4 nodes",
+            ),
+        ),
+        (
+            "no node found for several that ran before",
+            |s| {
+                s.late_pods = vec![
+                    ("pod-2".to_owned(), "0/4 nodes".to_owned()),
+                    ("pod-3".to_owned(), "0/4 nodes".to_owned()),
+                ];
+                s.placement.status = Some(PlacementStatus {
+                    start_time: Some(Time(at(0))),
+                    ..PlacementStatus::default()
+                });
+            },
+            failed(
+                R::Unschedulable,
+                "the scheduler of cluster oslo finds no node for pod pod-2 and 1 more: 0/4 nodes",
+            ),
+        ),
+        (
+            "no pod made",
+            |s| {
+                s.is_barren = true;
+                let metadata = &mut s.job.as_mut().unwrap().metadata;
+                metadata.name = Some("llama-1".to_owned());
+                metadata.namespace = Some("research".to_owned());
+            },
+            not_started(
+                R::Unschedulable,
+                "cluster oslo made no pod of Job llama-1, perhaps for a quota; `kubectl -n research describe job llama-1` there says why",
             ),
         ),
     ];
@@ -271,7 +321,7 @@ fn a_silent_member_is_given_up_only_as_its_policy_says() {
             &placement,
             cluster.as_ref(),
             member.as_ref(),
-            60,
+            PATIENCE,
             at(second),
         );
         assert_eq!(view.member, expected, "{what}");
@@ -288,13 +338,171 @@ fn a_node_is_lost_after_the_grace_and_only_if_it_is_ours() {
     ];
     for (node, second, expected) in table {
         let mut member = Member::default();
-        member.faulty_since.insert(node.to_owned(), at(0));
-        let view = PlacementView::new(&placement, None, Some(&member), 60, at(second));
+        let outage = Outage {
+            since: at(0),
+            silent_since: None,
+        };
+        member.outages.insert(node.to_owned(), outage);
+        let view = PlacementView::new(&placement, None, Some(&member), PATIENCE, at(second));
         assert_eq!(
-            view.lost_node.as_deref(),
+            view.lost_nodes.first().map(String::as_str),
             expected,
             "{node} after {second} s"
         );
     }
     assert_eq!(ObjectKey::of(&placement).to_string(), "research/llama-1");
+}
+
+#[test]
+fn a_silence_counts_from_when_the_cluster_was_last_seen_by_any_operator() {
+    let placement = placement(JobKind::TrainingJob, "llama", 1, 4);
+    // Reachable in the status, what this process has seen, seconds since it found it silent at 1000: given up or not.
+    let table = [
+        (
+            "never seen, told to be silent",
+            Some(("False", 700)),
+            None,
+            1000,
+            true,
+        ),
+        (
+            "not for long enough",
+            Some(("False", 701)),
+            None,
+            1000,
+            false,
+        ),
+        (
+            "the status may be out of date",
+            Some(("True", 700)),
+            None,
+            1000,
+            false,
+        ),
+        ("by a minute", Some(("True", 640)), None, 1000, true),
+        (
+            "seen by this process",
+            Some(("False", 0)),
+            Some(999),
+            1000,
+            false,
+        ),
+        ("no status", None, None, 1299, false),
+        ("no status, and long enough", None, None, 1300, true),
+    ];
+    for (what, status, seen, second, given_up) in table {
+        let mut cluster = MemberCluster::new(
+            "oslo",
+            yaml(
+                "{provider: onprem, region: oslo, unreachable: {afterSeconds: 300, action: Replace}}",
+            ),
+        );
+        cluster.status = status.map(|(answer, last)| {
+            serde_json::from_value(json!({
+                "lastSeenTime": at(last),
+                "conditions": [{"type": "Reachable", "status": answer, "reason": "R",
+                    "message": "", "lastTransitionTime": at(last)}],
+            }))
+            .unwrap()
+        });
+        let member = Member {
+            reach: Reach::Unreachable {
+                since: at(1000),
+                reason: "ConnectionFailed",
+                message: String::new(),
+            },
+            last_seen: seen.map(at),
+            ..Member::default()
+        };
+        let view = PlacementView::new(
+            &placement,
+            Some(&cluster),
+            Some(&member),
+            PATIENCE,
+            at(second),
+        );
+        assert_eq!(view.member == MemberView::GivenUp, given_up, "{what}");
+    }
+}
+
+#[test]
+fn a_pod_is_late_when_no_node_was_found_for_as_long_as_the_deadline() {
+    let mut placement = placement(JobKind::TrainingJob, "llama", 1, 2);
+    placement.metadata.uid = Some("uid".to_owned());
+    let pod = |condition: serde_json::Value, deleted: bool| -> crate::inventory::SlimPod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "research", "uid": "u",
+                "deletionTimestamp": deleted.then(|| at(1)),
+                "labels": {"ampacity.dev/placement": "llama-1", "ampacity.dev/hub": "hub-1"},
+                "annotations": {"ampacity.dev/placement-uid": "uid"}},
+            "status": {"phase": "Pending", "conditions": [condition]},
+        }))
+        .unwrap()
+    };
+    let scheduled = |status: &str, reason: &str| {
+        json!({"type": "PodScheduled", "status": status, "reason": reason,
+            "message": "0/4 nodes", "lastTransitionTime": at(0)})
+    };
+    for (what, pod, second, late) in [
+        (
+            "in time",
+            pod(scheduled("False", "Unschedulable"), false),
+            119,
+            0,
+        ),
+        (
+            "late",
+            pod(scheduled("False", "Unschedulable"), false),
+            120,
+            1,
+        ),
+        (
+            "going",
+            pod(scheduled("False", "Unschedulable"), true),
+            120,
+            0,
+        ),
+        (
+            "gated",
+            pod(scheduled("False", "SchedulingGated"), false),
+            1000,
+            0,
+        ),
+        (
+            "pulls its image",
+            pod(scheduled("True", ""), false),
+            10_000,
+            0,
+        ),
+    ] {
+        let mut member = Member {
+            pods: crate::pods::PodIndex::new("hub-1"),
+            ..Member::default()
+        };
+        member
+            .pods
+            .recognise(&ObjectKey::of(&placement), Some("uid"));
+        member
+            .pods
+            .apply(crate::watch::Change::Applied(Box::new(pod)));
+        let view = PlacementView::new(&placement, None, Some(&member), PATIENCE, at(second));
+        assert_eq!(view.late_pods.len(), late, "{what}");
+    }
+}
+
+#[test]
+fn a_job_without_pods_is_barren_after_a_while() {
+    let mut placement = placement(JobKind::TrainingJob, "llama", 1, 2);
+    placement.metadata.uid = Some("uid".to_owned());
+    let job: SlimJob = serde_json::from_value(json!({
+        "metadata": {"name": "llama-1", "namespace": "research", "creationTimestamp": at(0),
+            "annotations": {"ampacity.dev/placement-uid": "uid"}},
+    }))
+    .unwrap();
+    let mut member = Member::default();
+    member.jobs.apply(crate::watch::Change::All(vec![job]));
+    for (second, expected) in [(599, false), (600, true)] {
+        let view = PlacementView::new(&placement, None, Some(&member), PATIENCE, at(second));
+        assert_eq!(view.is_barren, expected, "{second}");
+    }
 }

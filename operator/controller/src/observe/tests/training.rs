@@ -251,7 +251,7 @@ fn a_gang_placed_in_a_cluster_that_falls_silent_is_starting() {
 }
 
 #[test]
-fn a_cluster_that_refuses_is_a_failed_attempt() {
+fn a_cluster_that_refuses_ends_the_attempt_and_is_no_failure_of_the_job() {
     let mut scene = TrainingScene::gang();
     scene.place();
     scene.step(0);
@@ -265,7 +265,8 @@ fn a_cluster_that_refuses_is_a_failed_attempt() {
         message(&scene, ConditionType::Running),
         "cluster oslo refused Job x: no"
     );
-    assert_eq!((status.restarts, status.checkpointed_share), (1, None));
+    assert_eq!((status.restarts, status.ended_attempts), (0, 1));
+    assert_eq!(status.checkpointed_share, None);
 }
 
 #[test]
