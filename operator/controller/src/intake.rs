@@ -86,11 +86,8 @@ impl Operator {
     pub(crate) fn placement_changed(&mut self, key: &ObjectKey, job_before: Option<&JobKey>) {
         if let Some(placement) = self.world.hub.placements.get(key) {
             let job = World::job_of(placement);
-            let held = reservation(&self.world, placement);
             self.world.attempts.add_placement(&job, key);
-            if self.world.fleet.reservation(&held.key) != Some(&held) {
-                self.world.fleet.reserve(held);
-            }
+            self.record(key);
             self.world.dirty.jobs.insert(job);
         } else if let Some(job) = job_before {
             self.world.attempts.remove_placement(job, key);
@@ -101,6 +98,17 @@ impl Operator {
             self.cleaned.remove(key);
             self.refused.remove(key);
             self.world.dirty.jobs.insert(job.clone());
+        }
+    }
+
+    /// Records what a placement holds, and until when, where that is not what the ledger says.
+    pub(crate) fn record(&mut self, key: &ObjectKey) {
+        let Some(placement) = self.world.hub.placements.get(key) else {
+            return;
+        };
+        let held = reservation(&self.world, placement);
+        if self.world.fleet.reservation(&held.key) != Some(&held) {
+            self.world.fleet.reserve(held);
         }
     }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::inventory::{FeedRules, HeldOnNode, MemberContext, node_spec};
+use crate::observe::expected_end;
 use crate::translate::{pod_shape, power_spec};
 use crate::world::{JobKey, Member, ObjectKey, World};
 
@@ -275,6 +276,13 @@ pub fn reservation(world: &World, placement: &Placement) -> Reservation {
         memory_mib,
         nodes,
         watts: Watts(spec.watts),
+        ends_seconds: world
+            .hub
+            .training
+            .get(&job.object)
+            .filter(|_| job.kind == JobKind::TrainingJob)
+            .filter(|j| j.metadata.uid.as_deref() == Some(&spec.job_ref.uid))
+            .and_then(|j| expected_end(j, placement)),
     }
 }
 

@@ -8,6 +8,7 @@ use ampacity_catalog::{Catalog, Prices};
 use ampacity_controller::inventory::{
     FeedRules, HeldOnNode, MemberContext, SlimNode, SlimResourceSlice, node_spec, pod_usage,
 };
+use ampacity_controller::observe::expected_end;
 use ampacity_controller::translate::{ClusterSite, pod_shape, power_spec};
 use ampacity_placement::{ClusterSpec, Fleet, NodeShare, Reservation, Watts};
 use jiff::Timestamp;
@@ -409,6 +410,10 @@ fn reservations(objects: &Objects) -> Vec<Reservation> {
                 });
             let (cpu_milli, memory_mib) =
                 shape.map_or((0, 0), |shape| (shape.cpu_milli, shape.memory_mib));
+            let training = match spec.job_ref.kind {
+                ampacity_api::JobKind::TrainingJob => objects.training.get(&job),
+                ampacity_api::JobKind::InferenceJob => None,
+            };
             Reservation {
                 key: format!("{namespace}/{}", placement.name_any()),
                 queue: queue.unwrap_or_else(|| ampacity_api::job::DEFAULT_QUEUE.to_owned()),
@@ -426,6 +431,7 @@ fn reservations(objects: &Objects) -> Vec<Reservation> {
                     })
                     .collect(),
                 watts: Watts(spec.watts),
+                ends_seconds: training.and_then(|j| expected_end(&j.object, placement)),
             }
         })
         .collect()

@@ -198,6 +198,7 @@ impl Fleet {
                     })
                     .collect(),
                 watts: Watts(found.quote.watts),
+                ends_seconds: None,
             },
             alternative: alternative.name.clone(),
             resource: group.resource.to_string(),
