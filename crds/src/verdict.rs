@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub struct Verdict {
     /// The smallest change that would place the job. Absent where none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
+    /// When the job can start at the earliest, RFC 3339: running jobs have then ended as expected, and jobs before it in the
+    /// queue have started. Absent where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earliest_start_time: Option<Time>,
 }
 
 /// One reason, and how many candidates it ruled out.

@@ -331,3 +331,88 @@ fn a_cluster_that_happens_to_be_called_default_takes_no_stray_nodes() {
         "{notes}"
     );
 }
+
+/// One node of 8 H100, on which `now` runs until an hour after the plan, and two jobs that wait for it.
+const CHAIN: &str = r#"
+apiVersion: v1
+kind: Node
+metadata: {name: n1, labels: {nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3}}
+status:
+  capacity: {cpu: "96", memory: 1Ti, pods: "110", nvidia.com/gpu: "8"}
+  allocatable: {cpu: "96", memory: 1Ti, pods: "110", nvidia.com/gpu: "8"}
+  conditions: [{type: Ready, status: "True"}]
+---
+apiVersion: ampacity.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: now, namespace: a, creationTimestamp: "2026-06-30T00:00:00Z"}
+spec:
+  estimatedDurationSeconds: 7200
+  template: {spec: {containers: [{name: main, image: i}]}}
+  alternatives: [{name: h100, acceleratorType: nvidia-h100-sxm5-80gb, devicesPerReplica: 8, replicas: 1}]
+status: {state: Running, estimatedCompletionTime: "2026-07-01T01:00:00Z"}
+---
+apiVersion: ampacity.dev/v1alpha1
+kind: Placement
+metadata: {name: now-1, namespace: a}
+spec:
+  jobRef: {kind: TrainingJob, name: now, uid: u}
+  attempt: 1
+  epoch: 1
+  cluster: default
+  alternative: h100
+  acceleratorType: nvidia-h100-sxm5-80gb
+  capacityType: Owned
+  devicesPerReplica: 8
+  replicas: 1
+  nodes: [{name: n1, replicas: 1}]
+  resource: {resourceName: nvidia.com/gpu}
+  watts: 10200
+  usdPerHour: "8"
+---
+apiVersion: ampacity.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: next, namespace: a, creationTimestamp: "2026-06-30T01:00:00Z"}
+spec:
+  estimatedDurationSeconds: 7200
+  template: {spec: {containers: [{name: main, image: i}]}}
+  alternatives: [{name: h100, acceleratorType: nvidia-h100-sxm5-80gb, devicesPerReplica: 8, replicas: 1}]
+---
+apiVersion: ampacity.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: last, namespace: a, creationTimestamp: "2026-06-30T02:00:00Z"}
+spec:
+  estimatedDurationSeconds: 60
+  template: {spec: {containers: [{name: main, image: i}]}}
+  alternatives: [{name: h100, acceleratorType: nvidia-h100-sxm5-80gb, devicesPerReplica: 8, replicas: 1}]
+"#;
+
+#[test]
+fn what_starts_within_the_horizon_is_placed_in_its_turn() {
+    // Horizon in seconds, exit code, starts of `next` and `last`, and whether each is a placement.
+    for (horizon, code, placed) in [("0", 2, 0), ("3600", 2, 1), ("10800", 0, 2)] {
+        let args = ["plan", "--at", AT, "-f", "-", "--horizon", horizon];
+        let ran = ampacity(&fixtures(), &[&args[..], &["-o", "json"]].concat(), CHAIN);
+        assert_eq!((ran.code, ran.err.as_str()), (code, ""), "{}", ran.out);
+        let report = json(&ran);
+        let seconds = |list: &str, field: &str| -> Vec<(String, i64)> {
+            let items = report[list].as_array().unwrap().iter();
+            items
+                .map(|item| {
+                    let job = item["job"].as_str().unwrap().to_owned();
+                    (job, item[field].as_i64().unwrap())
+                })
+                .collect()
+        };
+        let mut starts = seconds("placements", "startSeconds");
+        assert_eq!(starts.len(), placed, "horizon {horizon}");
+        starts.extend(seconds("unplaced", "earliestStartSeconds"));
+        starts.sort();
+        let expected = [("a/last", 10_800), ("a/next", 3600)];
+        assert_eq!(starts, expected.map(|(job, start)| (job.to_owned(), start)));
+        assert_eq!(report["totals"]["watts"], 0, "nothing starts now");
+    }
+    let args = ["plan", "--at", AT, "-f", "-", "--horizon", "3600"];
+    insta::assert_snapshot!(ampacity(&fixtures(), &args, CHAIN).out);
+    let refused = ampacity(&fixtures(), &["plan", "-f", "-", "--horizon", "-1"], CHAIN);
+    assert_ne!(refused.code, 0);
+}

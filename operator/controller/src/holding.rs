@@ -190,7 +190,7 @@ pub fn reservation(world: &World, placement: &Placement) -> Reservation {
 
 /// A job that is not there, not read yet or not to be read is charged as it was before: what it holds stays held.
 fn charge(world: &World, placement: &Placement) -> Charge {
-    let (key, alternative) = (World::job_of(placement), &placement.spec.alternative);
+    let key = World::job_of(placement);
     let same = |uid: &Option<String>| uid.as_deref() == Some(&placement.spec.job_ref.uid);
     let known = match key.kind {
         JobKind::TrainingJob => world
@@ -198,13 +198,13 @@ fn charge(world: &World, placement: &Placement) -> Charge {
             .training
             .get(&key.object)
             .filter(|job| same(&job.metadata.uid))
-            .map(|job| Charge::of_training(job, alternative)),
+            .map(|job| Charge::of_training(job, placement)),
         JobKind::InferenceJob => world
             .hub
             .inference
             .get(&key.object)
             .filter(|job| same(&job.metadata.uid))
-            .map(|job| Charge::of_inference(job, alternative)),
+            .map(|job| Charge::of_inference(job, placement)),
     };
     known.unwrap_or_else(|| {
         let held = world

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::Resource;
 
 use crate::act::HUB_STATUS;
-use crate::holding::following_pods;
+use crate::holding::{following_pods, reservation};
 use crate::hub::HubChange;
 use crate::inventory::{SlimResourceClaim, SlimResourceSlice};
 use crate::look::placement_effect;
@@ -140,6 +140,17 @@ impl Operator {
             self.cleaned.remove(key);
             self.refused.remove(key);
             self.world.dirty.jobs.insert(job.clone());
+        }
+    }
+
+    /// Records what a placement holds, and until when, where that is not what the ledger says.
+    pub(crate) fn record(&mut self, key: &ObjectKey) {
+        let Some(placement) = self.world.hub.placements.get(key) else {
+            return;
+        };
+        let held = reservation(&self.world, placement);
+        if self.world.fleet.reservation(&held.key) != Some(&held) {
+            self.world.fleet.reserve(held);
         }
     }
 

@@ -113,6 +113,10 @@ impl Operator {
             self.world.attempts.forget(key);
             return;
         }
+        if let Some(live) = &live {
+            // Its status says when it should be done.
+            self.record(live);
+        }
 
         let mut effective = job.clone();
         if !finished {
@@ -369,13 +373,13 @@ impl Operator {
     fn issue(&self, job: &JobKey) -> Option<(ConditionReason, String)> {
         match &self.world.attempts.waiting(job)?.why {
             Why::Invalid(issue) => Some((issue.reason, issue.to_string())),
-            Why::DoesNotFit(_) => None,
+            Why::DoesNotFit { .. } => None,
         }
     }
 
     fn waiting(&self, job: &JobKey) -> Option<(ampacity_api::Verdict, String)> {
         match &self.world.attempts.waiting(job)?.why {
-            Why::DoesNotFit(unplaced) => Some(verdict(unplaced)),
+            Why::DoesNotFit { unplaced, starts } => Some(verdict(unplaced, *starts)),
             Why::Invalid(_) => None,
         }
     }

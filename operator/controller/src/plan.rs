@@ -1,6 +1,6 @@
 //! One planning cycle: eligible jobs in, placements to commit out. The engine decides; this stage only translates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::placement::{DeviceResource, JobRef, NodeReplicas};
 use ampacity_api::{CapacityType, Decimal, JobKind, Placement, PlacementSpec, labels};
@@ -27,10 +27,10 @@ pub struct Cycle {
     pub considered: usize,
 }
 
-/// Plans every eligible job that was not tried under the present circumstances.
+/// Plans every eligible job that was not tried under the present circumstances, beside those that were promised a start.
 pub fn plan_cycle(world: &mut World, epoch: i64, now: Timestamp) -> Cycle {
     let version = world.capacity_version;
-    let candidates: Vec<JobKey> = world
+    let mut candidates: BTreeSet<JobKey> = world
         .attempts
         .candidates(version, |job| generation(world, job))
         .cloned()
@@ -42,6 +42,7 @@ pub fn plan_cycle(world: &mut World, epoch: i64, now: Timestamp) -> Cycle {
     if candidates.is_empty() {
         return cycle;
     }
+    candidates.extend(world.attempts.promised().cloned());
     let sites = sites(world);
     let classes = priority_classes(world);
     let context = JobContext {
@@ -69,6 +70,7 @@ pub fn plan_cycle(world: &mut World, epoch: i64, now: Timestamp) -> Cycle {
         &specs,
         &PlanOptions {
             now_seconds: now.as_second(),
+            horizon_seconds: 0,
         },
     );
     for decision in plan.placements {
@@ -82,7 +84,7 @@ pub fn plan_cycle(world: &mut World, epoch: i64, now: Timestamp) -> Cycle {
                 world,
                 &mut cycle,
                 job.clone(),
-                Why::DoesNotFit(unplaced),
+                Why::does_not_fit(unplaced, now),
                 now,
             );
         }

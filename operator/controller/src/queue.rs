@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_placement::Unplaced;
+use ampacity_placement::{Fix, Unplaced};
 use jiff::Timestamp;
 
 use crate::translate::JobIssue;
@@ -15,9 +15,38 @@ const LONGEST_PAUSE_SECONDS: i64 = 60;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Why {
     /// The engine found no candidate.
-    DoesNotFit(Unplaced),
+    DoesNotFit {
+        /// Why not. Seconds from the time of the plan are not kept in it: they would be others in every plan.
+        unplaced: Unplaced,
+        /// When it can start at the earliest, where that is known.
+        starts: Option<Timestamp>,
+    },
     /// It cannot be understood.
     Invalid(JobIssue),
+}
+
+impl Why {
+    /// What a plan said of a job that it left out.
+    pub fn does_not_fit(mut unplaced: Unplaced, planned_at: Timestamp) -> Self {
+        let seconds = unplaced.earliest_start_seconds.take();
+        let starts = seconds.and_then(|seconds| {
+            Timestamp::from_second(planned_at.as_second().saturating_add(seconds)).ok()
+        });
+        if let Some(Fix::WaitUntil { start_seconds }) = &mut unplaced.fix {
+            *start_seconds = 0;
+        }
+        Self::DoesNotFit { unplaced, starts }
+    }
+
+    /// Whether the job was promised a start. Who would be late then was not.
+    fn is_promise(&self) -> bool {
+        match self {
+            Self::DoesNotFit { unplaced, starts } => {
+                starts.is_some() && !matches!(unplaced.fix, Some(Fix::ExtendDeadline { .. }))
+            }
+            Self::Invalid(_) => false,
+        }
+    }
 }
 
 /// The last word on a job that waits.
@@ -92,6 +121,14 @@ impl Attempts {
                     || generation_of(job).is_none_or(|g| g != w.generation)
             })
         })
+    }
+
+    /// Waiting jobs that were promised a start: no more than one plan makes promises. Nobody must be planned without them,
+    /// or he may get their room.
+    pub fn promised(&self) -> impl Iterator<Item = &JobKey> {
+        self.eligible
+            .iter()
+            .filter(|job| self.waiting.get(job).is_some_and(|w| w.why.is_promise()))
     }
 
     /// How many jobs want a place.
@@ -225,13 +262,32 @@ mod tests {
     }
 
     fn unplaced() -> Why {
-        Why::DoesNotFit(Unplaced {
+        does_not_fit(None, 0)
+    }
+
+    /// What a plan at a second said of a job that can start so many seconds later.
+    fn does_not_fit(starts: Option<i64>, planned_at: i64) -> Why {
+        let unplaced = Unplaced {
             job: String::new(),
             replicas: 1,
             reasons: Vec::new(),
-            fix: None,
-            earliest_start_seconds: None,
-        })
+            fix: starts.map(|start_seconds| Fix::WaitUntil { start_seconds }),
+            earliest_start_seconds: starts,
+        };
+        Why::does_not_fit(unplaced, Timestamp::from_second(planned_at).unwrap())
+    }
+
+    #[test]
+    fn a_start_that_comes_nearer_is_nothing_new() {
+        let mut attempts = Attempts::default();
+        attempts.set_eligible(&key("a"), true);
+        attempts.set_eligible(&key("b"), true);
+        let now = Timestamp::UNIX_EPOCH;
+        assert!(attempts.must_wait(&key("a"), does_not_fit(Some(60), 100), now, 1, 1));
+        assert!(!attempts.must_wait(&key("a"), does_not_fit(Some(40), 120), now, 1, 1));
+        assert!(attempts.must_wait(&key("a"), does_not_fit(Some(50), 120), now, 1, 1));
+        attempts.must_wait(&key("b"), does_not_fit(None, 100), now, 1, 1);
+        assert_eq!(attempts.promised().collect::<Vec<_>>(), [&key("a")]);
     }
 
     #[test]

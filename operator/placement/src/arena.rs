@@ -65,6 +65,11 @@ impl CellIndex {
     pub(crate) const FIRST: Self = Self(0);
 }
 
+impl ReservationIndex {
+    /// The least index, for the start of a range.
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 impl NodeIndex {
     /// The least index, for the start of a range.
     pub(crate) const FIRST: Self = Self(0);

@@ -3,34 +3,11 @@
 mod world;
 
 use ampacity_placement::{
-    CapacityType, DevicePart, Effort, Fix, Fleet, JobSpec, Kind, MicroUsd, NodeFault,
-    PlacedReplicas, Plan, PlanOptions, Watts,
+    CapacityType, DevicePart, Effort, Fix, JobSpec, Kind, MicroUsd, NodeFault, PlacedReplicas,
+    Plan, PlanOptions, Watts,
 };
 use proptest::prelude::*;
-use world::{World, assert_gangs_whole, assert_within_limits, gang, parted, plan, worlds};
-
-/// What can be seen of a fleet, and what it would do with two more jobs.
-fn seen(fleet: &Fleet) -> impl PartialEq + std::fmt::Debug + use<> {
-    let mut probed = fleet.clone();
-    let mut tight = gang("probe-rack", 2, 1);
-    tight.topology.required = ampacity_placement::Level::Rack;
-    let mig = parted("probe-mig", 2, DevicePart::Mig("1g.10gb".into()));
-    let slices = parted("probe-slices", 2, DevicePart::Milli(100));
-    let probes = plan(&mut probed, &[gang("probe", 3, 2), tight, mig, slices]);
-    (
-        fleet.domain_usage(),
-        fleet.budget_usage(),
-        fleet.devices("a"),
-        fleet.devices("b"),
-        probes,
-    )
-}
-
-fn release_all(fleet: &mut Fleet, plan: &Plan) {
-    for decision in &plan.placements {
-        assert!(fleet.release(&decision.reservation.key));
-    }
-}
+use world::{World, assert_gangs_whole, assert_within_limits, plan, release_all, seen, worlds};
 
 /// Applies a fix to a copy of the world with the plan's reservations in force, and returns what becomes of the job.
 fn apply(world: &World, first: &Plan, job: &JobSpec, fix: &Fix) -> Option<Plan> {
@@ -129,6 +106,14 @@ fn apply(world: &World, first: &Plan, job: &JobSpec, fix: &Fix) -> Option<Plan> 
                     let outcome = replan(&grown, first, &job);
                     outcome.unplaced.is_empty().then_some(outcome)
                 });
+        }
+        Fix::WaitUntil { start_seconds } => {
+            // What has ended by then is given back.
+            let mut later = first.clone();
+            later
+                .placements
+                .retain(|d| d.duration_seconds.is_none_or(|end| end > *start_seconds));
+            return Some(replan(&world, &later, &job));
         }
         _ => return None,
     }
@@ -243,7 +228,7 @@ proptest! {
     #[test]
     fn effort_never_places_fewer_nor_costs_more(world in worlds(), trials in 0..3_000_u64) {
         let (mut once, mut again) = (world.fleet(), world.fleet());
-        let options = PlanOptions { now_seconds: 0 };
+        let options = PlanOptions::default();
         let made = once.plan_with(&world.jobs, &options, Effort { trials: 0 });
         let bettered = again.plan_with(&world.jobs, &options, Effort { trials });
         // Gangs placed by priority, highest first, and then dollars, the other way round.
@@ -309,7 +294,7 @@ proptest! {
         let mut fleet = world::fleet(world.nodes.clone());
         fleet.set_accelerator(ampacity_placement::AcceleratorFacts { default_watts: Watts(big), host_overhead_watts: Watts(big), ..world::h100_facts() });
         prop_assert!(!fleet.set_power(world.power.clone()).is_empty());
-        let first = fleet.plan(&world.jobs, &PlanOptions { now_seconds: big });
+        let first = fleet.plan(&world.jobs, &PlanOptions { now_seconds: big, horizon_seconds: big });
         release_all(&mut fleet, &first);
     }
 }

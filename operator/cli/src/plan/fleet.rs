@@ -396,11 +396,11 @@ fn reservations(objects: &Objects) -> Vec<Reservation> {
                 JobKind::TrainingJob => objects
                     .training
                     .get(&job)
-                    .map(|j| Charge::of_training(&j.object, &spec.alternative)),
+                    .map(|j| Charge::of_training(&j.object, placement)),
                 JobKind::InferenceJob => objects
                     .inference
                     .get(&job)
-                    .map(|j| Charge::of_inference(&j.object, &spec.alternative)),
+                    .map(|j| Charge::of_inference(&j.object, placement)),
             };
             reservation(
                 placement,

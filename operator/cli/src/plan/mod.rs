@@ -37,6 +37,9 @@ pub(crate) struct PlanArgs {
     /// The time to plan at, RFC 3339, such as 2026-12-01T08:00:00Z: deadlines and price sheets are read as of then. Default: now.
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
+    /// Places also what can start within so many seconds, once running jobs have ended as expected. Default: only what starts now.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..))]
+    horizon: i64,
 }
 
 /// How a plan is printed.
@@ -64,6 +67,7 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let jobs = jobs::collect(&objects, &scene);
     let options = PlanOptions {
         now_seconds: now.as_second(),
+        horizon_seconds: args.horizon,
     };
     let plan = scene.fleet.plan(&jobs.specs, &options);
 

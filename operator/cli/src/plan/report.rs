@@ -114,8 +114,10 @@ pub(super) struct Totals {
     pub(super) placed: usize,
     /// Jobs without.
     pub(super) unplaced: usize,
+    /// Of what starts now.
     pub(super) usd_per_hour: Usd,
     pub(super) usd_total: Usd,
+    /// Of what starts now.
     pub(super) watts: i64,
 }
 
@@ -206,14 +208,14 @@ pub(super) fn report(plan: &Plan, jobs: &Jobs, notes: Vec<String>) -> Report {
     let waiting: BTreeSet<(&str, &str)> =
         unplaced.iter().map(|u| (u.job.as_str(), u.kind)).collect();
     let all = jobs.names.len() + jobs.invalid.len();
+    // What starts later does not draw at the same time as what runs before it.
+    let now = || placements.iter().filter(|p| p.start_seconds == 0);
     let totals = Totals {
         placed: all.saturating_sub(waiting.len()),
         unplaced: waiting.len(),
-        usd_per_hour: Usd(placements.iter().map(|p| p.usd_per_hour.0).sum()),
+        usd_per_hour: Usd(now().map(|p| p.usd_per_hour.0).sum()),
         usd_total: Usd(placements.iter().map(|p| p.usd_total.0).sum()),
-        watts: placements
-            .iter()
-            .fold(0, |sum: i64, p| sum.saturating_add(p.watts)),
+        watts: now().fold(0, |sum: i64, p| sum.saturating_add(p.watts)),
     };
     Report {
         placements,

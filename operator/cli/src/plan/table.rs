@@ -48,7 +48,9 @@ fn placements(placements: &[Placed], colour: bool) -> String {
     } else {
         table.force_no_tty();
     }
-    let header = [
+    // Without a horizon everything starts now.
+    let later = placements.iter().any(|p| p.start_seconds > 0);
+    let mut header = vec![
         "JOB",
         "KIND",
         "CLUSTER",
@@ -62,7 +64,10 @@ fn placements(placements: &[Placed], colour: bool) -> String {
         "USD TOTAL",
         "DURATION",
     ];
-    table.set_header(header.map(|name| {
+    if later {
+        header.push("START");
+    }
+    table.set_header(header.into_iter().map(|name| {
         let cell = Cell::new(name);
         if colour {
             cell.add_attribute(Attribute::Bold)
@@ -74,7 +79,11 @@ fn placements(placements: &[Placed], colour: bool) -> String {
         let text = |text: &str| Cell::new(printable(text));
         let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         let job = text(&p.job);
-        table.add_row([
+        let start = match p.start_seconds {
+            0 => "now".to_owned(),
+            seconds => format!("in {}", duration(seconds)),
+        };
+        let mut row = vec![
             if colour { job.fg(Color::Green) } else { job },
             text(p.kind),
             text(&p.cluster),
@@ -91,7 +100,11 @@ fn placements(placements: &[Placed], colour: bool) -> String {
             number(dollars(p.usd_per_hour.0.0, p.unpriced)),
             number(dollars(p.usd_total.0.0, p.unpriced)),
             number(p.duration_seconds.map_or_else(|| "-".to_owned(), duration)),
-        ]);
+        ];
+        if later {
+            row.push(number(start));
+        }
+        table.add_row(row);
     }
     // Columns are set apart by two spaces, as kubectl does.
     for column in table.column_iter_mut() {

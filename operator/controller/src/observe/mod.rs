@@ -16,4 +16,4 @@ pub use event::{
 };
 pub use inference::{InferenceFacts, ReplicaView, inference_status, resize};
 pub use outcome::{MemberView, Outcome, Patience, PlacementView, outcome};
-pub use training::{TrainingFacts, next_training_status, work_seconds};
+pub use training::{TrainingFacts, expected_end, next_training_status, work_seconds};

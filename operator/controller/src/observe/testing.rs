@@ -50,6 +50,7 @@ pub(crate) fn verdict(reason: &str, needed: i64) -> (Verdict, String) {
     };
     let message = format!("{}: {needed} needed", reason.reason);
     let verdict = Verdict {
+        earliest_start_time: None,
         reasons: vec![reason],
         fix: None,
     };

@@ -461,6 +461,23 @@ impl Machine<'_> {
     }
 }
 
+/// When an attempt of a job should be over, Unix seconds, if that can be told: as the status says once it runs, until then
+/// counted from its placement.
+pub fn expected_end(job: &TrainingJob, placement: &Placement) -> Option<i64> {
+    let status = job.status.as_ref();
+    let ended = status.map_or(0, |status| status.ended_attempts);
+    if placement.spec.attempt <= ended {
+        return None;
+    }
+    if let Some(end) = status.and_then(|status| status.estimated_completion_time.as_ref()) {
+        return Some(end.0.as_second());
+    }
+    let placed = placement.metadata.creation_timestamp.as_ref()?;
+    let all = work_seconds(job, &placement.spec.alternative)?;
+    let left = remaining_seconds(all, status.and_then(|status| status.checkpointed_share));
+    Some(placed.0.as_second().saturating_add(left))
+}
+
 /// Seconds of work left after the share that a checkpoint holds.
 fn remaining_seconds(all: i64, checkpointed: Option<Decimal>) -> i64 {
     let left = 1_000_000 - checkpointed.map_or(0, |s| s.micros()).clamp(0, 1_000_000);

@@ -18,17 +18,28 @@ fn key(kind: JobKind, name: &str) -> JobKey {
 
 /// The TrainingJob `research/llama` of so many replicas of 8 devices, an hour of work; it wants a place.
 fn training(world: &mut World, replicas: i32, status: Value) -> JobKey {
+    training_named(world, "llama", replicas, 3600, status)
+}
+
+/// A TrainingJob of so many replicas of 8 devices and seconds of work; it wants a place.
+fn training_named(
+    world: &mut World,
+    name: &str,
+    replicas: i32,
+    seconds: i64,
+    status: Value,
+) -> JobKey {
     let job = object(json!({
         "apiVersion": "ampacity.dev/v1alpha1", "kind": "TrainingJob",
-        "metadata": {"name": "llama", "namespace": "research", "uid": "job-uid", "generation": 1},
-        "spec": {"estimatedDurationSeconds": 3600, "alternatives": [{
+        "metadata": {"name": name, "namespace": "research", "uid": "job-uid", "generation": 1},
+        "spec": {"estimatedDurationSeconds": seconds, "alternatives": [{
             "name": "h100", "acceleratorType": H100, "devicesPerReplica": 8,
             "replicas": replicas, "image": "i",
         }]},
         "status": status,
     }));
     world.hub.training.apply(Change::Applied(Box::new(job)));
-    let key = key(JobKind::TrainingJob, "llama");
+    let key = key(JobKind::TrainingJob, name);
     world.attempts.set_eligible(&key, true);
     key
 }
@@ -101,7 +112,7 @@ fn what_does_not_fit_waits_for_a_change() {
     let cycle = plan_cycle(&mut world, 1, NOW);
     assert_eq!(cycle.waiting, std::slice::from_ref(&job));
     let why = &world.attempts.waiting(&job).unwrap().why;
-    assert!(matches!(why, Why::DoesNotFit(_)), "{why:?}");
+    assert!(matches!(why, Why::DoesNotFit { .. }), "{why:?}");
     assert_eq!(plan_cycle(&mut world, 1, NOW).considered, 0);
     world.capacity_version += 1;
     let again = plan_cycle(&mut world, 1, NOW);
@@ -111,6 +122,41 @@ fn what_does_not_fit_waits_for_a_change() {
         "nothing new to say"
     );
     assert_eq!(world.fleet.reservations().count(), 0);
+}
+
+#[test]
+fn a_promised_start_is_kept_although_nothing_changed_but_who_came() {
+    // `llama` runs on one of three nodes for ten more minutes; `big`, which comes before all others here, needs all three.
+    let mut world = world();
+    let ends = (NOW + jiff::SignedDuration::from_secs(600)).to_string();
+    let running = training(&mut world, 1, json!({"estimatedCompletionTime": ends}));
+    world.attempts.set_eligible(&running, false);
+    let there = placement("TrainingJob", 1, &[("a", 1)]);
+    let held = crate::holding::reservation(&world, &there);
+    assert_eq!(held.ends_seconds, Some(NOW.as_second() + 600));
+    world.fleet.reserve(held);
+    let big = training_named(&mut world, "big", 3, 3600, json!({}));
+    assert_eq!(plan_cycle(&mut world, 1, NOW).commits.len(), 0);
+    let starts = |world: &World, job: &JobKey| match &world.attempts.waiting(job)?.why {
+        Why::DoesNotFit { starts, .. } => *starts,
+        Why::Invalid(_) => None,
+    };
+    let promised = starts(&world, &big);
+    assert_eq!(promised.map(|t| t.to_string()), Some(ends));
+    // Seconds after the first plan, work of who comes then, whether it starts. It has to be gone in time.
+    for (name, after, seconds, expected) in [
+        ("long", 100, 501, 0),
+        ("short", 100, 500, 1),
+        ("later", 200, 401, 0),
+    ] {
+        training_named(&mut world, name, 1, seconds, json!({}));
+        let now = NOW + jiff::SignedDuration::from_secs(after);
+        let cycle = plan_cycle(&mut world, 1, now);
+        assert_eq!(cycle.commits.len(), expected, "{name}");
+        assert_eq!(starts(&world, &big), promised, "{name}");
+        // There is only something new to say of it where less is free than before.
+        assert_eq!(cycle.waiting.contains(&big), expected > 0, "{name}");
+    }
 }
 
 #[test]

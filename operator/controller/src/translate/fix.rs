@@ -48,6 +48,15 @@ pub struct FixText {
     pub sentence: String,
 }
 
+/// What a job does that waits until a time, rather than for some seconds from now.
+pub(super) fn wait_text(starts: jiff::Timestamp) -> FixText {
+    FixText {
+        action: FixAction::Wait,
+        details: vec![("startTime", Fact::text(starts.to_string()))],
+        sentence: format!("Wait until {starts}: running jobs should have ended by then."),
+    }
+}
+
 /// Name, numbers and words of a fix.
 pub fn fix_text(fix: &Fix) -> FixText {
     use FixAction as Action;

@@ -9,6 +9,7 @@ use ampacity_placement::{ClusterSpec, MicroUsd, NodeShare, PlacedReplicas, Reser
 use kube::ResourceExt;
 
 use super::{device_part, pod_shape};
+use crate::observe::expected_end;
 
 /// A cluster; one that is being deleted takes nothing new.
 pub fn cluster_spec(cluster: &MemberCluster, reachable: bool) -> ClusterSpec {
@@ -31,6 +32,8 @@ pub struct Charge {
     pub cpu_milli: u64,
     /// Memory of one replica in MiB.
     pub memory_mib: u64,
+    /// When what is held should be free again, Unix seconds; `None`: nobody knows.
+    pub ends_seconds: Option<i64>,
 }
 
 impl Default for Charge {
@@ -39,32 +42,35 @@ impl Default for Charge {
             queue: DEFAULT_QUEUE.to_owned(),
             cpu_milli: 0,
             memory_mib: 0,
+            ends_seconds: None,
         }
     }
 }
 
 impl Charge {
-    /// Of a replica of a TrainingJob's alternative.
-    pub fn of_training(job: &TrainingJob, alternative: &str) -> Self {
-        let spec = &job.spec;
-        let chosen = spec.alternatives.iter().find(|a| a.name == alternative);
+    /// Of a replica of a TrainingJob's placement.
+    pub fn of_training(job: &TrainingJob, placement: &Placement) -> Self {
+        let (spec, alternative) = (&job.spec, &placement.spec.alternative);
+        let chosen = spec.alternatives.iter().find(|a| a.name == *alternative);
         let shape = chosen.and_then(|a| pod_shape(&spec.template, a, "spec").ok());
         Self {
             queue: spec.queue.clone(),
             cpu_milli: shape.as_ref().map_or(0, |s| s.cpu_milli),
             memory_mib: shape.as_ref().map_or(0, |s| s.memory_mib),
+            ends_seconds: expected_end(job, placement),
         }
     }
 
-    /// Of a replica of an InferenceJob's alternative.
-    pub fn of_inference(job: &InferenceJob, alternative: &str) -> Self {
-        let spec = &job.spec;
-        let chosen = spec.alternatives.iter().find(|a| a.name == alternative);
+    /// Of a replica of an InferenceJob's placement.
+    pub fn of_inference(job: &InferenceJob, placement: &Placement) -> Self {
+        let (spec, alternative) = (&job.spec, &placement.spec.alternative);
+        let chosen = spec.alternatives.iter().find(|a| a.name == *alternative);
         let shape = chosen.and_then(|a| pod_shape(&spec.template, a, "spec").ok());
         Self {
             queue: spec.queue.clone(),
             cpu_milli: shape.as_ref().map_or(0, |s| s.cpu_milli),
             memory_mib: shape.as_ref().map_or(0, |s| s.memory_mib),
+            ends_seconds: None,
         }
     }
 
@@ -74,6 +80,7 @@ impl Charge {
             queue: known.queue.clone(),
             cpu_milli: known.cpu_milli,
             memory_mib: known.memory_mib,
+            ends_seconds: known.ends_seconds,
         }
     }
 }
@@ -112,6 +119,7 @@ pub fn reservation(placement: &Placement, charge: Charge, nodes: Vec<NodeShare>)
         memory_mib: charge.memory_mib,
         nodes,
         watts: Watts(spec.watts),
+        ends_seconds: charge.ends_seconds,
     }
 }
 

@@ -83,6 +83,8 @@ names! {
         NoThroughput,
         /// Spread leaves no room.
         SpreadExceeded,
+        /// There is room, but gangs that come first were promised it.
+        Promised,
         /// The job cannot be planned.
         Invalid,
     }
@@ -392,6 +394,15 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
             format!(
                 "one more replica anywhere would break spec.spread (by {}, maxSkew {max_skew})",
                 level.as_str()
+            ),
+        ),
+        Reason::Promised { gangs } => (
+            Name::Promised,
+            vec![("gangs", Fact::count(*gangs))],
+            format!(
+                "there is room, but it is kept for {} that {} first, and the job would not be over by then",
+                plural(*gangs, "gang", "gangs"),
+                if *gangs == 1 { "comes" } else { "come" }
             ),
         ),
         Reason::Invalid { message } => {

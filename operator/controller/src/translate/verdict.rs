@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use ampacity_api::verdict::{Fix, MAX_DETAILS, MAX_MESSAGE, MAX_REASONS, Verdict, VerdictReason};
 use ampacity_placement::{Refusal, Unplaced};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::fix::wait_text;
 use super::{Fact, Facts, fix_text, reason_text};
 
 /// Longest value of a `details` map, in characters (the schema's bound).
 const MAX_DETAIL: usize = 256;
 
-/// The verdict and one line for people: the first reason and the fix.
-pub fn verdict(unplaced: &Unplaced) -> (Verdict, String) {
+/// The verdict and one line for people: the first reason and the fix. `starts`: when it can start at the earliest.
+pub fn verdict(unplaced: &Unplaced, starts: Option<Timestamp>) -> (Verdict, String) {
     let mut reasons: Vec<VerdictReason> = unplaced
         .reasons
         .iter()
@@ -28,15 +31,23 @@ pub fn verdict(unplaced: &Unplaced) -> (Verdict, String) {
         last.count = last.count.saturating_add(integer(rest));
     }
     let fix = unplaced.fix.as_ref().map(|fix| {
-        let text = fix_text(fix);
+        let text = match (fix, starts) {
+            (ampacity_placement::Fix::WaitUntil { .. }, Some(starts)) => wait_text(starts),
+            _ => fix_text(fix),
+        };
         Fix {
             action: text.action.as_str().to_owned(),
             details: details(&text.details, &[]),
             message: Some(cut(&text.sentence, MAX_MESSAGE)),
         }
     });
-    let line = line(unplaced, fix.as_ref());
-    (Verdict { reasons, fix }, line)
+    let line = line(unplaced, fix.as_ref(), starts);
+    let verdict = Verdict {
+        reasons,
+        fix,
+        earliest_start_time: starts.map(Time),
+    };
+    (verdict, line)
 }
 
 fn verdict_reason(refusal: &Refusal) -> VerdictReason {
@@ -85,7 +96,7 @@ fn details(facts: &Facts, leave_out: &[&str]) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn line(unplaced: &Unplaced, fix: Option<&Fix>) -> String {
+fn line(unplaced: &Unplaced, fix: Option<&Fix>, starts: Option<Timestamp>) -> String {
     let Some(first) = unplaced.reasons.first() else {
         return "no candidate".to_owned();
     };
@@ -100,6 +111,13 @@ fn line(unplaced: &Unplaced, fix: Option<&Fix>) -> String {
     if let Some(message) = fix.and_then(|fix| fix.message.as_deref()) {
         line.push_str(". ");
         line.push_str(message);
+    }
+    let waits = matches!(
+        unplaced.fix,
+        Some(ampacity_placement::Fix::WaitUntil { .. })
+    );
+    if let Some(starts) = starts.filter(|_| !waits) {
+        line.push_str(&format!(" Earliest start as it is: {starts}."));
     }
     cut(&line, MAX_MESSAGE)
 }
@@ -139,35 +157,70 @@ mod tests {
 
     #[test]
     fn numbers_and_words_say_the_same() {
-        let (verdict, line) = verdict(&unplaced(
-            vec![
-                refusal(
-                    Reason::InsufficientDevices {
-                        needed: 64,
-                        available: 40,
-                    },
-                    2,
-                ),
-                refusal(
-                    Reason::PowerDomainExceeded {
-                        domain: "hall-7".into(),
-                        needed_watts: Watts(40_800),
-                        headroom_watts: Watts(1000),
-                    },
-                    1,
-                ),
-            ],
-            Some(ampacity_placement::Fix::AddNodes {
-                cluster: "aws-east".into(),
-                pool: "p5.48xlarge".into(),
-                nodes: 3,
-            }),
-        ));
+        let (verdict, line) = verdict(
+            &unplaced(
+                vec![
+                    refusal(
+                        Reason::InsufficientDevices {
+                            needed: 64,
+                            available: 40,
+                        },
+                        2,
+                    ),
+                    refusal(
+                        Reason::PowerDomainExceeded {
+                            domain: "hall-7".into(),
+                            needed_watts: Watts(40_800),
+                            headroom_watts: Watts(1000),
+                        },
+                        1,
+                    ),
+                ],
+                Some(ampacity_placement::Fix::AddNodes {
+                    cluster: "aws-east".into(),
+                    pool: "p5.48xlarge".into(),
+                    nodes: 3,
+                }),
+            ),
+            None,
+        );
         assert_eq!(
             line,
             "aws-east: 64 devices are needed, 40 free (and 1 more reason). Add 3 nodes like p5.48xlarge to cluster aws-east."
         );
         insta::assert_json_snapshot!(verdict);
+    }
+
+    #[test]
+    fn a_start_is_told_by_the_clock() {
+        let wait = ampacity_placement::Fix::WaitUntil { start_seconds: 60 };
+        let reason = Reason::InsufficientDevices {
+            needed: 64,
+            available: 40,
+        };
+        let starts = Timestamp::from_second(1_750_000_060).unwrap();
+        let (verdict, line) = verdict(
+            &unplaced(vec![refusal(reason, 1)], Some(wait)),
+            Some(starts),
+        );
+        assert_eq!(verdict.earliest_start_time, Some(Time(starts)));
+        assert_eq!(
+            line,
+            "aws-east: 64 devices are needed, 40 free. Wait until 2025-06-15T15:07:40Z: running jobs should have ended by then."
+        );
+        let details = verdict.fix.unwrap().details;
+        assert_eq!(details["startTime"], "2025-06-15T15:07:40Z");
+
+        let extend = ampacity_placement::Fix::ExtendDeadline { by_seconds: 9 };
+        let reason = Reason::DeadlineMissed { late_seconds: 9 };
+        let (_, line) = super::verdict(
+            &unplaced(vec![refusal(reason, 1)], Some(extend)),
+            Some(starts),
+        );
+        assert!(
+            line.ends_with("by 9 s. Earliest start as it is: 2025-06-15T15:07:40Z."),
+            "{line}"
+        );
     }
 
     #[test]
@@ -183,7 +236,7 @@ mod tests {
                 )
             })
             .collect();
-        let (verdict, line) = verdict(&unplaced(many, None));
+        let (verdict, line) = verdict(&unplaced(many, None), None);
         assert_eq!(verdict.reasons.len(), MAX_REASONS);
         assert_eq!(verdict.reasons.iter().map(|r| r.count).sum::<i64>(), 300);
         assert!(line.chars().count() <= MAX_MESSAGE);

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::ends::Ends;
 use super::{Fleet, chargeable};
-use crate::arena::{Arena, ReservationIndex};
+use crate::arena::{Arena, FeedIndex, ReservationIndex};
 use crate::fleet::node::Holder;
 use crate::model::Reservation;
 
@@ -13,12 +14,23 @@ pub(crate) struct Ledger {
     reservations: Arena<ReservationIndex, Option<Reservation>>,
     by_key: BTreeMap<String, ReservationIndex>,
     absent: HashMap<String, HashMap<String, Vec<Holder>>>,
+    ends: Ends,
 }
 
 impl Ledger {
     /// A reservation.
     pub(crate) fn get(&self, index: ReservationIndex) -> Option<&Reservation> {
         self.reservations[index].as_ref()
+    }
+
+    /// The index of a key's reservation.
+    pub(crate) fn find(&self, key: &str) -> Option<ReservationIndex> {
+        self.by_key.get(key).copied()
+    }
+
+    /// When reservations end.
+    pub(crate) fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     /// Whether a key is taken.
@@ -90,42 +102,13 @@ impl Fleet {
     /// yet are remembered and charged when they appear.
     pub fn reserve(&mut self, reservation: Reservation) {
         self.release(&reservation.key);
-        let cluster = self.cluster_index(&reservation.cluster);
-        self.power
-            .charge_queue(&reservation.queue, chargeable(reservation.watts.0));
-        let watts: Vec<i64> = shares(&reservation).collect();
-        let nodes: Vec<_> = reservation
-            .nodes
-            .iter()
-            .map(|share| (self.node_in(cluster, &share.name), share.replicas))
-            .collect();
         let key = reservation.key.clone();
         let index = self.ledger.reservations.add(Some(reservation));
-        self.ledger.by_key.insert(key, index);
-        for (at, (&(node, replicas), watts)) in nodes.iter().zip(watts).enumerate() {
-            let holder = Holder {
-                reservation: index,
-                replicas,
-                watts,
-            };
-            match node {
-                Some(node) => {
-                    self.nodes[node].holders.push(holder);
-                    self.power.charge(self.nodes[node].feed, watts);
-                    self.refresh(node);
-                }
-                None => {
-                    let Some((cluster, name)) = self.ledger.get(index).and_then(|r| {
-                        let share = r.nodes.get(at)?;
-                        Some((r.cluster.clone(), share.name.clone()))
-                    }) else {
-                        continue;
-                    };
-                    self.ledger.put_absent(&cluster, &name, [holder]);
-                }
-            }
+        if let Some(reservation) = self.ledger.reservations[index].as_ref() {
+            self.ledger.ends.add(reservation, index);
         }
-        self.cells.settle();
+        self.ledger.by_key.insert(key, index);
+        self.count_in(index);
     }
 
     /// Gives back what a reservation holds; `false` when there is none of this key.
@@ -135,8 +118,58 @@ impl Fleet {
 
     /// Releases a reservation and returns it.
     pub(crate) fn take_back(&mut self, key: &str) -> Option<Reservation> {
-        let index = self.ledger.by_key.remove(key)?;
+        let index = self.ledger.find(key)?;
+        self.count_out(index);
+        self.ledger.by_key.remove(key);
         let reservation = self.ledger.reservations[index].take()?;
+        self.ledger.ends.remove(&reservation, index);
+        self.ledger.reservations.retire(index);
+        Some(reservation)
+    }
+
+    /// Charges a recorded reservation to its nodes, its power domains and its queue.
+    pub(crate) fn count_in(&mut self, index: ReservationIndex) {
+        let Some(reservation) = self.ledger.reservations[index].take() else {
+            return;
+        };
+        let cluster = self.cluster_index(&reservation.cluster);
+        self.power
+            .charge_queue(&reservation.queue, chargeable(reservation.watts.0));
+        let parts: Vec<_> = reservation
+            .nodes
+            .iter()
+            .zip(shares(&reservation))
+            .map(|(share, watts)| {
+                let holder = Holder {
+                    reservation: index,
+                    replicas: share.replicas,
+                    watts,
+                };
+                (self.node_in(cluster, &share.name), holder)
+            })
+            .collect();
+        for (share, (node, holder)) in reservation.nodes.iter().zip(&parts) {
+            if node.is_none() {
+                self.ledger
+                    .put_absent(&reservation.cluster, &share.name, [*holder]);
+            }
+        }
+        self.ledger.reservations[index] = Some(reservation);
+        for (node, holder) in parts {
+            if let Some(node) = node {
+                self.nodes[node].holders.push(holder);
+                self.power.charge(self.nodes[node].feed, holder.watts);
+                self.refresh(node);
+            }
+        }
+        self.cells.settle();
+    }
+
+    /// The reverse of [`Self::count_in`]: the reservation stays recorded and holds nothing.
+    pub(crate) fn count_out(&mut self, index: ReservationIndex) {
+        let Some(reservation) = self.ledger.reservations[index].take() else {
+            return;
+        };
         self.power
             .charge_queue(&reservation.queue, -chargeable(reservation.watts.0));
         let cluster = self.cluster_index(&reservation.cluster);
@@ -159,8 +192,44 @@ impl Fleet {
             self.refresh(node);
         }
         self.cells.settle();
-        self.ledger.reservations.retire(index);
-        Some(reservation)
+        self.ledger.reservations[index] = Some(reservation);
+    }
+
+    /// Whether everything that a reservation would hold is free: devices, CPU, memory and pod slots of its nodes, watts.
+    pub(crate) fn has_room(&self, reservation: &Reservation) -> bool {
+        let watts = chargeable(reservation.watts.0);
+        if self
+            .power
+            .queue_shortage(&reservation.queue, watts)
+            .is_some()
+        {
+            return false;
+        }
+        let mut loads: BTreeMap<FeedIndex, i64> = BTreeMap::new();
+        for (share, watts) in reservation.nodes.iter().zip(shares(reservation)) {
+            let Some(index) = self.find_node(&reservation.cluster, &share.name) else {
+                return false;
+            };
+            let node = &self.nodes[index];
+            let of_type = node.slots.iter().find(|slot| {
+                *self.groups[slot.group].key.accelerator_type == *reservation.accelerator_type
+            });
+            let room = of_type.map_or(0, |slot| {
+                node.room(
+                    slot.offered,
+                    reservation.devices_per_replica,
+                    reservation.cpu_milli,
+                    reservation.memory_mib,
+                )
+            });
+            if room < u64::from(share.replicas) {
+                return false;
+            }
+            let load = loads.entry(node.feed).or_default();
+            *load = load.saturating_add(watts);
+        }
+        let loads: Vec<(FeedIndex, i64)> = loads.into_iter().collect();
+        self.power.shortage(&loads).is_none()
     }
 
     /// The reservation of a key.

@@ -5,6 +5,7 @@
 //! added up over time, so releasing what was reserved restores the state exactly.
 
 mod cells;
+mod ends;
 mod ledger;
 mod node;
 mod pool;

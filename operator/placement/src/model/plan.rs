@@ -34,6 +34,9 @@ pub struct Reservation {
     pub nodes: Vec<NodeShare>,
     /// Watts of the whole reservation (losses not included).
     pub watts: Watts,
+    /// When it is expected to be released, Unix seconds; `None`: unknown, and never assumed to end. A reservation that has
+    /// outlived its end is expected to last as long again as it is late.
+    pub ends_seconds: Option<i64>,
 }
 
 /// One chosen candidate. A training job has exactly one; an inference job has one per cluster and pool used.
@@ -41,7 +44,7 @@ pub struct Reservation {
 pub struct PlacementDecision {
     /// Key of the job.
     pub job: String,
-    /// What it holds from now on.
+    /// What it holds while it runs.
     pub reservation: Reservation,
     /// Name of the alternative.
     pub alternative: String,
@@ -57,7 +60,7 @@ pub struct PlacementDecision {
     pub usd_total: MicroUsd,
     /// Of `usd_total`: egress.
     pub usd_egress: MicroUsd,
-    /// Seconds from now until it starts.
+    /// Seconds from now until it starts. Where that is not 0, nothing is reserved yet: the next plan decides anew.
     pub start_seconds: i64,
     /// Seconds it runs; `None` for inference.
     pub duration_seconds: Option<i64>,
@@ -237,6 +240,11 @@ pub enum Reason {
         /// The allowed skew.
         max_skew: u32,
     },
+    /// There is room, but it was promised to gangs that come first, and the job would not be over by then.
+    Promised {
+        /// Gangs that were promised a start in this plan.
+        gangs: u64,
+    },
     /// The job asks for nothing or for something that cannot be.
     Invalid {
         /// What is wrong and what to do.
@@ -303,7 +311,7 @@ pub enum Fix {
         /// Which.
         capacity_type: CapacityType,
     },
-    /// Wait until running jobs end.
+    /// Wait until running jobs end: nothing has to be changed.
     WaitUntil {
         /// Seconds from now.
         start_seconds: i64,
@@ -349,7 +357,8 @@ pub struct Unplaced {
     pub reasons: Vec<Refusal>,
     /// Smallest change that would place it, where one is known.
     pub fix: Option<Fix>,
-    /// Earliest start in seconds from now, where known.
+    /// Earliest start of a gang in seconds from now, where known: when running jobs, and the jobs that this plan starts, have
+    /// ended as expected and the gangs before it have started.
     pub earliest_start_seconds: Option<i64>,
 }
 
@@ -370,6 +379,8 @@ pub enum Proof {
 pub struct PlanOptions {
     /// Now, Unix seconds: deadlines and waiting are counted from here.
     pub now_seconds: i64,
+    /// Starts up to so many seconds from now are placements too. 0: only what starts now.
+    pub horizon_seconds: i64,
 }
 
 /// How much a cycle may try to better the plan that it made job by job.
@@ -392,7 +403,8 @@ impl Default for Effort {
 /// The outcome of one cycle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What starts now. Already reserved in the fleet.
+    /// What starts now, reserved in the fleet already; after it, in order of the jobs, what starts within the horizon, which
+    /// holds nothing yet.
     pub placements: Vec<PlacementDecision>,
     /// What does not.
     pub unplaced: Vec<Unplaced>,

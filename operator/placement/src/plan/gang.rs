@@ -199,6 +199,7 @@ impl Fleet {
                     })
                     .collect(),
                 watts: Watts(found.quote.watts),
+                ends_seconds: None,
             },
             alternative: alternative.name.clone(),
             resource: group.resource.to_string(),

@@ -1,5 +1,6 @@
 //! One cycle: which jobs start now, where, and why the others do not.
 
+mod ahead;
 mod anneal;
 mod board;
 mod branch;
@@ -11,6 +12,7 @@ mod improve;
 mod layout;
 mod parts;
 mod price;
+mod promise;
 mod proof;
 mod relax;
 mod relaxed;
@@ -20,10 +22,11 @@ mod search;
 mod select;
 mod simplex;
 mod verdict;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::round::{Round, Waiting};
+use self::round::Round;
 use crate::fleet::Fleet;
 use crate::model::{Effort, Fix, JobSpec, Kind, Plan, PlanOptions, Reason, Refusal, Unplaced};
 
@@ -33,6 +36,9 @@ impl Fleet {
     /// Jobs are taken by priority, then by time of submission, then by key, so the order of `jobs` does not matter. What
     /// was placed is then moved about, with the [`Effort`] that is the default, so that more jobs are placed or the same
     /// for fewer dollars.
+    ///
+    /// Gangs that have to wait are told when they can start, where that is known. Once something runs whose end is known,
+    /// or with a horizon, they are also kept their start: who comes after them may use the room only until then.
     pub fn plan(&mut self, jobs: &[JobSpec], options: &PlanOptions) -> Plan {
         self.plan_with(jobs, options, Effort::default())
     }
@@ -65,31 +71,37 @@ impl Fleet {
                 None => valid.push(job),
             }
         }
+        let strict = options.horizon_seconds > 0 || !self.ledger.ends().is_empty();
         let mut round = Round::new(self, &valid, options.now_seconds);
         round.place_all();
         round.improve(effort.trials);
+        round.look_ahead(strict);
         plan.proof = round.proof();
-        let waiting = round.finish(&mut plan);
+        let mut promises = std::mem::take(&mut round.promises);
+        let waiting = round.finish(&mut plan, options.horizon_seconds);
+        if !strict {
+            promises.release(self);
+        }
         // Judged against what the plan leaves, so that a fix would really place the job. Equal gangs get equal verdicts.
         let mut known: BTreeMap<usize, Unplaced> = BTreeMap::new();
-        for Waiting {
-            job,
-            class,
-            missing,
-        } in waiting
-        {
-            let verdict = match known.get(&class) {
+        for waits in waiting {
+            let job = waits.job;
+            let mut verdict = match known.get(&waits.class) {
                 Some(verdict) => Unplaced {
                     job: job.key.clone(),
                     ..verdict.clone()
                 },
-                None => self.explain(job, missing, options),
+                None => promises.verdict(self, &waits, options),
             };
             if matches!(job.kind, Kind::Training { .. }) {
-                known.entry(class).or_insert_with(|| verdict.clone());
+                known.entry(waits.class).or_insert_with(|| verdict.clone());
+            }
+            if let Some(ahead) = waits.ahead {
+                ahead.tell(&mut verdict);
             }
             plan.unplaced.push(verdict);
         }
+        promises.release(self);
         plan
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::ahead::Ahead;
 use super::candidate::Score;
 use super::class::Classes;
 use super::gang::Found;
+use super::promise::Promises;
 use super::search::Bound;
 use super::select::Pick;
 use super::verdict::Missing;
@@ -45,6 +47,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) seats: Vec<Seat>,
     /// What it still misses.
     pub(crate) missing: Option<Missing>,
+    /// How it could start later, where it is a gang that waits and that is known.
+    pub(crate) ahead: Option<Ahead>,
+    /// How many promises were made before its turn: those that it has to keep.
+    pub(crate) keeps: usize,
 }
 
 impl Entry<'_> {
@@ -74,7 +80,7 @@ impl Entry<'_> {
 }
 
 /// A job that waits, and what it misses.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Waiting<'a> {
     /// The job.
     pub(crate) job: &'a JobSpec,
@@ -82,6 +88,10 @@ pub(crate) struct Waiting<'a> {
     pub(crate) class: usize,
     /// What it misses.
     pub(crate) missing: Missing,
+    /// How it could start later.
+    pub(crate) ahead: Option<Ahead>,
+    /// How many promises it has to keep.
+    pub(crate) keeps: usize,
 }
 
 /// A cycle in the making.
@@ -96,6 +106,8 @@ pub(crate) struct Round<'a, 'f> {
     pub(crate) now_seconds: i64,
     /// What the search for a better plan has proven of every plan of the round.
     pub(crate) bound: Option<Bound>,
+    /// Starts that waiting gangs were promised.
+    pub(crate) promises: Promises,
 }
 
 impl<'a, 'f> Round<'a, 'f> {
@@ -115,6 +127,8 @@ impl<'a, 'f> Round<'a, 'f> {
                 class,
                 seats: Vec::new(),
                 missing: None,
+                ahead: None,
+                keeps: 0,
             })
             .collect();
         Self {
@@ -123,6 +137,7 @@ impl<'a, 'f> Round<'a, 'f> {
             classes,
             now_seconds,
             bound: None,
+            promises: Promises::default(),
         }
     }
 
@@ -146,7 +161,7 @@ impl<'a, 'f> Round<'a, 'f> {
     }
 
     /// Places what fits of an inference job.
-    fn fill_in(&mut self, at: usize) {
+    pub(crate) fn fill_in(&mut self, at: usize) {
         let Some(entry) = self.entries.get_mut(at) else {
             return;
         };
@@ -183,9 +198,12 @@ impl<'a, 'f> Round<'a, 'f> {
             replicas: 0,
             spent_per_hour: 0,
         });
-        let Some(decision) = decision else {
+        let Some(mut decision) = decision else {
             return false;
         };
+        let duration = decision.duration_seconds;
+        decision.reservation.ends_seconds =
+            duration.map(|seconds| self.now_seconds.saturating_add(seconds));
         self.fleet.reserve(decision.reservation.clone());
         entry.seats.push(Seat { decision, place });
         true
@@ -308,20 +326,28 @@ impl<'a, 'f> Round<'a, 'f> {
         overtook
     }
 
-    /// Hands over what was decided and returns who waits.
-    pub(crate) fn finish(self, plan: &mut Plan) -> Vec<Waiting<'a>> {
+    /// Hands over what was decided and returns who waits. A gang that is to start within the horizon does not.
+    pub(crate) fn finish(self, plan: &mut Plan, horizon_seconds: i64) -> Vec<Waiting<'a>> {
         let mut waiting = Vec::new();
+        let mut later = Vec::new();
         for entry in self.entries {
             let decisions = entry.seats.into_iter().map(|seat| seat.decision);
             plan.placements.extend(decisions);
-            if let Some(missing) = entry.missing {
-                waiting.push(Waiting {
+            let Some(missing) = entry.missing else {
+                continue;
+            };
+            match entry.ahead {
+                Some(ahead) if ahead.is_within(horizon_seconds) => later.push(ahead.decision),
+                ahead => waiting.push(Waiting {
                     job: entry.job,
                     class: entry.class,
                     missing,
-                });
+                    ahead,
+                    keeps: entry.keeps,
+                }),
             }
         }
+        plan.placements.append(&mut later);
         waiting
     }
 }

@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// Most reasons of one verdict.
-const MOST_REASONS: usize = 32;
+pub(crate) const MOST_REASONS: usize = 32;
 
 /// What a job still misses.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +112,15 @@ impl Fleet {
                     reason,
                 });
             }
+            // Late even if it started now: said at once, whatever it waits for.
+            let said = |d: &Diagnosis| {
+                d.alternative == at && matches!(d.reason, Reason::DeadlineMissed { .. })
+            };
+            if let Some(late_seconds) = late_seconds(job, alternative, options.now_seconds)
+                && !found.iter().any(said)
+            {
+                count(Reason::DeadlineMissed { late_seconds }, None, name);
+            }
             let mut otherwise = self.other_parts(alternative);
             for &cluster in self.cluster_by_name.values() {
                 if open.get(cluster.position()) == Some(&true)
@@ -144,7 +153,7 @@ impl Fleet {
     }
 
     /// The binding constraint of one alternative on one group: the first whose lifting nothing before it could replace.
-    fn diagnose(
+    pub(crate) fn diagnose(
         &self,
         job: &JobSpec,
         alternative: &Alternative,
@@ -474,20 +483,8 @@ impl Fleet {
         now_seconds: i64,
     ) -> Option<Reason> {
         let quote = self.likely_quote(job, alternative, want)?;
-        if let (
-            Kind::Training {
-                deadline_seconds: Some(deadline),
-                ..
-            },
-            Some(duration),
-        ) = (&job.kind, quote.duration_seconds)
-        {
-            let late = now_seconds
-                .saturating_add(duration)
-                .saturating_sub(*deadline);
-            if late > 0 {
-                return Some(Reason::DeadlineMissed { late_seconds: late });
-            }
+        if let Some(late_seconds) = late_seconds(job, alternative, now_seconds) {
+            return Some(Reason::DeadlineMissed { late_seconds });
         }
         let hour = MicroUsd(quote.usd_per_hour)
             + MicroUsd(missing.spent_per_hour)
@@ -518,6 +515,23 @@ impl Fleet {
             available: self.cells.get(self.groups[want.group].root).free_devices,
         }
     }
+}
+
+/// Seconds by which the work would miss the deadline if it started now, if any.
+fn late_seconds(job: &JobSpec, alternative: &Alternative, now_seconds: i64) -> Option<i64> {
+    let Kind::Training {
+        work,
+        deadline_seconds: Some(deadline),
+        ..
+    } = job.kind
+    else {
+        return None;
+    };
+    let duration = duration_seconds(work, alternative)?;
+    let late = now_seconds
+        .saturating_add(duration)
+        .saturating_sub(deadline);
+    (late > 0).then_some(late)
 }
 
 /// A reason with where it holds, in order of how telling it is.
@@ -593,6 +607,7 @@ fn rank(reason: &Reason) -> u8 {
         Reason::ClusterNotSelected => 23,
         Reason::NoSuchPart { .. } => 24,
         Reason::NoSuchAccelerator { .. } => 25,
+        Reason::Promised { .. } => 26,
     }
 }
 

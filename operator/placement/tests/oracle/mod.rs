@@ -53,7 +53,7 @@ impl Comparison {
 pub fn compare(instance: &Instance, limits: Limits) -> Comparison {
     let mut fleet = instance.fleet();
     let started = Instant::now();
-    let plan = fleet.plan(&instance.jobs, &PlanOptions { now_seconds: 0 });
+    let plan = fleet.plan(&instance.jobs, &PlanOptions::default());
     let time = started.elapsed();
     let usd: MicroUsd = plan.placements.iter().map(|d| d.usd_total).sum();
     let placed: Vec<(i32, u64)> = classes(instance)

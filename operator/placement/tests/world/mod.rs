@@ -165,7 +165,7 @@ pub fn fleet(nodes: impl IntoIterator<Item = NodeSpec>) -> Fleet {
 }
 
 pub fn plan(fleet: &mut Fleet, jobs: &[JobSpec]) -> Plan {
-    fleet.plan(jobs, &PlanOptions { now_seconds: 0 })
+    fleet.plan(jobs, &PlanOptions::default())
 }
 
 /// Everything a plan depends on.
@@ -406,6 +406,29 @@ fn watts_each(group: &DeviceGroup) -> i64 {
         DevicePart::Milli(unit) => (1, i64::from(1000 / unit)),
     };
     (device * parts + of - 1) / of
+}
+
+/// What can be seen of a fleet, and what it would do with two more jobs.
+pub fn seen(fleet: &Fleet) -> impl PartialEq + std::fmt::Debug + use<> {
+    let mut probed = fleet.clone();
+    let mut tight = gang("probe-rack", 2, 1);
+    tight.topology.required = Level::Rack;
+    let mig = parted("probe-mig", 2, DevicePart::Mig("1g.10gb".into()));
+    let slices = parted("probe-slices", 2, DevicePart::Milli(100));
+    let probes = plan(&mut probed, &[gang("probe", 3, 2), tight, mig, slices]);
+    (
+        fleet.domain_usage(),
+        fleet.budget_usage(),
+        fleet.devices("a"),
+        fleet.devices("b"),
+        probes,
+    )
+}
+
+pub fn release_all(fleet: &mut Fleet, plan: &Plan) {
+    for decision in &plan.placements {
+        assert!(fleet.release(&decision.reservation.key));
+    }
 }
 
 /// Judges what is reserved: no node, breaker or budget holds more than it may.

@@ -177,6 +177,7 @@ impl Player {
     fn options(&self) -> PlanOptions {
         PlanOptions {
             now_seconds: self.start_unix_seconds.saturating_add(self.now),
+            horizon_seconds: 0,
         }
     }
 

@@ -12,7 +12,7 @@ mod objects;
 
 use std::path::PathBuf;
 
-use ampacity_placement::{Fleet, JobSpec, Kind};
+use ampacity_placement::{Fleet, JobSpec, Kind, Reservation};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -71,6 +71,14 @@ pub(super) fn read(
         ),
     };
     let mut scene = fleet::build(&objects, start);
+    // What runs already holds its devices throughout, so nobody is promised its end.
+    let held: Vec<Reservation> = scene.fleet.reservations().cloned().collect();
+    for reservation in held {
+        scene.fleet.reserve(Reservation {
+            ends_seconds: None,
+            ..reservation
+        });
+    }
     let jobs = jobs::collect(&objects, &scene);
     if !jobs.invalid.is_empty() {
         return Ok(Err(jobs.bad_input(MAX_ERRORS + 1)));
