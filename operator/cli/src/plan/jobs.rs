@@ -43,9 +43,10 @@ pub(super) fn collect(objects: &Objects, scene: &Scene) -> Jobs {
         clusters: &scene.sites,
     };
     let mut jobs = Jobs::default();
+    let running = placements_by_job(objects);
     for (name, given) in &objects.training {
         let shown = shown(JobKind::TrainingJob, name);
-        if let Some(why) = training_is_left_out(objects, name, given) {
+        if let Some(why) = training_is_left_out(&running, name, given) {
             jobs.notes
                 .push(format!("{} {}: {why}", shown.kind, shown.name));
             continue;
@@ -68,7 +69,7 @@ pub(super) fn collect(objects: &Objects, scene: &Scene) -> Jobs {
             ));
             continue;
         }
-        let placed = placed_replicas(objects, name);
+        let placed = placed_replicas(&running, name);
         let spec = priority(
             job.spec.priority_class_name.as_deref(),
             &objects.priority_classes,
@@ -108,7 +109,7 @@ fn key(job: &JobName) -> String {
 }
 
 fn training_is_left_out(
-    objects: &Objects,
+    running: &PlacementsByJob<'_>,
     name: &Name,
     given: &Given<ampacity_api::TrainingJob>,
 ) -> Option<String> {
@@ -127,7 +128,7 @@ fn training_is_left_out(
     if job.spec.suspend {
         return Some("is suspended and not planned".to_owned());
     }
-    if let Some(placement) = placements(objects, JobKind::TrainingJob, name).next() {
+    if let Some(placement) = placements(running, JobKind::TrainingJob, name).next() {
         return Some(format!(
             "runs in {} already; what it holds is counted",
             placement.object.spec.cluster
@@ -146,23 +147,35 @@ fn training_is_left_out(
     })
 }
 
-/// Placements of a job that hold something.
-fn placements<'a>(
-    objects: &'a Objects,
-    kind: JobKind,
-    (namespace, name): &'a Name,
-) -> impl Iterator<Item = &'a Given<ampacity_api::Placement>> {
-    objects.placements.values().filter(move |given| {
+/// Placements that hold something, by kind, namespace and name of their job.
+type PlacementsByJob<'a> = BTreeMap<(&'static str, Name), Vec<&'a Given<ampacity_api::Placement>>>;
+
+fn placements_by_job(objects: &Objects) -> PlacementsByJob<'_> {
+    let mut by_job = PlacementsByJob::new();
+    for given in objects.placements.values() {
         let placement = &given.object;
-        placement.spec.job_ref.kind == kind
-            && placement.spec.job_ref.name == *name
-            && placement.namespace().as_deref() == Some(namespace)
-            && holds(given, objects)
-    })
+        let job = &placement.spec.job_ref;
+        let name = (placement.namespace().unwrap_or_default(), job.name.clone());
+        if holds(given, objects) {
+            let key = (job.kind.as_str(), name);
+            by_job.entry(key).or_default().push(given);
+        }
+    }
+    by_job
 }
 
-fn placed_replicas(objects: &Objects, name: &Name) -> Vec<PlacedReplicas> {
-    placements(objects, JobKind::InferenceJob, name)
+/// Placements of a job that hold something.
+fn placements<'a>(
+    running: &'a PlacementsByJob<'_>,
+    kind: JobKind,
+    name: &Name,
+) -> impl Iterator<Item = &'a Given<ampacity_api::Placement>> {
+    let of_job = running.get(&(kind.as_str(), name.clone()));
+    of_job.into_iter().flatten().copied()
+}
+
+fn placed_replicas(running: &PlacementsByJob<'_>, name: &Name) -> Vec<PlacedReplicas> {
+    placements(running, JobKind::InferenceJob, name)
         .flat_map(|given| {
             let spec = &given.object.spec;
             spec.nodes.iter().map(|node| PlacedReplicas {

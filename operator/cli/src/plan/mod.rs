@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use crate::check::Kinds;
 use crate::exit::Exit;
-use crate::input::{BadInput, find_sources, read_documents};
+use crate::input::{BadInput, Source, find_sources, read_documents};
 
 /// Most errors that are printed.
 const MAX_ERRORS: usize = 20;
@@ -51,14 +51,63 @@ enum Output {
 
 /// Plans and prints.
 pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
-    let objects = match read(&args.paths)? {
-        Ok(objects) => objects,
+    let sources = match find_sources(&args.paths) {
+        Ok(sources) => sources,
+        Err(error) => {
+            complain(&[error]);
+            return Ok(Exit::BadInput);
+        }
+    };
+    let now = args.at.unwrap_or_else(Timestamp::now);
+    let planned = match plan(&sources, &Kinds::new()?, now) {
+        Ok(planned) => planned,
         Err(errors) => {
             complain(&errors);
             return Ok(Exit::BadInput);
         }
     };
-    let now = args.at.unwrap_or_else(Timestamp::now);
+    let text = match args.output {
+        Output::Table => planned.table(colour()),
+        Output::Json => planned.report.to_json()?,
+        Output::Yaml => planned.report.to_yaml()?,
+    };
+    print(&text)?;
+    // A job that cannot be planned at all is bad input; the others were planned all the same.
+    if !planned.invalid.is_empty() {
+        complain(&planned.invalid);
+        return Ok(Exit::BadInput);
+    }
+    Ok(if planned.report.totals.unplaced == 0 {
+        Exit::Success
+    } else {
+        Exit::NotAllPlaced
+    })
+}
+
+/// What is printed.
+pub(crate) struct Planned {
+    pub(crate) report: report::Report,
+    /// What is wrong with the jobs that could not be planned at all.
+    pub(crate) invalid: Vec<BadInput>,
+}
+
+impl Planned {
+    /// For people.
+    pub(crate) fn table(&self, colour: bool) -> String {
+        table::render(&self.report, colour)
+    }
+}
+
+/// Plans the jobs among the documents of `sources` as of a time.
+///
+/// # Errors
+/// What is wrong with the documents.
+pub(crate) fn plan(
+    sources: &[Source],
+    kinds: &Kinds,
+    now: Timestamp,
+) -> Result<Planned, Vec<BadInput>> {
+    let objects = read(sources, kinds)?;
     let mut scene = fleet::build(&objects, now);
     let jobs = jobs::collect(&objects, &scene);
     let options = PlanOptions {
@@ -72,36 +121,17 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     if jobs.names.is_empty() && jobs.invalid.is_empty() {
         notes.push("there is no TrainingJob or InferenceJob to plan".to_owned());
     }
-    let report = report::report(&plan, &jobs, notes);
-    let text = match args.output {
-        Output::Table => table::render(&report, colour()),
-        Output::Json => report.to_json()?,
-        Output::Yaml => report.to_yaml()?,
-    };
-    print(&text)?;
-    // A job that cannot be planned at all is bad input; the others were planned all the same.
-    let invalid: Vec<BadInput> = jobs.invalid.into_iter().map(|(_, _, bad)| bad).collect();
-    if !invalid.is_empty() {
-        complain(&invalid);
-        return Ok(Exit::BadInput);
-    }
-    Ok(if report.totals.unplaced == 0 {
-        Exit::Success
-    } else {
-        Exit::NotAllPlaced
+    Ok(Planned {
+        report: report::report(&plan, &jobs, notes),
+        invalid: jobs.invalid.into_iter().map(|(_, _, bad)| bad).collect(),
     })
 }
 
 /// Reads everything; all errors of all files are found before giving up.
-fn read(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<BadInput>>> {
-    let sources = match find_sources(paths) {
-        Ok(sources) => sources,
-        Err(error) => return Ok(Err(vec![error])),
-    };
-    let kinds = Kinds::new()?;
+fn read(sources: &[Source], kinds: &Kinds) -> Result<objects::Objects, Vec<BadInput>> {
     let mut objects = objects::Objects::new();
     let mut errors = Vec::new();
-    for source in &sources {
+    for source in sources {
         let documents = match read_documents(source) {
             Ok(documents) => documents,
             Err(error) => {
@@ -113,17 +143,17 @@ fn read(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<BadInp
             if errors.len() > MAX_ERRORS {
                 break;
             }
-            if let Err(more) = objects.add(document, &kinds) {
+            if let Err(more) = objects.add(document, kinds) {
                 errors.extend(more);
             }
         }
     }
     objects.note_ignored();
-    Ok(if errors.is_empty() {
+    if errors.is_empty() {
         Ok(objects)
     } else {
         Err(errors)
-    })
+    }
 }
 
 fn complain(errors: &[BadInput]) {
