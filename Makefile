@@ -11,7 +11,6 @@ CHART := charts/ampacity
 
 # Large public traces, for benchmarks only.
 AMPACITY_DATA ?= ../shared/data
-BENCH_POLICIES ?= fgd,ampacity
 BENCH_SEEDS ?= 1
 
 .PHONY: help
@@ -86,13 +85,10 @@ docs: ## Build the book into target/book (needs mdbook)
 ## Measurements
 
 .PHONY: bench
-bench: ## Decisions per second of the engine on a fleet of a million accelerators; packing on the openb trace where AMPACITY_DATA has it
-	cargo run --release --quiet --package ampacity-placement --example scale
-	@if [[ -d "$(AMPACITY_DATA)/alibaba-gpu-2023" ]]; then \
-	  AMPACITY_DATA="$(AMPACITY_DATA)" cargo run --release --quiet --package ampacity-placement --example openb -- $(BENCH_POLICIES) default $(BENCH_SEEDS); \
-	else \
-	  echo "packing is not measured: no alibaba-gpu-2023 in AMPACITY_DATA=$(AMPACITY_DATA)"; \
-	fi
+bench: ## The engine's goals with measured values (BENCH_SEEDS=10: as published; BENCH_ARGS=--help lists options)
+	cargo build --release --quiet --package ampacity --package ampacity-bench
+	@AMPACITY_DATA="$(AMPACITY_DATA)" cargo run --release --quiet --package ampacity-bench --bin bench-engine -- --seeds $(BENCH_SEEDS) $(BENCH_ARGS)
+	@cargo run --release --quiet --package ampacity-bench --bin bench-memory
 
 .PHONY: bench-e2e
 bench-e2e: ## Jobs per second on a real hub, beside plain Jobs and beside Kueue (builds Kueue; BENCH_ARGS=--help lists options)
