@@ -22,9 +22,9 @@ impl Goal {
 
     fn text(self) -> String {
         match self {
-            Self::Below(most) => format!("below {most}"),
-            Self::AtMost(most) => format!("at most {most}"),
-            Self::AtLeast(least) => format!("at least {least}"),
+            Self::Below(most) => format!("below {}", shown(most)),
+            Self::AtMost(most) => format!("at most {}", shown(most)),
+            Self::AtLeast(least) => format!("at least {}", shown(least)),
         }
     }
 }
@@ -45,7 +45,7 @@ impl Figure {
         runs.sort_by(f64::total_cmp);
         let at = |place: usize| runs.get(place).copied().unwrap_or(f64::NAN);
         let spread = match runs.len() {
-            1 => "one run".to_owned(),
+            1 => "1 run".to_owned(),
             count => format!(
                 "median of {count} runs, {} to {}",
                 shown(at(0)),
@@ -98,19 +98,32 @@ impl Figure {
             };
             format!("; goal {}: {word}", goal.text())
         });
-        println!("{name}: {} {unit} ({spread}){goal}", shown(self.value));
+        let space = if unit.is_empty() { "" } else { " " };
+        println!(
+            "{name}: {}{space}{unit} ({spread}){goal}",
+            shown(self.value)
+        );
     }
 }
 
-/// With three digits or so.
+/// With three digits or so, and none behind the point of a whole number.
 pub fn shown(value: f64) -> String {
     let decimals = match value.abs() {
+        _ if value.fract() == 0.0 => 0,
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,
         v if v >= 1.0 => 2,
         _ => 3,
     };
     format!("{value:.decimals$}")
+}
+
+/// `1 seed`, `10 seeds`.
+pub fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
 }
 
 /// The mean of some values; not a number without any.
@@ -145,7 +158,7 @@ mod tests {
     fn the_median_is_a_run() {
         let figure = Figure::of_runs("f", "ms", vec![3.0, 1.0, 2.0]);
         assert_eq!(figure.value, 2.0);
-        assert_eq!(figure.spread, "median of 3 runs, 1.00 to 3.00");
+        assert_eq!(figure.spread, "median of 3 runs, 1 to 3");
         assert_eq!(shown(0.1234), "0.123");
         assert_eq!(shown(1234.5), "1234");
     }

@@ -1,5 +1,4 @@
-//! A fleet of any size and the jobs that come to it: 64 clusters, 400 pools of four accelerator types, racks and blocks, power
-//! domains; jobs of 1 to 512 devices with one to four alternatives, some within a block, some with a wish for a rack.
+//! A fleet of any size and the jobs that come to it: pools of four accelerator types in clusters with racks, blocks and power domains; jobs of 1 to 512 devices with one to four alternatives, some within a block, some with a wish for a rack.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +9,37 @@ use ampacity_placement::{
 };
 
 const TYPES: [&str; 4] = ["h100", "a100", "l40s", "trn2"];
-/// Clusters of the fleet.
-const CLUSTERS: u64 = 64;
-/// Pools of the fleet.
-pub const POOLS: u64 = 400;
+/// How large a fleet is.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Clusters.
+    pub clusters: u64,
+    /// Pools of all clusters, each of one instance type, accelerator type, capacity type and price.
+    pub pools: u64,
+    /// Nodes of all pools.
+    pub nodes: u64,
+}
+
+impl Shape {
+    /// A million accelerators.
+    pub const MILLION: Self = Self {
+        clusters: 64,
+        pools: 400,
+        nodes: 125_000,
+    };
+    /// Ten thousand in as many clusters and pools: no group of them holds a large gang.
+    pub const TEN_THOUSAND: Self = Self {
+        nodes: 1_250,
+        ..Self::MILLION
+    };
+    /// Ten thousand in one cluster with one pool to a group, so that it holds gangs of 64 nodes.
+    pub const ONE_CLUSTER: Self = Self {
+        clusters: 1,
+        pools: 16,
+        nodes: 1_250,
+    };
+}
+
 /// Devices of a node.
 pub const DEVICES: u64 = 8;
 
@@ -32,12 +58,15 @@ impl Sequence {
     }
 }
 
-fn node(at: u64) -> NodeSpec {
-    let pool = at % POOLS;
-    let within = at / POOLS;
-    let cluster = format!("c{:02}", pool % CLUSTERS);
+fn node(shape: Shape, at: u64) -> NodeSpec {
+    let Shape {
+        clusters, pools, ..
+    } = shape;
+    let pool = at % pools;
+    let within = at / pools;
+    let cluster = format!("c{:02}", pool % clusters);
     let rack = within / 8;
-    let slot = usize::try_from(pool / CLUSTERS).unwrap_or(0);
+    let slot = usize::try_from(pool / clusters).unwrap_or(0);
     NodeSpec {
         name: format!("n{at:06}"),
         instance_type: format!("i{pool}"),
@@ -70,7 +99,7 @@ fn node(at: u64) -> NodeSpec {
             (Level::Block, format!("p{pool}b{}", rack / 8)),
             (Level::Rack, format!("p{pool}r{rack}")),
         ]),
-        feeds: vec![format!("{cluster}-pdu{}", pool / CLUSTERS)],
+        feeds: vec![format!("{cluster}-pdu{}", pool / clusters)],
         price: NodePrice {
             usd_per_node_hour: Some(MicroUsd(
                 i64::try_from(20_000_000 + pool * 137_911 % 60_000_000).unwrap_or(0),
@@ -83,7 +112,12 @@ fn node(at: u64) -> NodeSpec {
 }
 
 /// The fleet with nothing on it.
-pub fn empty(nodes: u64) -> Fleet {
+pub fn empty(shape: Shape) -> Fleet {
+    let Shape {
+        clusters,
+        pools,
+        nodes,
+    } = shape;
     let mut fleet = Fleet::new();
     for (at, name) in TYPES.iter().enumerate() {
         fleet.set_accelerator(AcceleratorFacts {
@@ -96,7 +130,7 @@ pub fn empty(nodes: u64) -> Fleet {
         });
     }
     let mut domains = Vec::new();
-    for at in 0..CLUSTERS {
+    for at in 0..clusters {
         let name = format!("c{at:02}");
         let domain = |name: String, parents: Vec<String>| PowerDomainSpec {
             name,
@@ -106,7 +140,7 @@ pub fn empty(nodes: u64) -> Fleet {
         };
         domains.push(domain(name.clone(), Vec::new()));
         domains.extend(
-            (0..=POOLS / CLUSTERS)
+            (0..=pools / clusters)
                 .map(|pdu| domain(format!("{name}-pdu{pdu}"), vec![name.clone()])),
         );
         fleet.set_cluster(ClusterSpec {
@@ -120,7 +154,7 @@ pub fn empty(nodes: u64) -> Fleet {
         budgets: Vec::new(),
     });
     for at in 0..nodes {
-        fleet.set_node(node(at));
+        fleet.set_node(node(shape, at));
     }
     fleet
 }

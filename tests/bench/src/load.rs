@@ -2,19 +2,17 @@
 
 use ampacity_placement::{Fleet, JobSpec, Plan, PlanOptions};
 
-use crate::fleet::{DEVICES, POOLS, Sequence, empty, job};
+use crate::fleet::{DEVICES, Sequence, Shape, empty, job};
 
 /// Part of the devices in use, in percent.
 const FULL_PERCENT: u64 = 80;
-/// Most nodes of a gang.
-const LARGEST: u64 = 64;
 
 /// A fleet with jobs on it.
 #[derive(Debug)]
 pub struct Load {
     /// The fleet.
     pub fleet: Fleet,
-    /// Most replicas of a gang: in a small fleet what a pool can hold.
+    /// Most nodes of a gang.
     pub largest: u32,
     /// Chance.
     pub sequence: Sequence,
@@ -25,14 +23,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// An empty fleet of so many nodes.
-    pub fn new(nodes: u64) -> Self {
-        let largest = (nodes / POOLS).clamp(1, LARGEST);
+    /// An empty fleet to which jobs of at most so many nodes will come.
+    pub fn new(shape: Shape, largest: u32) -> Self {
         Self {
-            fleet: empty(nodes),
-            largest: u32::try_from(largest).unwrap_or(1),
+            fleet: empty(shape),
+            largest,
             sequence: Sequence(1),
-            nodes,
+            nodes: shape.nodes,
             used: 0,
             running: Vec::new(),
             key: 0,

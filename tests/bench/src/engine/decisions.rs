@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 use ampacity_placement::{JobSpec, Level, MicroUsd, PlanOptions};
 
 use ampacity_bench::figure::{Figure, Goal};
-use ampacity_bench::fleet::{POOLS, Sequence, empty, job};
+use ampacity_bench::fleet::{Sequence, Shape, empty, job};
 use ampacity_bench::load::Load;
 
-/// Nodes of a million accelerators.
-pub(crate) const MILLION: u64 = 125_000;
-/// Nodes of ten thousand accelerators.
-const TEN_THOUSAND: u64 = 1_250;
 /// Decisions of one run.
 const DECISIONS: usize = 10_000;
 /// Verdicts of one run.
 const VERDICTS: u64 = 40;
 /// Gangs of one batch.
 const GANGS: u64 = 10_000;
+/// Most nodes of a gang.
+const LARGEST: u32 = 64;
+/// Most nodes of a gang that ten thousand accelerators in 400 pools hold.
+const SMALL: u32 = 3;
 
 const NOW: PlanOptions = PlanOptions { now_seconds: 0 };
 
@@ -66,11 +66,12 @@ fn decide(load: &mut Load) -> Run {
 }
 
 /// A job that no fleet of this size can hold, for several reasons in turn.
-fn unplaceable(at: u64, load: &mut Load, nodes: u64) -> JobSpec {
+fn unplaceable(at: u64, load: &mut Load) -> JobSpec {
+    let Shape { nodes, pools, .. } = Shape::MILLION;
     let mut job = job(10_000_000 + at, &mut load.sequence, load.largest);
     for alternative in &mut job.alternatives {
         alternative.devices_per_replica = 8;
-        alternative.replicas = u32::try_from(nodes / POOLS * 4).unwrap_or(u32::MAX);
+        alternative.replicas = u32::try_from(nodes / pools * 4).unwrap_or(u32::MAX);
     }
     job.topology.required = match at % 4 {
         0 => Level::Cluster,
@@ -84,49 +85,57 @@ fn unplaceable(at: u64, load: &mut Load, nodes: u64) -> JobSpec {
     job
 }
 
+/// Runs of decisions on a fleet that is kept 80 % full with jobs of at most so many nodes.
+fn runs(shape: Shape, largest: u32, rounds: usize) -> (Vec<Run>, Load) {
+    let mut load = Load::new(shape, largest);
+    load.fill();
+    ((0..rounds).map(|_| decide(&mut load)).collect(), load)
+}
+
 /// Prints decisions and verdicts on a million accelerators.
 pub(crate) fn measure(rounds: usize) {
-    let mut million = Load::new(MILLION);
-    million.fill();
-    let mut small = Load::new(TEN_THOUSAND);
-    small.fill();
-    let runs: Vec<(Run, Run)> = (0..rounds)
-        .map(|_| (decide(&mut million), decide(&mut small)))
-        .collect();
-    let of = |value: fn(&(Run, Run)) -> f64| runs.iter().map(value).collect::<Vec<f64>>();
+    let (million, mut load) = runs(Shape::MILLION, LARGEST, rounds);
+    let of = |value: fn(&Run) -> f64| million.iter().map(value).collect::<Vec<f64>>();
     let what = format!("1M accelerators, 80 % full, {DECISIONS} mixed decisions");
-    Figure::of_runs(format!("{what}, p50"), "ms", of(|r| r.0.p50)).print();
-    Figure::of_runs(format!("{what}, p99"), "ms", of(|r| r.0.p99))
+    Figure::of_runs(format!("{what}, p50"), "ms", of(|r| r.p50)).print();
+    Figure::of_runs(format!("{what}, p99"), "ms", of(|r| r.p99))
         .goal(Goal::Below(1.0))
         .print();
-    Figure::of_runs(format!("{what}, worst"), "ms", of(|r| r.0.worst)).print();
+    Figure::of_runs(format!("{what}, worst"), "ms", of(|r| r.worst)).print();
     Figure::of_runs(
         "1M accelerators, 80 % full, gang of 64 nodes, p99",
         "ms",
-        of(|r| r.0.p99_of_largest),
+        of(|r| r.p99_of_largest),
     )
     .goal(Goal::Below(1.0))
     .print();
     Figure::of_runs(
-        format!("10k accelerators, 80 % full, {DECISIONS} mixed decisions of up to 3 nodes, p99"),
-        "ms",
-        of(|r| r.1.p99),
+        format!("decisions of {DECISIONS} that placed the job"),
+        "jobs",
+        of(|r| r.placed as f64),
     )
     .print();
+    let ratios = |large: &[Run], small: &[Run]| -> Vec<f64> {
+        let both = large.iter().zip(small);
+        both.map(|(large, small)| large.p99 / small.p99).collect()
+    };
+    let (small, _) = runs(Shape::TEN_THOUSAND, SMALL, rounds);
+    let (large, _) = runs(Shape::MILLION, SMALL, rounds);
     Figure::of_runs(
-        "p99 at 1M accelerators over p99 at 10k",
+        "p99 at 1M over p99 at 10k accelerators, as many pools, the same gangs of up to 3 nodes",
         "times",
-        of(|r| r.0.p99 / r.1.p99),
+        ratios(&large, &small),
     )
     .goal(Goal::AtMost(1.5))
     .print();
+    let (small, _) = runs(Shape::ONE_CLUSTER, LARGEST, rounds);
     Figure::of_runs(
-        format!("decisions of {DECISIONS} that placed the job"),
-        "jobs",
-        of(|r| r.0.placed as f64),
+        "p99 at 1M over p99 at 10k accelerators, 400 pools over 16, the same gangs of up to 64 nodes",
+        "times",
+        ratios(&million, &small),
     )
     .print();
-    verdicts(&mut million, rounds);
+    verdicts(&mut load, rounds);
 }
 
 fn verdicts(load: &mut Load, rounds: usize) {
@@ -135,7 +144,7 @@ fn verdicts(load: &mut Load, rounds: usize) {
     for round in 0..rounds as u64 {
         let mut times = Vec::new();
         for at in 0..VERDICTS {
-            let job = unplaceable(round * VERDICTS + at, load, MILLION);
+            let job = unplaceable(round * VERDICTS + at, load);
             let started = Instant::now();
             let plan = load.fleet.plan(&[job], &NOW);
             if !plan.unplaced.is_empty() {
@@ -155,9 +164,11 @@ fn verdicts(load: &mut Load, rounds: usize) {
 
 /// Prints a batch that is planned on an empty fleet.
 pub(crate) fn batch(rounds: usize) {
-    let fleet = empty(MILLION);
+    let fleet = empty(Shape::MILLION);
     let mut sequence = Sequence(7);
-    let jobs: Vec<JobSpec> = (0..GANGS).map(|key| job(key, &mut sequence, 64)).collect();
+    let jobs: Vec<JobSpec> = (0..GANGS)
+        .map(|key| job(key, &mut sequence, LARGEST))
+        .collect();
     let mut placed = 0;
     let seconds = (0..rounds)
         .map(|_| {

@@ -44,14 +44,17 @@ struct Arguments {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Random instances that are solved exactly.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 60)]
     instances: u64,
     /// Seconds after which the exact solver stops, per solve.
     #[arg(long, default_value_t = 5)]
     solve_seconds: u64,
-    /// Seeds of every simulation; the published ones have 10.
-    #[arg(long, default_value_t = 1)]
+    /// Seeds of every run on the openb trace; the published results have 10.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
+    /// Seeds of Gavel's jobs; the paper has 3.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    gavel_seeds: u64,
     /// Folder with alibaba-gpu-2023 and gavel.
     #[arg(long, env = "AMPACITY_DATA", default_value = "../shared/data")]
     data: PathBuf,
@@ -81,7 +84,7 @@ fn main() -> anyhow::Result<()> {
                 packing::measure(&openb, arguments.seeds, arguments.each)?;
             }
             Part::Power if openb.is_dir() => packing::power(&openb, arguments.seeds)?,
-            Part::Gavel if gavel.is_file() => gavel::measure(&gavel, arguments.seeds)?,
+            Part::Gavel if gavel.is_file() => gavel::measure(&gavel, arguments.gavel_seeds)?,
             Part::Packing => absent("openb packing", &openb),
             Part::Power => absent("openb power", &openb),
             Part::Gavel => absent("gavel", &gavel),

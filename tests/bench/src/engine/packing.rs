@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::ampacity::{number, simulate};
-use ampacity_bench::figure::{Figure, Goal, mean, range, shown};
+use ampacity_bench::figure::{Figure, Goal, counted, mean, range, shown};
 
 /// The lists with published results, and the percent of GPUs that FGD has allocated at 130 % arrived: means of 10 seeds
 /// (`analysis_allo_discrete.csv` of hkust-adsl/kubernetes-scheduler-simulator, commit 8f3d641).
@@ -100,7 +100,8 @@ pub(crate) fn measure(folder: &Path, seeds: u64, each: bool) -> anyhow::Result<(
                 "%",
                 *ours,
                 format!(
-                    "mean of {seeds} seeds, {least:.2} to {most:.2}; FGD published {published:.2}, here {fgd:.2}; {:.1} % less unallocated",
+                    "mean of {}, {least:.2} to {most:.2}; FGD published {published:.2}, here {fgd:.2}; {:.1} % less unallocated",
+                    counted(seeds, "seed"),
                     less(*ours, *published)
                 ),
             )
@@ -110,7 +111,8 @@ pub(crate) fn measure(folder: &Path, seeds: u64, each: bool) -> anyhow::Result<(
     let spread = |values: &[f64]| {
         let (least, most) = range(values);
         format!(
-            "mean over 17 lists × {seeds} seeds; {} to {} by list",
+            "mean over 17 lists of {} each; {} to {} by list",
+            counted(seeds, "run"),
             shown(least),
             shown(most)
         )
@@ -172,7 +174,8 @@ pub(crate) fn power(folder: &Path, seeds: u64) -> anyhow::Result<()> {
             "%",
             saved(ours),
             format!(
-                "mean of {seeds} seeds, {:.1} kW; PWR100+FGD900 in the same run {:.1} kW",
+                "mean of {}, {:.1} kW; PWR100+FGD900 in the same run {:.1} kW",
+                counted(seeds, "seed"),
                 watts(ours) / 1e3,
                 watts(peer) / 1e3
             ),
@@ -187,7 +190,8 @@ pub(crate) fn power(folder: &Path, seeds: u64) -> anyhow::Result<()> {
         "",
         mean(&grar),
         format!(
-            "mean of {seeds} seeds, {least:.3} to {most:.3}; FGD {:.3}, PWR100+FGD900 {:.3}",
+            "mean of {}, {least:.3} to {most:.3}; FGD {:.3}, PWR100+FGD900 {:.3}",
+            counted(seeds, "seed"),
             mean(&of(fgd, 100, "grar")),
             mean(&of(peer, 100, "grar"))
         ),

@@ -3,14 +3,12 @@
 use std::alloc::System;
 
 use ampacity_bench::figure::{Figure, Goal};
+use ampacity_bench::fleet::Shape;
 use ampacity_bench::load::Load;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Nodes of a million accelerators.
-const NODES: u64 = 125_000;
 
 /// Bytes that are allocated now.
 fn held() -> usize {
@@ -22,8 +20,8 @@ fn held() -> usize {
 
 fn main() {
     let before = held();
-    let each = || held().saturating_sub(before) as f64 / NODES as f64;
-    let mut load = Load::new(NODES);
+    let each = || held().saturating_sub(before) as f64 / Shape::MILLION.nodes as f64;
+    let mut load = Load::new(Shape::MILLION, 64);
     Figure::one(
         "memory, 1M accelerators, empty",
         "bytes a node",
