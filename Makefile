@@ -11,8 +11,10 @@ CHART := charts/ampacity
 
 # Large public traces, for benchmarks only.
 AMPACITY_DATA ?= ../shared/data
-BENCH_POLICIES ?= fgd,ampacity
-BENCH_SEEDS ?= 1
+BENCH_SEEDS ?= 10
+
+# All fuzz targets together; 0 panics in 600 seconds is what a release must pass.
+FUZZ_SECONDS ?= 600
 
 .PHONY: help
 help: ## List the targets
@@ -56,6 +58,10 @@ helm-lint: binaries ## Lint the chart in both of its shapes
 nextest: binaries ## The same tests with cargo-nextest, where it is installed
 	cargo nextest run --workspace
 
+.PHONY: fuzz
+fuzz: ## Any bytes to all that reads files, for FUZZ_SECONDS; fails on a panic, a hang or too much memory (needs a C++ compiler)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh
+
 .PHONY: deny
 deny: ## Licences, advisories and sources of all dependencies (installs cargo-deny when it is absent)
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny@$(CARGO_DENY_VERSION)
@@ -86,13 +92,10 @@ docs: ## Build the book into target/book (needs mdbook)
 ## Measurements
 
 .PHONY: bench
-bench: ## Decisions per second of the engine on a fleet of a million accelerators; packing on the openb trace where AMPACITY_DATA has it
-	cargo run --release --quiet --package ampacity-placement --example scale
-	@if [[ -d "$(AMPACITY_DATA)/alibaba-gpu-2023" ]]; then \
-	  AMPACITY_DATA="$(AMPACITY_DATA)" cargo run --release --quiet --package ampacity-placement --example openb -- $(BENCH_POLICIES) default $(BENCH_SEEDS); \
-	else \
-	  echo "packing is not measured: no alibaba-gpu-2023 in AMPACITY_DATA=$(AMPACITY_DATA)"; \
-	fi
+bench: ## The engine's goals with measured values (BENCH_SEEDS=1 is faster; BENCH_ARGS=--help lists options)
+	cargo build --release --quiet --package ampacity --package ampacity-bench
+	@AMPACITY_DATA="$(AMPACITY_DATA)" cargo run --release --quiet --package ampacity-bench --bin bench-engine -- --seeds $(BENCH_SEEDS) $(BENCH_ARGS)
+	@cargo run --release --quiet --package ampacity-bench --bin bench-memory
 
 .PHONY: bench-e2e
 bench-e2e: ## Jobs per second on a real hub, beside plain Jobs and beside Kueue (builds Kueue; BENCH_ARGS=--help lists options)

@@ -1,11 +1,9 @@
-//! Plans beside the exact integer optimum on random instances. The example of the same name runs larger ones.
+//! Plans beside the exact integer optimum on random instances. `make bench` runs more of them, with more time for the solver.
 
-mod oracle;
-
+use ampacity_oracle::instance::{Instance, Size};
+use ampacity_oracle::program::{Limits, ROUNDING_USD};
+use ampacity_oracle::{Comparison, compare};
 use ampacity_placement::Proof;
-use oracle::instance::{Instance, Size};
-use oracle::program::{Limits, ROUNDING_USD};
-use oracle::{Comparison, compare};
 
 /// Plans the instances of some seeds with both. Whatever the engine does, the oracle must not be beaten and the engine's
 /// proof must hold.

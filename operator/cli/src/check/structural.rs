@@ -8,12 +8,10 @@ use serde_json::{Map, Value};
 
 use super::Problem;
 use super::nearest::nearest;
-use crate::input::FieldPath;
+use crate::input::{FieldPath, MAX_QUOTE, shortened};
 
 /// Most problems that one object reports.
 const MAX_PROBLEMS: usize = 20;
-/// Longest value that a message quotes, in characters.
-const MAX_QUOTE: usize = 60;
 
 /// Fills in the defaults of `schema` and appends what is wrong with `value` to `problems`.
 pub(crate) fn check(
@@ -136,10 +134,7 @@ fn shown(value: &Value) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTE) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+    shortened(text, MAX_QUOTE).into_owned()
 }
 
 fn check_one_of_values(schema: &Value, value: &Value, at: &FieldPath, problems: &mut Vec<Problem>) {

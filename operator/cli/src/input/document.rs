@@ -1,16 +1,24 @@
 //! Documents of a source: YAML streams, JSON, and `List` objects taken apart.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use serde_json::Value;
 use serde_saphyr::MessageFormatter;
 
-use super::{BadInput, FieldPath, Segment, Source, lines, printable};
+use super::{BadInput, FieldPath, Segment, Source, json, lines, printable};
 
 /// Deepest nesting. Real objects stay below 40; CustomResourceDefinitions of other operators come near 100.
 pub(crate) const MAX_DEPTH: usize = 120;
-/// Most values in one document, aliases counted as often as they are used.
-const MAX_NODES: usize = 40_000_000;
+/// Most values in one file (of YAML: in one document), aliases counted as often as they are used. A dump of real objects as
+/// large as a file may be has a million or two.
+const MAX_NODES: usize = 16_000_000;
+/// Most bytes of a file that are read once more to tell lines, over all errors: with very many errors, or in a very large
+/// file, the field alone has to do.
+const MAX_LINE_BYTES: usize = 64 << 20;
+
+/// Some editors begin UTF-8 with it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Where an object came from.
 #[derive(Clone, Debug)]
@@ -26,7 +34,27 @@ pub(crate) struct Origin {
 struct SourceText {
     name: String,
     text: String,
-    documents: std::cell::Cell<usize>,
+    documents: Cell<usize>,
+    /// Bytes that may still be read to tell lines.
+    line_bytes: Cell<usize>,
+}
+
+impl SourceText {
+    fn new(name: String, text: String) -> Self {
+        Self {
+            name,
+            text,
+            documents: Cell::new(0),
+            line_bytes: Cell::new(MAX_LINE_BYTES),
+        }
+    }
+
+    /// The line of a field, if that can be told.
+    fn line_of(&self, document: usize, steps: &[Segment]) -> Option<u64> {
+        let left = self.line_bytes.get().checked_sub(self.text.len())?;
+        self.line_bytes.set(left);
+        lines::line_of(&self.text, document, steps)
+    }
 }
 
 impl Origin {
@@ -71,7 +99,7 @@ impl Origin {
     pub(crate) fn bad(&self, field: &FieldPath, message: &str) -> BadInput {
         let mut steps = self.item.0.clone();
         steps.extend(field.0.iter().cloned());
-        let line = lines::line_of(&self.source.text, self.document, &steps);
+        let line = self.source.line_of(self.document, &steps);
         self.bad_at(line, field, message)
     }
 
@@ -104,13 +132,17 @@ pub(crate) struct Document {
 /// The objects of a source in order, `List`s taken apart. The error is the first one: after a syntax error nothing can be
 /// trusted to be what it seems.
 pub(crate) fn read_documents(source: &Source) -> Result<Vec<Document>, BadInput> {
-    let text = source.read()?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
-    let shared = Rc::new(SourceText {
-        name: source.name(),
-        text,
-        documents: std::cell::Cell::new(0),
-    });
+    let mut text = source.read("YAML or JSON in UTF-8")?;
+    if text.contains('\0') {
+        return Err(BadInput::new(
+            source.name(),
+            "is not text (it contains a zero byte); give YAML or JSON in UTF-8",
+        ));
+    }
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    let shared = Rc::new(SourceText::new(source.name(), text));
     let mut documents = Vec::new();
     let values = parse(&shared)?;
     shared.documents.set(values.len());
@@ -187,11 +219,11 @@ pub(crate) fn kind_of(value: &Value) -> &'static str {
 fn parse(source: &SourceText) -> Result<Vec<Value>, BadInput> {
     let start = source.text.trim_start();
     if start.starts_with('{') {
-        let json: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(&source.text)
-            .into_iter()
-            .collect();
-        match json {
+        match json::read(&source.text, MAX_NODES) {
             Ok(values) => return Ok(values),
+            Err(error) if json::is_too_many(&error) => {
+                return Err(BadInput::new(&source.name, too_many()));
+            }
             Err(error) if source.name.to_ascii_lowercase().ends_with(".json") => {
                 return Err(BadInput::new(
                     format!("{}, line {}", source.name, error.line()),
@@ -210,6 +242,10 @@ fn parse(source: &SourceText) -> Result<Vec<Value>, BadInput> {
         values.push(value.map_err(|error| syntax_error(source, index + 1, &error))?);
     }
     Ok(values)
+}
+
+fn too_many() -> String {
+    format!("has more than {MAX_NODES} values; split it into several files")
 }
 
 fn without_position(error: &serde_json::Error) -> String {
@@ -253,7 +289,7 @@ fn syntax_error(source: &SourceText, document: usize, error: &serde_saphyr::Erro
             .any(|limit| what.contains(limit)) =>
         {
             format!(
-                "is too deep or too large for a manifest (at most {MAX_DEPTH} levels, and aliases may not multiply it); simplify it"
+                "is too deep or too large for a manifest (at most {MAX_DEPTH} levels and {MAX_NODES} values, aliases counted as often as they are used); simplify or split it"
             )
         }
         _ if tab => format!(

@@ -7,6 +7,7 @@
 //! ```
 
 mod document;
+pub(crate) mod json;
 mod lines;
 mod path;
 mod source;
@@ -16,6 +17,13 @@ pub(crate) use document::{Document, Origin, read_documents};
 pub(crate) use lines::LOOKUPS;
 pub(crate) use path::{FieldPath, Segment};
 pub(crate) use source::{Source, find_sources, folders_without_manifests};
+
+use std::borrow::Cow;
+
+/// Most characters of a place, and of a message: a file may be one line of 100 MB.
+pub(crate) const MAX_MESSAGE: usize = 2000;
+/// Most characters of what was read that a message quotes.
+pub(crate) const MAX_QUOTE: usize = 60;
 
 /// Something in the input that cannot be used: where it is, what is wrong and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,12 +36,20 @@ pub(crate) struct BadInput {
 }
 
 impl BadInput {
-    /// Bad input at a place; control characters are escaped, since both may quote what was read.
+    /// Bad input at a place. Both may quote what was read, so control characters are escaped and what is long is cut.
     pub(crate) fn new(place: impl AsRef<str>, message: impl AsRef<str>) -> Self {
         Self {
-            place: printable(place.as_ref()),
-            message: printable(message.as_ref()),
+            place: printable(&shortened(place.as_ref(), MAX_MESSAGE)),
+            message: printable(&shortened(message.as_ref(), MAX_MESSAGE)),
         }
+    }
+}
+
+/// The text, or its first characters where there are more than `most`.
+pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
     }
 }
 

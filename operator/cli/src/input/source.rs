@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::BadInput;
 
 /// Most bytes of one file: larger dumps are to be split.
-pub(crate) const MAX_FILE_BYTES: u64 = 256 << 20;
+const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Deepest folder below a PATH.
 const MAX_FOLDER_DEPTH: usize = 64;
 /// Most files of one run.
@@ -21,6 +21,13 @@ pub(crate) enum Source {
     File(PathBuf),
     /// Standard input.
     Stdin,
+    /// Bytes that are in memory already.
+    Memory {
+        /// The name shown to people.
+        name: String,
+        /// What would be in the file.
+        bytes: Vec<u8>,
+    },
 }
 
 impl Source {
@@ -29,37 +36,24 @@ impl Source {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Stdin => "standard input".to_owned(),
+            Self::Memory { name, .. } => name.clone(),
         }
     }
 
-    /// The whole text.
+    /// The whole text, which is to be `wanted`, such as "a CSV file".
     ///
     /// # Errors
     /// When it cannot be read, is larger than [`MAX_FILE_BYTES`] or is not UTF-8.
-    pub(crate) fn read(&self) -> Result<String, BadInput> {
+    pub(crate) fn read(&self, wanted: &str) -> Result<String, BadInput> {
         let bad = |message: String| BadInput::new(self.name(), message);
-        let mut bytes = Vec::new();
-        let limit = MAX_FILE_BYTES + 1;
-        match self {
-            Self::File(path) => fs::File::open(path)
-                .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-                .map_err(|error| bad(format!("cannot be read: {error}")))?,
-            Self::Stdin => std::io::stdin()
-                .lock()
-                .take(limit)
-                .read_to_end(&mut bytes)
-                .map_err(|error| bad(format!("cannot be read: {error}")))?,
-        };
+        let bytes = self
+            .bytes()
+            .map_err(|error| bad(format!("cannot be read: {error}; give {wanted}")))?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(bad(format!(
-                "is larger than {} MiB; split it into several files",
+                "is larger than the {} MiB that one file may have; split it, or give a part of it",
                 MAX_FILE_BYTES >> 20
             )));
-        }
-        if bytes.contains(&0) {
-            return Err(bad(
-                "is not text (it contains a zero byte); give YAML or JSON in UTF-8".to_owned(),
-            ));
         }
         String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
@@ -70,6 +64,23 @@ impl Source {
                 "is not UTF-8 text; give YAML or JSON in UTF-8",
             )
         })
+    }
+
+    /// The first bytes, one more than a file may have.
+    fn bytes(&self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let limit = MAX_FILE_BYTES + 1;
+        match self {
+            Self::File(path) => fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?,
+            Self::Stdin => std::io::stdin()
+                .lock()
+                .take(limit)
+                .read_to_end(&mut bytes)?,
+            Self::Memory { bytes: given, .. } => {
+                given.as_slice().take(limit).read_to_end(&mut bytes)?
+            }
+        };
+        Ok(bytes)
     }
 }
 

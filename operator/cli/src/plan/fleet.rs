@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ampacity_api::{JobKind, MemberCluster, PlacementPhase, labels};
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_controller::inventory::{
-    FeedRules, HeldOnNode, MemberContext, SlimNode, SlimResourceSlice, node_spec, pod_usage,
+    FeedRules, HeldOnNode, MemberContext, SlimNode, SlimResourceClaim, SlimResourceSlice,
+    node_spec, pod_usage,
 };
 use ampacity_controller::translate::{
     Charge, ClusterSite, cluster_spec, planned_shares, power_spec, reservation,
@@ -202,8 +203,9 @@ fn add_nodes(objects: &Objects, clusters: &BTreeMap<String, MemberCluster>, scen
             )),
         }
     }
-    let held = held(objects, clusters, &nodes, &mut scene.notes);
-    let slices = slices(objects, clusters, &nodes, &mut scene.notes);
+    let named = clusters_by_node(&nodes);
+    let held = held(objects, clusters, &named, &mut scene.notes);
+    let slices = slices(objects, clusters, &named, &mut scene.notes);
     let domains: Vec<_> = objects.power_domains.values().map(|g| &g.object).collect();
     let feeds: BTreeMap<&str, FeedRules> = clusters
         .iter()
@@ -235,13 +237,15 @@ fn add_nodes(objects: &Objects, clusters: &BTreeMap<String, MemberCluster>, scen
     }
 }
 
-/// Clusters that have a node of this name.
-fn clusters_with<'a>(nodes: &'a BTreeMap<NodeKey, SlimNode>, node: &str) -> Vec<&'a str> {
-    nodes
-        .keys()
-        .filter(|(_, name)| name == node)
-        .map(|(cluster, _)| cluster.as_str())
-        .collect()
+/// Clusters that have a node of a name, by that name.
+type ClustersByNode<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
+fn clusters_by_node(nodes: &BTreeMap<NodeKey, SlimNode>) -> ClustersByNode<'_> {
+    let mut named = ClustersByNode::new();
+    for (cluster, node) in nodes.keys() {
+        named.entry(node).or_default().push(cluster);
+    }
+    named
 }
 
 /// Which cluster an object bound to `node` belongs to: its label, else the one cluster that has such a node.
@@ -249,12 +253,12 @@ fn bound_cluster(
     label: Option<&String>,
     node: &str,
     clusters: &BTreeMap<String, MemberCluster>,
-    nodes: &BTreeMap<NodeKey, SlimNode>,
+    nodes: &ClustersByNode<'_>,
 ) -> Result<String, String> {
     if label.is_some() {
         return cluster_of(label, clusters).map(str::to_owned);
     }
-    match clusters_with(nodes, node).as_slice() {
+    match nodes.get(node).map(Vec::as_slice).unwrap_or_default() {
         [] => Err(format!("its node {node:?} is not given")),
         [cluster] => Ok((*cluster).to_owned()),
         several => Err(format!(
@@ -268,7 +272,7 @@ fn bound_cluster(
 fn held(
     objects: &Objects,
     clusters: &BTreeMap<String, MemberCluster>,
-    nodes: &BTreeMap<NodeKey, SlimNode>,
+    nodes: &ClustersByNode<'_>,
     notes: &mut Vec<String>,
 ) -> BTreeMap<NodeKey, HeldOnNode> {
     let mut held: BTreeMap<NodeKey, HeldOnNode> = BTreeMap::new();
@@ -301,22 +305,27 @@ fn held(
             )),
         }
     }
+    if objects.claims.is_empty() {
+        return held;
+    }
+    let mut claims: BTreeMap<String, Vec<&SlimResourceClaim>> = BTreeMap::new();
+    for given in &objects.claims {
+        let claim = &given.object;
+        claims.entry(claim.name_any()).or_default().push(claim);
+    }
     for (key, on_node) in &mut held {
         let used = on_node.claims.clone();
-        let claims = objects.claims.iter().map(|g| &g.object).filter(|claim| {
+        let used = used.iter().filter_map(|name| claims.get(name)).flatten();
+        let here = used.copied().filter(|claim| {
             let label = claim.labels().get(labels::CLUSTER);
             let placement = claim.labels().get(labels::PLACEMENT).map(|name| {
                 let namespace = claim.namespace().unwrap_or_default();
                 (namespace, name.clone())
             });
             let reserved = placement.is_some_and(|key| objects.placements.contains_key(&key));
-            label.is_none_or(|cluster| *cluster == key.0)
-                && used.contains(&claim.name_any())
-                && !reserved
+            label.is_none_or(|cluster| *cluster == key.0) && !reserved
         });
-        if !objects.claims.is_empty() {
-            on_node.add_claims(claims);
-        }
+        on_node.add_claims(here);
     }
     held
 }
@@ -324,7 +333,7 @@ fn held(
 fn slices<'a>(
     objects: &'a Objects,
     clusters: &BTreeMap<String, MemberCluster>,
-    nodes: &BTreeMap<NodeKey, SlimNode>,
+    nodes: &ClustersByNode<'_>,
     notes: &mut Vec<String>,
 ) -> BTreeMap<NodeKey, Vec<&'a SlimResourceSlice>> {
     let mut slices: BTreeMap<NodeKey, Vec<&SlimResourceSlice>> = BTreeMap::new();

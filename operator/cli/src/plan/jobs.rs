@@ -43,9 +43,10 @@ pub(super) fn collect(objects: &Objects, scene: &Scene) -> Jobs {
         clusters: &scene.sites,
     };
     let mut jobs = Jobs::default();
+    let running = placements_by_job(objects);
     for (name, given) in &objects.training {
         let shown = shown(JobKind::TrainingJob, name);
-        if let Some(why) = training_is_left_out(objects, name, given) {
+        if let Some(why) = training_is_left_out(&running, name, given) {
             jobs.notes
                 .push(format!("{} {}: {why}", shown.kind, shown.name));
             continue;
@@ -69,7 +70,7 @@ pub(super) fn collect(objects: &Objects, scene: &Scene) -> Jobs {
             continue;
         }
         let placed = placed_replicas(
-            placements(objects, JobKind::InferenceJob, name).map(|given| &given.object),
+            placements(&running, JobKind::InferenceJob, name).map(|given| &given.object),
         );
         let spec = priority(
             job.spec.priority_class_name.as_deref(),
@@ -114,7 +115,7 @@ fn key(job: &JobName) -> String {
 }
 
 fn training_is_left_out(
-    objects: &Objects,
+    running: &PlacementsByJob<'_>,
     name: &Name,
     given: &Given<ampacity_api::TrainingJob>,
 ) -> Option<String> {
@@ -133,7 +134,7 @@ fn training_is_left_out(
     if job.spec.suspend {
         return Some("is suspended and not planned".to_owned());
     }
-    if let Some(placement) = placements(objects, JobKind::TrainingJob, name).next() {
+    if let Some(placement) = placements(running, JobKind::TrainingJob, name).next() {
         return Some(format!(
             "runs in {} already; what it holds is counted",
             placement.object.spec.cluster
@@ -152,17 +153,29 @@ fn training_is_left_out(
     })
 }
 
+/// Placements that hold something, by kind, namespace and name of their job.
+type PlacementsByJob<'a> = BTreeMap<(&'static str, Name), Vec<&'a Given<ampacity_api::Placement>>>;
+
+fn placements_by_job(objects: &Objects) -> PlacementsByJob<'_> {
+    let mut by_job = PlacementsByJob::new();
+    for given in objects.placements.values() {
+        let placement = &given.object;
+        let job = &placement.spec.job_ref;
+        let name = (placement.namespace().unwrap_or_default(), job.name.clone());
+        if holds(given, objects) {
+            let key = (job.kind.as_str(), name);
+            by_job.entry(key).or_default().push(given);
+        }
+    }
+    by_job
+}
+
 /// Placements of a job that hold something.
 fn placements<'a>(
-    objects: &'a Objects,
+    running: &'a PlacementsByJob<'_>,
     kind: JobKind,
-    (namespace, name): &'a Name,
+    name: &Name,
 ) -> impl Iterator<Item = &'a Given<ampacity_api::Placement>> {
-    objects.placements.values().filter(move |given| {
-        let placement = &given.object;
-        placement.spec.job_ref.kind == kind
-            && placement.spec.job_ref.name == *name
-            && placement.namespace().as_deref() == Some(namespace)
-            && holds(given, objects)
-    })
+    let of_job = running.get(&(kind.as_str(), name.clone()));
+    of_job.into_iter().flatten().copied()
 }

@@ -12,7 +12,7 @@ mod report;
 mod table;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ampacity_api::ConditionReason;
 use ampacity_placement::PlanOptions;
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::check::Kinds;
 use crate::exit::Exit;
-use crate::input::{BadInput, find_sources, folders_without_manifests, read_documents};
+use crate::input::{BadInput, Source, find_sources, folders_without_manifests, read_documents};
 
 /// Most errors that are printed.
 const MAX_ERRORS: usize = 20;
@@ -55,19 +55,73 @@ enum Output {
 
 /// Plans and prints.
 pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
-    let objects = match read(&args.paths)? {
-        Ok(objects) => objects,
+    let sources = match find_sources(&args.paths) {
+        Ok(sources) => sources,
+        Err(error) => {
+            complain(&[error]);
+            return Ok(Exit::BadInput);
+        }
+    };
+    let now = args.at.unwrap_or_else(Timestamp::now);
+    let empty: Vec<&Path> = folders_without_manifests(&args.paths).collect();
+    let planned = match plan(&sources, &Kinds::new()?, &empty, (now, args.horizon)) {
+        Ok(planned) => planned,
         Err(errors) => {
             complain(&errors);
             return Ok(Exit::BadInput);
         }
     };
-    let now = args.at.unwrap_or_else(Timestamp::now);
+    let text = match args.output {
+        Output::Table => planned.table(colour()),
+        Output::Json => planned.report.to_json()?,
+        Output::Yaml => planned.report.to_yaml()?,
+    };
+    print(&text)?;
+    // A job that cannot be planned is told of with its place; the others were planned all the same.
+    complain(&planned.invalid);
+    if planned.is_bad_input {
+        return Ok(Exit::BadInput);
+    }
+    Ok(if planned.report.totals.unplaced == 0 {
+        Exit::Success
+    } else {
+        Exit::NotAllPlaced
+    })
+}
+
+/// What is printed.
+pub(crate) struct Planned {
+    pub(crate) report: report::Report,
+    /// What is wrong with the first jobs that could not be planned at all.
+    pub(crate) invalid: Vec<BadInput>,
+    /// Whether it is more than that they name something which is not there.
+    pub(crate) is_bad_input: bool,
+}
+
+impl Planned {
+    /// For people.
+    pub(crate) fn table(&self, colour: bool) -> String {
+        table::render(&self.report, colour)
+    }
+}
+
+/// Plans the jobs among the documents of `sources` as of a time, up to a horizon in seconds. `empty`: folders that were given
+/// and hold no manifest.
+///
+/// # Errors
+/// What is wrong with the documents.
+pub(crate) fn plan(
+    sources: &[Source],
+    kinds: &Kinds,
+    empty: &[&Path],
+    (now, horizon_seconds): (Timestamp, i64),
+) -> Result<Planned, Vec<BadInput>> {
+    let objects = read(sources, kinds, empty)?;
     let mut scene = fleet::build(&objects, now);
     let jobs = jobs::collect(&objects, &scene);
     let options = PlanOptions {
         now_seconds: now.as_second(),
-        horizon_seconds: args.horizon,
+        horizon_seconds,
     };
     let plan = scene.fleet.plan(&jobs.specs, &options);
 
@@ -77,44 +131,32 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     if jobs.names.is_empty() && jobs.invalid.is_empty() {
         notes.push("there is no TrainingJob or InferenceJob to plan".to_owned());
     }
-    let report = report::report(&plan, &jobs, notes);
-    let text = match args.output {
-        Output::Table => table::render(&report, colour()),
-        Output::Json => report.to_json()?,
-        Output::Yaml => report.to_yaml()?,
-    };
-    print(&text)?;
-    // A job that cannot be planned is told of with its place; the others were planned all the same. A field that makes no sense is
-    // bad input; a device type or a PriorityClass that is not there leaves the job without a place, as it would in a hub.
-    complain(&jobs.bad_input(MAX_ERRORS + 1));
+    // A device type or a PriorityClass that is not there leaves a job without a place, as it would in a hub; any other field
+    // that makes no sense is bad input.
     let names_what_is_not_there = |reason| {
         use ConditionReason::{UnknownAcceleratorType, UnknownPriorityClass};
         matches!(reason, UnknownAcceleratorType | UnknownPriorityClass)
     };
     let mut issues = jobs.invalid.iter().map(|(_, issue, _)| issue);
-    if !issues.all(|issue| names_what_is_not_there(issue.reason)) {
-        return Ok(Exit::BadInput);
-    }
-    Ok(if report.totals.unplaced == 0 {
-        Exit::Success
-    } else {
-        Exit::NotAllPlaced
+    Ok(Planned {
+        is_bad_input: !issues.all(|issue| names_what_is_not_there(issue.reason)),
+        invalid: jobs.bad_input(MAX_ERRORS + 1),
+        report: report::report(&plan, &jobs, notes),
     })
 }
 
 /// Reads everything; all errors of all files are found before giving up.
-fn read(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<BadInput>>> {
-    let sources = match find_sources(paths) {
-        Ok(sources) => sources,
-        Err(error) => return Ok(Err(vec![error])),
-    };
-    let kinds = Kinds::new()?;
+fn read(
+    sources: &[Source],
+    kinds: &Kinds,
+    empty: &[&Path],
+) -> Result<objects::Objects, Vec<BadInput>> {
     let mut objects = objects::Objects::new();
-    for folder in folders_without_manifests(paths) {
+    for folder in empty {
         objects.note_empty(&folder.display().to_string());
     }
     let mut errors = Vec::new();
-    for source in &sources {
+    for source in sources {
         let documents = match read_documents(source) {
             Ok(documents) => documents,
             Err(error) => {
@@ -129,17 +171,17 @@ fn read(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<BadInp
             if errors.len() > MAX_ERRORS {
                 break;
             }
-            if let Err(more) = objects.add(document, &kinds) {
+            if let Err(more) = objects.add(document, kinds) {
                 errors.extend(more);
             }
         }
     }
     objects.note_ignored();
-    Ok(if errors.is_empty() {
+    if errors.is_empty() {
         Ok(objects)
     } else {
         Err(errors)
-    })
+    }
 }
 
 fn complain(errors: &[BadInput]) {
@@ -187,7 +229,7 @@ mod tests {
             .map(|number| object.replace("@N@", &number.to_string()))
             .collect();
         fs::write(&file, documents.join("\n---\n")).unwrap();
-        read(&[file]).unwrap().unwrap()
+        read(&find_sources(&[file]).unwrap(), &Kinds::new().unwrap(), &[]).unwrap()
     }
 
     // A line costs a reading of the file up to it: looked up for everything, it would be quadratic.

@@ -1,5 +1,6 @@
 //! The plan as it is printed: the fields of `-o json`, in a fixed order.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ampacity_controller::translate::{
@@ -9,13 +10,14 @@ use ampacity_placement::{DevicePart, MicroUsd, PlacementDecision, Plan, Unplaced
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::jobs::{JobName, Jobs};
+use crate::input::{MAX_MESSAGE, shortened};
 
 /// Most notes that are printed.
 const MAX_NOTES: usize = 1000;
 
 /// Everything that is printed.
 #[derive(Clone, Debug, serde::Serialize)]
-pub(super) struct Report {
+pub(crate) struct Report {
     pub(super) placements: Vec<Placed>,
     pub(super) unplaced: Vec<NotPlaced>,
     pub(super) totals: Totals,
@@ -226,6 +228,11 @@ pub(super) fn report(plan: &Plan, jobs: &Jobs, notes: Vec<String>) -> Report {
 }
 
 fn bounded(mut notes: Vec<String>) -> Vec<String> {
+    for note in &mut notes {
+        if let Cow::Owned(short) = shortened(note, MAX_MESSAGE) {
+            *note = short;
+        }
+    }
     notes.sort();
     notes.dedup();
     let more = notes.len().saturating_sub(MAX_NOTES);
@@ -312,12 +319,12 @@ fn not_placed(unplaced: &Unplaced, job: &JobName) -> NotPlaced {
 
 impl Report {
     /// As JSON with a line break at the end.
-    pub(super) fn to_json(&self) -> Result<String, serde_json::Error> {
+    pub(crate) fn to_json(&self) -> Result<String, serde_json::Error> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// As YAML: the same fields in the same order.
-    pub(super) fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
+    pub(crate) fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
         serde_saphyr::to_string(self)
     }
 }

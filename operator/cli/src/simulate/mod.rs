@@ -8,12 +8,12 @@
 //!
 //! All of it is a function of its input and a seed: the same command prints the same bytes.
 
-mod gavel;
-mod openb;
+pub(crate) mod gavel;
+pub(crate) mod openb;
 mod sheet;
 mod table;
 mod timeline;
-mod workload;
+pub(crate) mod workload;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -59,13 +59,32 @@ impl Output {
         result: &T,
         table: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
-        let text = match self {
+        Ok(print(&self.text(result, table)?)?)
+    }
+
+    fn text<T: serde::Serialize>(
+        self,
+        result: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<String> {
+        Ok(match self {
             Self::Table => table(result),
             Self::Json => serde_json::to_string_pretty(result)? + "\n",
             Self::Yaml => serde_saphyr::to_string(result)?,
-        };
-        Ok(print(&text)?)
+        })
     }
+}
+
+/// A result in every form in which it can be printed.
+fn all_forms<T: serde::Serialize>(
+    result: &T,
+    table: impl Fn(&T) -> String,
+) -> anyhow::Result<String> {
+    let mut all = String::new();
+    for output in [Output::Table, Output::Json, Output::Yaml] {
+        all.push_str(&output.text(result, &table)?);
+    }
+    Ok(all)
 }
 
 /// Simulates and prints.

@@ -1,17 +1,14 @@
 //! Comma-separated files with a header, whose errors name file, line and field.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read as _;
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use csv::StringRecord;
 
-use crate::input::BadInput;
+use crate::input::{BadInput, MAX_QUOTE, Source, shortened};
 
-/// Most bytes of one file.
-const MAX_BYTES: u64 = 256 << 20;
+/// Most columns of one file.
+const MAX_COLUMNS: usize = 1000;
 
 /// A file in memory. Columns are found by name, so their order does not matter and more of them do no harm.
 #[derive(Debug)]
@@ -29,39 +26,18 @@ pub(super) struct Row<'a> {
     record: &'a StringRecord,
 }
 
-/// The text of a file of at most [`MAX_BYTES`].
-///
-/// # Errors
-/// When it cannot be read, is too large, or is not UTF-8.
-pub(super) fn read_text(path: &Path, what: &str) -> Result<String, BadInput> {
-    let bad = |message: String| BadInput::new(path.display().to_string(), message);
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| bad(format!("cannot be read: {error}; give {what}")))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(bad(format!(
-            "is larger than {} MiB; give a smaller file",
-            MAX_BYTES >> 20
-        )));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        bad(format!("is not UTF-8 text (byte {at}); give {what}"))
-    })
-}
-
 impl Sheet {
-    /// Reads a file.
+    /// Reads a file of at most `most` rows.
     ///
     /// # Errors
-    /// When it cannot be read, a required column or every row is missing, or a line has another number of fields than the header.
-    pub(super) fn read(path: &Path, required: &[&str]) -> Result<Self, BadInput> {
-        let text = read_text(path, "a CSV file")?;
-        Self::parse(path.display().to_string(), &text, required)
+    /// When it cannot be read, a required column or every row is missing, a line has another number of fields than the header, or
+    /// there are too many rows.
+    pub(super) fn read(source: &Source, required: &[&str], most: usize) -> Result<Self, BadInput> {
+        let text = source.read("a CSV file")?;
+        Self::parse(source.name(), &text, required, most)
     }
 
-    fn parse(name: String, text: &str, required: &[&str]) -> Result<Self, BadInput> {
+    fn parse(name: String, text: &str, required: &[&str], most: usize) -> Result<Self, BadInput> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
@@ -76,6 +52,15 @@ impl Sheet {
             )
         };
         let header = reader.headers().map_err(syntax)?.clone();
+        if header.len() > MAX_COLUMNS {
+            return Err(BadInput::new(
+                format!("{name}, line 1"),
+                format!(
+                    "has {} columns, of at most {MAX_COLUMNS}; leave out those that are not needed",
+                    header.len()
+                ),
+            ));
+        }
         let mut columns = BTreeMap::new();
         for (at, column) in header.iter().enumerate() {
             if columns.insert(column.to_owned(), at).is_some() {
@@ -100,8 +85,18 @@ impl Sheet {
                 ),
             ));
         }
-        let records: Vec<StringRecord> =
-            reader.records().collect::<Result<_, _>>().map_err(syntax)?;
+        // In memory a row takes many times the two bytes that it may have in the file: what is too much is not read.
+        let records: Vec<StringRecord> = reader
+            .records()
+            .take(most.saturating_add(1))
+            .collect::<Result<_, _>>()
+            .map_err(syntax)?;
+        if records.len() > most {
+            return Err(BadInput::new(
+                name,
+                format!("has more than {most} rows; give a part of it"),
+            ));
+        }
         let sheet = Self {
             name,
             columns,
@@ -188,7 +183,8 @@ impl<'a> Row<'a> {
                 self.bad(
                     column,
                     &format!(
-                        "is {text:?}; give a whole number from {} to {}",
+                        "is {:?}; give a whole number from {} to {}",
+                        shortened(text, MAX_QUOTE),
                         range.start(),
                         range.end()
                     ),
@@ -219,7 +215,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Vec<(String, u64)>, String> {
         let sheet =
-            Sheet::parse("f.csv".into(), text, &["name", "count"]).map_err(|e| e.to_string())?;
+            Sheet::parse("f.csv".into(), text, &["name", "count"], 3).map_err(|e| e.to_string())?;
         let read = |row: Row<'_>| Ok((row.text("name").to_owned(), row.whole("count", 1..=9)?));
         sheet.each(read).map_err(|errors| {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();

@@ -36,12 +36,13 @@ impl Arrivals {
         let mut arriving = all.clone();
         random.shuffle(&mut arriving);
         let mut sum = asked(&arriving);
-        while sum > target && !arriving.is_empty() {
-            sum -= arriving
-                .remove(random.below(arriving.len()))
-                .shape
-                .total_milli() as f64;
+        let mut staying = Staying::all(arriving.len());
+        while sum > target && staying.count > 0 {
+            let leaves = staying.take(random.below(staying.count));
+            let task = arriving.get(leaves);
+            sum -= task.map_or(0.0, |task| task.shape.total_milli() as f64);
         }
+        staying.keep(&mut arriving);
         // A list without devices would never reach the target.
         while sum < target && asked(&all) > 0.0 {
             let Some(task) = all.get(random.below(all.len())) else {
@@ -57,6 +58,55 @@ impl Arrivals {
             cluster,
             tasks: arriving,
         }
+    }
+}
+
+/// Which items of a list stay, so that the n-th of them is found and taken in logarithmic time (Fenwick's binary indexed tree).
+struct Staying {
+    /// Items that stay, over as many items up to here as the lowest bit of the index says; index 0 is not used.
+    sums: Vec<usize>,
+    stays: Vec<bool>,
+    count: usize,
+}
+
+impl Staying {
+    fn all(count: usize) -> Self {
+        Self {
+            sums: (0..=count).map(|at| at & at.wrapping_neg()).collect(),
+            stays: vec![true; count],
+            count,
+        }
+    }
+
+    /// Takes the n-th of those that stay, from 0, and returns its place in the list.
+    fn take(&mut self, n: usize) -> usize {
+        let (mut before, mut left) = (0, n);
+        let mut step = self.sums.len().next_power_of_two();
+        while step > 0 {
+            if let Some(&sum) = self.sums.get(before + step)
+                && sum <= left
+            {
+                before += step;
+                left -= sum;
+            }
+            step /= 2;
+        }
+        if let Some(stays) = self.stays.get_mut(before) {
+            *stays = false;
+            self.count -= 1;
+        }
+        let mut at = before + 1;
+        while let Some(sum) = self.sums.get_mut(at) {
+            *sum = sum.saturating_sub(1);
+            at += at & at.wrapping_neg();
+        }
+        before
+    }
+
+    /// Leaves in a list what stays.
+    fn keep<T>(&self, list: &mut Vec<T>) {
+        let mut stays = self.stays.iter();
+        list.retain(|_| stays.next() == Some(&true));
     }
 }
 
@@ -123,6 +173,22 @@ mod tests {
                 arriving,
                 "{case}"
             );
+        }
+    }
+
+    #[test]
+    fn the_nth_that_stays_is_taken_as_from_a_list() {
+        let mut random = SplitMix64::new(3);
+        for count in [0, 1, 2, 7, 8, 9, 100] {
+            let mut list: Vec<usize> = (0..count).collect();
+            let mut left = list.clone();
+            let mut staying = Staying::all(count);
+            while staying.count > count / 3 {
+                let n = random.below(staying.count);
+                assert_eq!(staying.take(n), left.remove(n), "{n} of {count}");
+            }
+            staying.keep(&mut list);
+            assert_eq!(list, left);
         }
     }
 

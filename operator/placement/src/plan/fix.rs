@@ -79,11 +79,11 @@ impl Fleet {
                     continue;
                 }
                 *tried += 1;
-                // Only a smaller change of the same kind is of interest now.
+                // Only a smaller change of the same kind is of interest now, or one as large in a cluster that comes first.
                 let below = best
                     .as_ref()
                     .filter(|(least, ..)| *least == rank)
-                    .map(|(_, size, ..)| *size);
+                    .map(|(_, size, name, _)| (*size, name.as_str()));
                 if let Some((size, fix)) = self.try_fix(*kind, case, &diagnosis.reason, below) {
                     let name = self.clusters[self.cluster_of(case.group)].name.to_string();
                     let entry = (rank, size, name, fix);
@@ -110,7 +110,7 @@ impl Fleet {
         kind: Change,
         case: Case<'_>,
         reason: &Reason,
-        below: Option<i128>,
+        below: Option<(i128, &str)>,
     ) -> Option<(i128, Fix)> {
         match kind {
             Change::Topology => self.relax_topology(case),
@@ -417,7 +417,7 @@ impl Fleet {
         enough
     }
 
-    fn add_nodes(&mut self, case: Case<'_>, below: Option<i128>) -> Option<(i128, Fix)> {
+    fn add_nodes(&mut self, case: Case<'_>, below: Option<(i128, &str)>) -> Option<(i128, Fix)> {
         let template = self.template(case)?;
         let slot = self.nodes[template].slot(case.group)?;
         let pool = slot.pool;
@@ -444,6 +444,9 @@ impl Fleet {
             return None;
         }
         let needed = case.missing.of(case.job, alternative);
+        if self.is_beyond_budget(case, needed) {
+            return None;
+        }
         let level = match case.job.kind {
             Kind::Training { .. } => case.job.topology.required,
             Kind::Inference { .. } => Level::Cluster,
@@ -466,7 +469,8 @@ impl Fleet {
                 nodes
             }
         };
-        if nodes > MOST_NODES || below.is_some_and(|size| i128::from(nodes) > size) {
+        let cluster: &str = &self.clusters[self.cluster_of(case.group)].name;
+        if nodes > MOST_NODES || below.is_some_and(|best| (i128::from(nodes), cluster) >= best) {
             return None;
         }
         let mut spec = self.fresh_spec(template, case.group);
@@ -503,6 +507,32 @@ impl Fleet {
                 nodes,
             },
         ))
+    }
+
+    /// Whether a gang breaks its own limits even at the group's lowest price, so that no nodes help: cheap to ask, and never wrong
+    /// when it says yes.
+    fn is_beyond_budget(&self, case: Case<'_>, replicas: u64) -> bool {
+        let Kind::Training { work, .. } = &case.job.kind else {
+            return false;
+        };
+        let watts_each = self.watts_each(case.group);
+        let lowest = self
+            .admitted(case.job, case.alternative, case.group)
+            .into_iter()
+            .map(|pool| self.rate(pool, watts_each))
+            .min();
+        let (Some(lowest), Some(seconds)) = (lowest, duration_seconds(*work, case.alternative))
+        else {
+            return false;
+        };
+        let devices =
+            i128::from(replicas).saturating_mul(i128::from(case.alternative.devices_per_replica));
+        // Rates are in millionths. Each price of a gang is rounded, so a few micro-dollars do not count.
+        let usd_per_hour = lowest.saturating_mul(devices) / 1_000_000 - 1000;
+        let usd = usd_per_hour.saturating_mul(i128::from(seconds)) / 3600 - 1000;
+        let over =
+            |limit: Option<MicroUsd>, usd| limit.is_some_and(|most| i128::from(most.0) < usd);
+        over(case.job.budget.max_usd, usd) || over(case.job.budget.max_usd_per_hour, usd_per_hour)
     }
 
     /// Replicas that fit at a level as things are, power aside: in the cluster, or in the template's zone.

@@ -17,22 +17,56 @@ use self::report::{Report, Type};
 use super::timeline::{Player, Policy, totals_of};
 use super::{Ended, progress, rounded};
 use crate::exit::Exit;
+use crate::input::{BadInput, Source};
 
 /// Arrivals go on until the measured jobs have ended, but not beyond this times their number: with a rate that the cluster cannot carry,
 /// the queue would grow without end.
 const MAX_TIMES: usize = 3;
 
 pub(super) fn run(args: &GavelArgs) -> Ended {
+    let throughputs = Source::File(args.throughputs.clone());
+    let bar = progress(args.measure.to as u64);
+    let report = simulate(&throughputs, args, |ended| bar.set_position(ended));
+    bar.finish_and_clear();
+    let report = match report {
+        Ok(report) => report,
+        Err(errors) => return Ok(Err(errors)),
+    };
+    args.output.print(&report, report::text)?;
+    Ok(Ok(if report.totals.never_placed == 0 {
+        Exit::Success
+    } else {
+        Exit::NotAllPlaced
+    }))
+}
+
+/// The table, JSON and YAML of a run.
+///
+/// # Errors
+/// What is wrong with the throughputs.
+pub(crate) fn all_forms(
+    throughputs: &Source,
+    args: &GavelArgs,
+) -> anyhow::Result<Result<String, Vec<BadInput>>> {
+    match simulate(throughputs, args, |_| {}) {
+        Ok(report) => super::all_forms(&report, report::text).map(Ok),
+        Err(errors) => Ok(Err(errors)),
+    }
+}
+
+/// Runs the experiment; `tick` hears of the number of jobs that have ended.
+fn simulate(
+    throughputs: &Source,
+    args: &GavelArgs,
+    tick: impl FnMut(u64),
+) -> Result<Report, Vec<BadInput>> {
     let names: Vec<&str> = args
         .cluster
         .0
         .iter()
         .map(|(name, _)| name.as_str())
         .collect();
-    let models = match throughputs::read(&args.throughputs, &names) {
-        Ok(models) => models,
-        Err(errors) => return Ok(Err(errors)),
-    };
+    let models = throughputs::read(throughputs, &names)?;
     let workers: Vec<Worker> = args
         .cluster
         .0
@@ -80,12 +114,10 @@ pub(super) fn run(args: &GavelArgs) -> Ended {
     } else {
         Policy::FirstFit
     };
-    let bar = progress(args.measure.to as u64);
     let played = Player::new(cluster::fleet(&workers, args.gpus_per_node), 0)
         .with_policy(policy)
         .until_ended(window.clone())
-        .play(arrivals, |ended| bar.set_position(ended));
-    bar.finish_and_clear();
+        .play(arrivals, tick);
 
     let totals = totals_of(&played, window.clone(), gpus);
     let jobs = played.jobs.get(window).unwrap_or_default();
@@ -95,7 +127,7 @@ pub(super) fn run(args: &GavelArgs) -> Ended {
             .filter(|ran| ran.decision.reservation.accelerator_type == name)
             .count()
     };
-    let report = Report {
+    Ok(Report {
         experiment: "gavel",
         policy: if engine { "ampacity" } else { "fifo" },
         objective: engine
@@ -133,13 +165,7 @@ pub(super) fn run(args: &GavelArgs) -> Ended {
         ),
         usd_per_job: rounded(totals.usd / (totals.finished.max(1) as f64), 4),
         totals,
-    };
-    args.output.print(&report, report::text)?;
-    Ok(Ok(if report.totals.never_placed == 0 {
-        Exit::Success
-    } else {
-        Exit::NotAllPlaced
-    }))
+    })
 }
 
 #[cfg(test)]

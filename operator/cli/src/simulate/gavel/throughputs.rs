@@ -2,15 +2,17 @@
 //! `{worker type: {"('model (batch size n)', GPUs)": {"null": steps per second alone, …}}}`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::input::{BadInput, FieldPath};
-use crate::simulate::sheet::read_text;
+use crate::input::{BadInput, FieldPath, Source, json};
+use crate::simulate::MAX_ERRORS;
 
 /// GPUs that a job may ask for in the experiment.
 pub(super) const SIZES: [u32; 4] = [1, 2, 4, 8];
+
+/// Most values of a file; the published one has some 40,000.
+const MAX_VALUES: usize = 2_000_000;
 
 /// Steps per second of a model at a number of GPUs, in the order of the worker types that were asked for. `None`: it does not run there.
 pub(super) type Rates = Vec<Option<f64>>;
@@ -27,18 +29,23 @@ pub(super) struct Model {
 ///
 /// # Errors
 /// Where the file cannot be read or is not of that format; all that is wrong with the figures, in order.
-pub(super) fn read(path: &Path, types: &[&str]) -> Result<Vec<Model>, Vec<BadInput>> {
-    let name = path.display().to_string();
-    let text =
-        read_text(path, "Gavel's simulation_throughputs.json").map_err(|error| vec![error])?;
-    parse(&name, &text, types)
+pub(super) fn read(source: &Source, types: &[&str]) -> Result<Vec<Model>, Vec<BadInput>> {
+    let text = source
+        .read("Gavel's simulation_throughputs.json")
+        .map_err(|error| vec![error])?;
+    parse(&source.name(), &text, types)
 }
 
 fn parse(name: &str, text: &str, types: &[&str]) -> Result<Vec<Model>, Vec<BadInput>> {
-    let whole: Value = serde_json::from_str(text).map_err(|error| {
+    let whole = json::read_one(text, MAX_VALUES).map_err(|error| {
+        let what = if json::is_too_many(&error) {
+            format!("has more than {MAX_VALUES} values")
+        } else {
+            format!("is not valid JSON: {error}")
+        };
         vec![BadInput::new(
             format!("{name}, line {}", error.line()),
-            format!("is not valid JSON: {error}; give Gavel's simulation_throughputs.json"),
+            format!("{what}; give Gavel's simulation_throughputs.json"),
         )]
     })?;
     let mut tables = Vec::new();
@@ -54,6 +61,9 @@ fn parse(name: &str, text: &str, types: &[&str]) -> Result<Vec<Model>, Vec<BadIn
     let mut errors = Vec::new();
     let mut models: BTreeMap<String, Model> = BTreeMap::new();
     for key in tables.first().copied().into_iter().flat_map(Map::keys) {
+        if errors.len() > MAX_ERRORS {
+            break;
+        }
         let at = |worker: &str| format!("{name}, {}", FieldPath::default().key(worker).key(key));
         let Some((model, gpus)) = split(key) else {
             errors.push(BadInput::new(

@@ -1,11 +1,10 @@
 //! Node and pod lists in the format of the openb trace (github.com/alibaba/clusterdata, cluster-trace-gpu-v2023).
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use ampacity_placement::packing::{MAX_DEVICES, NodeRow, PodRow, WHOLE};
 
-use crate::input::BadInput;
+use crate::input::{BadInput, MAX_QUOTE, Source, shortened};
 use crate::simulate::sheet::{Row, Sheet};
 
 /// Most nodes of one fleet: every node is looked at for every task.
@@ -17,12 +16,9 @@ const MAX_PODS: usize = 500_000;
 ///
 /// # Errors
 /// All that is wrong with the file, bounded in number.
-pub(super) fn nodes(path: &Path) -> Result<Vec<NodeRow>, Vec<BadInput>> {
-    let sheet = read(
-        path,
-        &["sn", "cpu_milli", "memory_mib", "gpu", "model"],
-        MAX_NODES,
-    )?;
+pub(super) fn nodes(source: &Source) -> Result<Vec<NodeRow>, Vec<BadInput>> {
+    let columns = ["sn", "cpu_milli", "memory_mib", "gpu", "model"];
+    let sheet = Sheet::read(source, &columns, MAX_NODES).map_err(|error| vec![error])?;
     let nodes = sheet.each(|row| {
         let devices = small(row, "gpu", MAX_DEVICES as u64)? as u8;
         let model = row.text("model").to_owned();
@@ -53,9 +49,9 @@ pub(super) fn nodes(path: &Path) -> Result<Vec<NodeRow>, Vec<BadInput>> {
 ///
 /// # Errors
 /// All that is wrong with the file, bounded in number.
-pub(super) fn pods(path: &Path) -> Result<Vec<PodRow>, Vec<BadInput>> {
+pub(super) fn pods(source: &Source) -> Result<Vec<PodRow>, Vec<BadInput>> {
     let columns = ["name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli"];
-    let sheet = read(path, &columns, MAX_PODS)?;
+    let sheet = Sheet::read(source, &columns, MAX_PODS).map_err(|error| vec![error])?;
     let pods = sheet.each(|row| {
         let devices = small(row, "num_gpu", MAX_DEVICES as u64)? as u8;
         let milli = small(row, "gpu_milli", u64::from(u32::MAX))?;
@@ -80,17 +76,6 @@ pub(super) fn pods(path: &Path) -> Result<Vec<PodRow>, Vec<BadInput>> {
     all_named(&sheet, "name", pods)
 }
 
-fn read(path: &Path, columns: &[&str], most: usize) -> Result<Sheet, Vec<BadInput>> {
-    let sheet = Sheet::read(path, columns).map_err(|error| vec![error])?;
-    if sheet.len() > most {
-        return Err(vec![sheet.bad(&format!(
-            "has {} rows, of at most {most}; give a part of it",
-            sheet.len()
-        ))]);
-    }
-    Ok(sheet)
-}
-
 /// What was read, if every row has its own name as well.
 fn all_named<T>(
     sheet: &Sheet,
@@ -109,7 +94,10 @@ fn all_named<T>(
             } else {
                 Some(row.bad(
                     column,
-                    &format!("is {name:?} a second time; rename or remove one"),
+                    &format!(
+                        "is {:?} a second time; rename or remove one",
+                        shortened(name, MAX_QUOTE)
+                    ),
                 ))
             }
         })

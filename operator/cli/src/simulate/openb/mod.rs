@@ -11,10 +11,12 @@ use serde::Serialize;
 
 use super::{Ended, Output, rounded, table};
 use crate::exit::Exit;
-use crate::input::BadInput;
+use crate::input::{BadInput, Source};
 
 /// Most tasks of one run.
 const MAX_TASKS: f64 = 20e6;
+/// Most looks of a task at a node in one run: about an hour.
+const MAX_LOOKS: f64 = 5e10;
 
 /// Arguments of `ampacity simulate openb`.
 #[derive(Debug, clap::Args)]
@@ -118,11 +120,51 @@ impl From<LoadPoint> for Point {
 }
 
 pub(super) fn run(args: &OpenbArgs) -> Ended {
-    let (nodes, pods) = match (lists::nodes(&args.nodes), lists::pods(&args.pods)) {
+    let sources = [&args.nodes, &args.pods].map(|path| Source::File(path.clone()));
+    let report = match simulate(
+        &sources,
+        args.policy.name(),
+        args.tune,
+        args.seed,
+        MAX_LOOKS,
+    ) {
+        Ok(report) => report,
+        Err(errors) => return Ok(Err(errors)),
+    };
+    args.output.print(&report, text)?;
+    Ok(Ok(Exit::Success))
+}
+
+/// The table, JSON and YAML of a run of at most so many looks at a node.
+///
+/// # Errors
+/// What is wrong with the lists.
+pub(crate) fn all_forms(
+    sources: &[Source; 2],
+    policy: PolicyName,
+    tune: f64,
+    seed: u64,
+    most_looks: f64,
+) -> anyhow::Result<Result<String, Vec<BadInput>>> {
+    match simulate(sources, policy, tune, seed, most_looks) {
+        Ok(report) => super::all_forms(&report, text).map(Ok),
+        Err(errors) => Ok(Err(errors)),
+    }
+}
+
+fn simulate(
+    [nodes, pods]: &[Source; 2],
+    policy: PolicyName,
+    tune: f64,
+    seed: u64,
+    most_looks: f64,
+) -> Result<Report, Vec<BadInput>> {
+    let named = pods.name();
+    let (nodes, pods) = match (lists::nodes(nodes), lists::pods(pods)) {
         (Ok(nodes), Ok(pods)) => (nodes, pods),
         (nodes, pods) => {
             let errors = [nodes.err(), pods.err()];
-            return Ok(Err(errors.into_iter().flatten().flatten().collect()));
+            return Err(errors.into_iter().flatten().flatten().collect());
         }
     };
     let gpus: u64 = nodes.iter().map(|node| u64::from(node.devices)).sum();
@@ -130,36 +172,39 @@ pub(super) fn run(args: &OpenbArgs) -> Ended {
         .iter()
         .map(|pod| u64::from(pod.devices) * u64::from(pod.device_milli))
         .sum();
-    // The list is drawn from until it asks for enough: a list of slivers on a large fleet would take all memory.
-    let tasks = args.tune * gpus as f64 * 1000.0 * pods.len() as f64 / (asked_milli.max(1) as f64);
-    if asked_milli > 0 && tasks > MAX_TASKS {
-        return Ok(Err(vec![BadInput::new(
-            args.pods.display().to_string(),
+    // The list is drawn from until it asks for enough: a list of slivers on a large fleet would take all memory and time.
+    let tasks = match asked_milli {
+        0 => pods.len() as f64,
+        asked => tune * gpus as f64 * 1000.0 * pods.len() as f64 / asked as f64,
+    };
+    if tasks > MAX_TASKS || tasks * nodes.len() as f64 > most_looks {
+        return Err(vec![BadInput::new(
+            named,
             format!(
-                "asks for so little that about {tasks:.0} tasks would have to arrive, of at most {MAX_TASKS:.0}; lower --tune or give fewer nodes"
+                "asks for so little that about {tasks:.0} tasks would have to arrive on {} nodes, of at most {MAX_TASKS:.0} tasks and {:.0} here; lower --tune or give fewer nodes",
+                nodes.len(),
+                most_looks / nodes.len() as f64,
             ),
-        )]));
+        )]);
     }
     let experiment = Experiment {
         nodes: &nodes,
         pods: &pods,
-        tune: args.tune,
-        seed: args.seed,
-        policy: args.policy.name(),
+        tune,
+        seed,
+        policy,
     };
-    let report = Report {
+    Ok(Report {
         experiment: "openb",
-        policy: args.policy.name().as_str(),
-        tune: args.tune,
-        seed: args.seed,
+        policy: policy.as_str(),
+        tune,
+        seed,
         nodes: nodes.len(),
         gpus,
         tasks_in_list: pods.len(),
         points: experiment.run().into_iter().map(Point::from).collect(),
         notes: notes(&nodes, asked_milli),
-    };
-    args.output.print(&report, text)?;
-    Ok(Ok(Exit::Success))
+    })
 }
 
 /// What a reader of the figures has to know.

@@ -1,10 +1,9 @@
 //! When jobs come: a CSV file, or the jobs' own creation times.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::given::GivenJob;
-use crate::input::BadInput;
+use crate::input::{BadInput, MAX_QUOTE, Source, shortened};
 use crate::simulate::sheet::Sheet;
 use crate::simulate::timeline::Arrival;
 
@@ -20,17 +19,12 @@ const MAX_SECONDS: u64 = 100 * 365 * 86_400;
 /// # Errors
 /// All that is wrong with the file, bounded in number.
 pub(super) fn from_file(
-    path: &Path,
+    source: &Source,
     jobs: &[GivenJob],
     notes: &mut Vec<String>,
 ) -> Result<Vec<Arrival>, Vec<BadInput>> {
-    let sheet = Sheet::read(path, &["job", "arrival_seconds"]).map_err(|error| vec![error])?;
-    if sheet.len() > MAX_ARRIVALS {
-        return Err(vec![sheet.bad(&format!(
-            "has {} rows, of at most {MAX_ARRIVALS}; give a part of it",
-            sheet.len()
-        ))]);
-    }
+    let sheet = Sheet::read(source, &["job", "arrival_seconds"], MAX_ARRIVALS)
+        .map_err(|error| vec![error])?;
     let by_name: BTreeMap<&str, &GivenJob> =
         jobs.iter().map(|job| (job.name.as_str(), job)).collect();
     let mut rows: Vec<(&GivenJob, i64)> = sheet.each(|row| {
@@ -43,7 +37,10 @@ pub(super) fn from_file(
         let job = by_name.get(full.as_str()).ok_or_else(|| {
             row.bad(
                 "job",
-                &format!("names TrainingJob {full:?}, which is not among the files; add it or correct the name"),
+                &format!(
+                    "names TrainingJob {:?}, which is not among the files; add it or correct the name",
+                    shortened(&full, MAX_QUOTE)
+                ),
             )
         })?;
         let seconds = row.whole("arrival_seconds", 0..=MAX_SECONDS)?;
@@ -75,7 +72,7 @@ pub(super) fn from_file(
         notes.push(format!(
             "{absent} of {} TrainingJobs have no row in {} and do not arrive",
             jobs.len(),
-            path.display()
+            source.name()
         ));
     }
     Ok(arrivals)

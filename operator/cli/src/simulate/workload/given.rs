@@ -10,14 +10,12 @@ mod jobs;
 #[path = "../../plan/objects.rs"]
 mod objects;
 
-use std::path::PathBuf;
-
 use ampacity_placement::{Fleet, JobSpec, Kind, Reservation};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::check::Kinds;
-use crate::input::{BadInput, find_sources, folders_without_manifests, read_documents};
+use crate::input::{BadInput, Source, read_documents};
 use crate::simulate::MAX_ERRORS;
 
 /// A training job that waits for its arrival.
@@ -45,14 +43,15 @@ pub(super) struct Given {
 
 /// Reads everything. The start is `at`, else the earliest creation of a TrainingJob, else the latest time from which a PriceSheet
 /// holds, else 1970: never the clock of the machine, so that a run can be repeated.
+///
+/// # Errors
+/// What is wrong with the documents.
 pub(super) fn read(
-    paths: &[PathBuf],
+    sources: &[Source],
+    kinds: &Kinds,
     at: Option<Timestamp>,
-) -> anyhow::Result<Result<Given, Vec<BadInput>>> {
-    let objects = match objects(paths)? {
-        Ok(objects) => objects,
-        Err(errors) => return Ok(Err(errors)),
-    };
+) -> Result<Given, Vec<BadInput>> {
+    let objects = objects(sources, kinds)?;
     let created = objects
         .training
         .values()
@@ -81,7 +80,7 @@ pub(super) fn read(
     }
     let jobs = jobs::collect(&objects, &scene);
     if !jobs.invalid.is_empty() {
-        return Ok(Err(jobs.bad_input(MAX_ERRORS + 1)));
+        return Err(jobs.bad_input(MAX_ERRORS + 1));
     }
     let mut notes = objects.notes;
     notes.append(&mut scene.notes);
@@ -118,29 +117,21 @@ pub(super) fn read(
         .flat_map(|site| scene.fleet.devices(&site.name).into_values())
         .map(|count| count.total)
         .fold(0, u64::saturating_add);
-    Ok(Ok(Given {
+    Ok(Given {
         fleet: scene.fleet,
         devices,
         clusters: scene.sites.len(),
         jobs: given,
         start,
         notes,
-    }))
+    })
 }
 
 /// Reads all files; all errors of all files are found before giving up.
-fn objects(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<BadInput>>> {
-    let sources = match find_sources(paths) {
-        Ok(sources) => sources,
-        Err(error) => return Ok(Err(vec![error])),
-    };
-    let kinds = Kinds::new()?;
+fn objects(sources: &[Source], kinds: &Kinds) -> Result<objects::Objects, Vec<BadInput>> {
     let mut objects = objects::Objects::new();
-    for folder in folders_without_manifests(paths) {
-        objects.note_empty(&folder.display().to_string());
-    }
     let mut errors = Vec::new();
-    for source in &sources {
+    for source in sources {
         let documents = match read_documents(source) {
             Ok(documents) => documents,
             Err(error) => {
@@ -155,15 +146,15 @@ fn objects(paths: &[PathBuf]) -> anyhow::Result<Result<objects::Objects, Vec<Bad
             if errors.len() > MAX_ERRORS {
                 break;
             }
-            if let Err(more) = objects.add(document, &kinds) {
+            if let Err(more) = objects.add(document, kinds) {
                 errors.extend(more);
             }
         }
     }
     objects.note_ignored();
-    Ok(if errors.is_empty() {
+    if errors.is_empty() {
         Ok(objects)
     } else {
         Err(errors)
-    })
+    }
 }

@@ -16,12 +16,14 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use ampacity_placement::Fleet;
 use jiff::Timestamp;
 
-use super::timeline::Player;
+use super::timeline::{Arrival, Player};
 use super::{Ended, Output, progress};
+use crate::check::Kinds;
 use crate::exit::Exit;
-use crate::input::BadInput;
+use crate::input::{BadInput, Source, find_sources};
 
 /// Arguments of `ampacity simulate workload`.
 #[derive(Debug, clap::Args)]
@@ -46,39 +48,23 @@ pub(crate) struct WorkloadArgs {
 }
 
 pub(super) fn run(args: &WorkloadArgs) -> Ended {
-    let given = match given::read(&args.paths, args.at)? {
-        Ok(given) => given,
-        Err(errors) => return Ok(Err(errors)),
+    let sources = match find_sources(&args.paths) {
+        Ok(sources) => sources,
+        Err(error) => return Ok(Err(vec![error])),
     };
-    let given::Given {
-        fleet,
-        devices,
-        clusters,
-        jobs,
-        start,
-        mut notes,
-    } = given;
-    if jobs.is_empty() {
-        notes.push("there is no TrainingJob to simulate".to_owned());
-    }
-    let arrivals = match &args.arrivals {
-        None => arrivals::from_creation(jobs, start.as_second(), &mut notes),
-        Some(file) => match arrivals::from_file(file, &jobs, &mut notes) {
-            Ok(arrivals) => arrivals,
-            Err(errors) => return Ok(Err(errors)),
-        },
+    let arrivals = args.arrivals.clone().map(Source::File);
+    let workload = match Workload::read(&sources, arrivals.as_ref(), &Kinds::new()?, args.at) {
+        Ok(workload) => workload,
+        Err(errors) => return Ok(Err(errors)),
     };
     // Before the work, which may take a while, rather than after it.
     let page = match args.html.as_deref().map(create).transpose() {
         Ok(page) => page,
         Err(error) => return Ok(Err(vec![error])),
     };
-    let bar = progress(arrivals.len() as u64);
-    let played =
-        Player::new(fleet, start.as_second()).play(arrivals, |ended| bar.set_position(ended));
+    let bar = progress(workload.arrivals.len() as u64);
+    let report = workload.play(|ended| bar.set_position(ended));
     bar.finish_and_clear();
-
-    let report = report::Report::new(&played, start, devices, clusters, notes);
     if let Some(mut file) = page {
         file.write_all(page::render(&report).as_bytes())?;
     }
@@ -88,6 +74,74 @@ pub(super) fn run(args: &WorkloadArgs) -> Ended {
     } else {
         Exit::NotAllPlaced
     }))
+}
+
+/// The table, JSON, YAML and HTML of a workload.
+///
+/// # Errors
+/// What is wrong with the input.
+pub(crate) fn all_forms(
+    documents: Source,
+    arrivals: Option<&Source>,
+    kinds: &Kinds,
+) -> anyhow::Result<Result<String, Vec<BadInput>>> {
+    let workload = match Workload::read(&[documents], arrivals, kinds, None) {
+        Ok(workload) => workload,
+        Err(errors) => return Ok(Err(errors)),
+    };
+    let report = workload.play(|_| {});
+    let mut text = super::all_forms(&report, report::text)?;
+    text.push_str(&page::render(&report));
+    Ok(Ok(text))
+}
+
+/// What is played.
+struct Workload {
+    fleet: Fleet,
+    devices: u64,
+    clusters: usize,
+    arrivals: Vec<Arrival>,
+    start: Timestamp,
+    notes: Vec<String>,
+}
+
+impl Workload {
+    fn read(
+        sources: &[Source],
+        arrivals: Option<&Source>,
+        kinds: &Kinds,
+        at: Option<Timestamp>,
+    ) -> Result<Self, Vec<BadInput>> {
+        let given::Given {
+            fleet,
+            devices,
+            clusters,
+            jobs,
+            start,
+            mut notes,
+        } = given::read(sources, kinds, at)?;
+        if jobs.is_empty() {
+            notes.push("there is no TrainingJob to simulate".to_owned());
+        }
+        let arrivals = match arrivals {
+            None => arrivals::from_creation(jobs, start.as_second(), &mut notes),
+            Some(file) => arrivals::from_file(file, &jobs, &mut notes)?,
+        };
+        Ok(Self {
+            fleet,
+            devices,
+            clusters,
+            arrivals,
+            start,
+            notes,
+        })
+    }
+
+    /// Plays it; `tick` hears of the number of jobs that have ended.
+    fn play(self, tick: impl FnMut(u64)) -> report::Report {
+        let played = Player::new(self.fleet, self.start.as_second()).play(self.arrivals, tick);
+        report::Report::new(&played, self.start, self.devices, self.clusters, self.notes)
+    }
 }
 
 fn create(path: &Path) -> Result<File, BadInput> {

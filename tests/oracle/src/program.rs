@@ -53,7 +53,6 @@ struct Part {
     pool: usize,
     devices: u32,
     count: Variable,
-    usd_each: f64,
 }
 
 struct Program {
@@ -209,7 +208,6 @@ impl Program {
                         pool,
                         devices: alternative.devices_per_replica,
                         count,
-                        usd_each,
                     });
                 }
                 self.problem.add_constraint(sum, ComparisonOp::Eq, 0.0);

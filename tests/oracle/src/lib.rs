@@ -1,5 +1,5 @@
-//! The engine beside an exact solver on the same random instances.
-#![allow(dead_code)] // The test and the example each use their own part.
+//! The engine beside an exact solver on the same random instances: for tests and benchmarks.
+
 #![allow(clippy::unwrap_used, clippy::panic)] // A judge stops at the first fault.
 
 pub mod instance;
