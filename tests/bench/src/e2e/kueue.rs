@@ -166,6 +166,7 @@ controller:
   groupKindConcurrency: {{Job.batch: 5, Pod: 5, Workload.kueue.x-k8s.io: 5, LocalQueue.kueue.x-k8s.io: 1, ClusterQueue.kueue.x-k8s.io: 1, ResourceFlavor.kueue.x-k8s.io: 1}}
 clientConnection: {{qps: 300, burst: 500}}
 integrations: {{frameworks: [batch/job]}}
+featureGates: {{VisibilityOnDemand: false}} # its server wants a certificate in a folder of its own, and nothing here asks it
 "
     ))
 }

@@ -13,6 +13,9 @@ use kube::{Api, Client, ResourceExt};
 use crate::workload::Submitter;
 use crate::{kueue, operator};
 
+/// How long the pods of one scenario may take to be bound.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Who places the pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum System {
@@ -126,7 +129,7 @@ impl Scenario {
                 .resource("pods", "110")
         });
         create_nodes(&client, nodes).await?;
-        let system = match self.system {
+        let mut system = match self.system {
             System::Plain => None,
             System::Kueue => Some(kueue::start(&plane, &client, self.nodes).await?),
             System::Ampacity => Some(operator::start(&plane, &client, self.nodes).await?),
@@ -141,11 +144,18 @@ impl Scenario {
             work: self.work,
         };
         submitter.submit(self.count).await?;
-        let last = tokio::time::timeout(Duration::from_secs(600), bound)
-            .await
-            .with_context(|| {
-                format!("{} did not bind {pods} pods within 600 s", self.system)
-            })???;
+        let ended = async {
+            match &mut system {
+                Some(process) => process.child.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        let last = tokio::select! {
+            bound = tokio::time::timeout(PATIENCE, bound) => bound.with_context(|| {
+                format!("{} did not bind {pods} pods within {PATIENCE:?}", self.system)
+            })???,
+            status = ended => anyhow::bail!("{} ended by itself: {}", self.system, status?),
+        };
         let seconds = (last - started).as_secs_f64();
         let writes = plane.request_counts().await?.since(&before).writes();
         let memory_mib = system.as_ref().and_then(Process::memory_mib);
