@@ -112,7 +112,7 @@ impl Builtin {
         let wanted = memory_mib?;
         [16_384_u64, 32_768, 40_960, 81_920]
             .into_iter()
-            .filter(|size| wanted.abs_diff(*size) * 10 <= *size)
+            .filter(|size| wanted.abs_diff(*size) <= *size / 10)
             .find_map(|size| self.named(kind, &format!("{value}:{size}")))
     }
 }
@@ -216,6 +216,23 @@ fn shape(row: InstanceRow) -> InstanceShape {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_tells_sizes_apart_whatever_number_stands_there() {
+        let named = |mib| data().named_with_memory(NameKind::Aws, "a100", mib);
+        let table = [
+            (Some(40_960), Some("nvidia-a100-sxm4-40gb")),
+            (Some(40_960 - 4096), Some("nvidia-a100-sxm4-40gb")),
+            (Some(40_960 - 4097), None),
+            (Some(81_920 + 8192), Some("nvidia-a100-sxm4-80gb")),
+            (Some(u64::MAX), None),
+            (Some(0), None),
+            (None, None),
+        ];
+        for (mib, expected) in table {
+            assert_eq!(named(mib), expected, "{mib:?}");
+        }
+    }
 
     #[test]
     fn every_row_is_read_and_names_a_type_that_exists() {
