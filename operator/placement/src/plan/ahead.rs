@@ -46,7 +46,9 @@ impl Ahead {
 
     /// Whether it starts within so many seconds, and on time.
     pub(crate) fn is_within(&self, horizon_seconds: i64) -> bool {
-        self.late_seconds == 0 && self.decision.start_seconds <= horizon_seconds
+        // A start at 0 is no later start: it comes of ends so absurd that time has no room for them.
+        let start = self.decision.start_seconds;
+        self.late_seconds == 0 && start > 0 && start <= horizon_seconds
     }
 
     /// Says in a verdict what lies ahead.
