@@ -21,7 +21,9 @@ use crate::world::{JobKey, ObjectKey, World};
 /// one write says it all.
 const QUIET_START_SECONDS: i64 = 2;
 /// The same while many jobs are being placed: placements go before statuses, but nobody is left in the dark for longer.
-const BUSY_START_SECONDS: i64 = 30;
+pub(crate) const BUSY_START_SECONDS: i64 = 60;
+/// The same for a job that waits for a place.
+const BUSY_WAIT_SECONDS: i64 = 10;
 /// Least seconds between two writes of a status in which numbers merely changed; more where many jobs wait, so that all
 /// of them together write no more than [`NUMBERS_PER_SECOND`].
 const NUMBERS_EVERY_SECONDS: i64 = 30;
@@ -171,7 +173,7 @@ impl Operator {
 
     /// Whether the Job of a placement has been seen in its member by this process.
     fn seen_in_member(&self, key: &ObjectKey) -> bool {
-        self.seen.contains(key)
+        self.seen.contains_key(key)
     }
 
     fn is_given_up(&self, placement: &Placement, now: Timestamp) -> bool {
@@ -193,10 +195,12 @@ impl Operator {
         };
         let old = job.status.clone().unwrap_or_default();
         let busy = self.rush.is_on(Instant::now());
-        let quiet_seconds = if busy {
-            BUSY_START_SECONDS
-        } else {
-            QUIET_START_SECONDS
+        let quiet_seconds = |busy_seconds| {
+            if busy {
+                busy_seconds
+            } else {
+                QUIET_START_SECONDS
+            }
         };
         let started_before = matches!(old.state, Some(TrainingJobState::Running));
         match next.state {
@@ -206,13 +210,14 @@ impl Operator {
                 let placement = live.and_then(|k| self.placement(k));
                 let passes_by = next.ended_attempts == old.ended_attempts
                     && age(placement.and_then(|p| p.metadata.creation_timestamp.as_ref()))
-                        < quiet_seconds;
+                        < quiet_seconds(BUSY_START_SECONDS);
                 passes_by.then_some(QUIET_START_SECONDS)
             }
             Some(TrainingJobState::Pending)
                 if next.ended_attempts == old.ended_attempts && !job.spec.suspend =>
             {
-                let fresh = age(job.metadata.creation_timestamp.as_ref()) < quiet_seconds
+                let fresh = age(job.metadata.creation_timestamp.as_ref())
+                    < quiet_seconds(BUSY_WAIT_SECONDS)
                     && old.state.is_none();
                 if fresh {
                     return Some(QUIET_START_SECONDS);

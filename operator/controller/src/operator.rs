@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ampacity_api::{MemberCluster, Placement};
+use ampacity_api::{MemberCluster, Placement, PlacementPhase};
 use jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -99,8 +99,8 @@ pub(crate) struct Operator {
     later_of: BTreeMap<JobKey, Timestamp>,
     /// Placements whose objects this process has made.
     pub(crate) dispatched: BTreeSet<ObjectKey>,
-    /// Placements whose workload this process has seen in its member.
-    pub(crate) seen: BTreeSet<ObjectKey>,
+    /// Placements whose workload this process has seen in its member, and how far they had come.
+    pub(crate) seen: BTreeMap<ObjectKey, PlacementPhase>,
     /// When a status with a verdict was last written.
     pub(crate) numbers_written: BTreeMap<JobKey, Timestamp>,
     /// Placements whose objects this process has removed.
@@ -196,7 +196,7 @@ impl Operator {
             later: BTreeSet::new(),
             later_of: BTreeMap::new(),
             dispatched: BTreeSet::new(),
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
             numbers_written: BTreeMap::new(),
             cleaned: BTreeSet::new(),
             forced: BTreeSet::new(),

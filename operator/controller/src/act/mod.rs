@@ -123,7 +123,6 @@ impl Operator {
             None => {}
             Some(false) => self.scale(&placement),
             Some(true) => {
-                self.seen.insert(key.clone());
                 self.bind(&placement);
                 self.write_phase(key, now);
             }

@@ -1,5 +1,6 @@
 //! Statuses and Events: what people and programs read of jobs and placements.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use ampacity_api::conditions::NewCondition;
@@ -17,10 +18,35 @@ use kube::{Resource, ResourceExt};
 use super::{HUB, HUB_STATUS, RETRY_SECONDS};
 use crate::failpoint::failpoint;
 use crate::hub::Unreadable;
-use crate::look::status_effect;
+use crate::look::{BUSY_START_SECONDS, status_effect};
 use crate::observe::{Happening, inference_happenings, training_happenings};
 use crate::operator::{Operator, Then};
+use crate::pods::OurPod;
 use crate::world::{JobKey, ObjectKey};
+
+/// A start that takes longer is told of while it goes on.
+const SLOW_START_SECONDS: i64 = 5;
+
+/// How far a placement has come by its pods, and how many of them are ready.
+fn progress(
+    placement: &Placement,
+    pods: Option<&BTreeMap<String, OurPod>>,
+) -> (PlacementPhase, i32) {
+    let replicas = placement.spec.replicas;
+    let count = |which: &dyn Fn(&OurPod) -> bool| {
+        let found = pods.map_or(0, |p| p.values().filter(|p| which(p)).count());
+        i32::try_from(found).unwrap_or(i32::MAX)
+    };
+    let ready = count(&|p| p.ready);
+    let phase = if ready >= replicas {
+        PlacementPhase::Running
+    } else if count(&|p| p.node.is_some()) >= replicas {
+        PlacementPhase::Bound
+    } else {
+        PlacementPhase::Dispatched
+    };
+    (phase, ready)
+}
 
 impl Operator {
     pub(crate) fn write_training_status(&mut self, key: &JobKey, job: &TrainingJob) {
@@ -114,35 +140,29 @@ impl Operator {
         let Some(member) = self.world.members.get(&placement.spec.cluster) else {
             return;
         };
-        let replicas = placement.spec.replicas;
-        let pods = member.pods.of_placement(key);
-        let count = |which: &dyn Fn(&crate::pods::OurPod) -> bool| {
-            i32::try_from(pods.map_or(0, |p| p.values().filter(|p| which(p)).count()))
-                .unwrap_or(i32::MAX)
-        };
-        let ready = count(&|p| p.ready);
-        let phase = if ready >= replicas {
-            PlacementPhase::Running
-        } else if count(&|p| p.node.is_some()) >= replicas {
-            PlacementPhase::Bound
-        } else {
-            PlacementPhase::Dispatched
-        };
+        let (phase, ready) = progress(placement, member.pods.of_placement(key));
         let old = placement.status.clone().unwrap_or_default();
         let age = placement
             .creation_timestamp()
             .map_or(i64::MAX, |t| now.as_second() - t.0.as_second());
+        if self.seen.insert(key.clone(), phase) != Some(phase) && age < BUSY_START_SECONDS {
+            self.rush.note(Instant::now());
+        }
         // A start that takes no longer than most is told once; while others are being placed, they go first.
-        let patience_seconds = if self.rush.is_on(Instant::now()) {
-            60
+        let busy = self.rush.is_on(Instant::now());
+        let patience_seconds = if busy {
+            BUSY_START_SECONDS
         } else {
-            5
+            SLOW_START_SECONDS
         };
-        let settled = phase == PlacementPhase::Running && patience_seconds == 5;
+        let settled = phase == PlacementPhase::Running && !busy;
         let worth_it = settled || age > patience_seconds;
         if !worth_it || (old.phase == Some(phase) && old.ready_replicas == ready) {
             return;
         }
+        let Some(placement) = self.placement(key) else {
+            return;
+        };
         let mut next = placement.clone();
         let started = (phase == PlacementPhase::Running).then_some(Time(now));
         next.status = Some(PlacementStatus {

@@ -3,6 +3,7 @@
 //! Each scenario gets a fresh control plane of its own with simulated nodes, and the same work: `--jobs` one-device jobs,
 //! then `--gangs` gangs of 8. Prints one figure a line with its unit; with several rounds the median and the range.
 
+mod cpu;
 mod kueue;
 mod operator;
 mod scenario;
@@ -34,6 +35,9 @@ struct Arguments {
     /// Kinds of work, in this order.
     #[arg(long, value_delimiter = ',', default_value = "singles,gangs")]
     work: Vec<Work>,
+    /// Also print what the API server was asked, per job.
+    #[arg(long)]
+    show_requests: bool,
 }
 
 #[tokio::main]
@@ -53,6 +57,7 @@ async fn main() -> anyhow::Result<()> {
                     work,
                     nodes: arguments.nodes,
                     count,
+                    show_requests: arguments.show_requests,
                 };
                 let figures = scenario.run().await?;
                 println!("round {round}: {work} {system}: {figures}");

@@ -1,20 +1,32 @@
 //! One system doing one kind of work on a fresh control plane.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use ampacity_controlplane::{ControlPlane, SimulatedNode, create_nodes};
+use ampacity_api::{TrainingJob, TrainingJobState};
+use ampacity_controlplane::{
+    ControlPlane, RequestCounts, RequestKind, SimulatedNode, create_nodes, wait_until,
+};
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
+use serde::de::DeserializeOwned;
 
+use crate::cpu::Cpu;
 use crate::workload::Submitter;
 use crate::{kueue, operator};
 
 /// How long the pods of one scenario may take to be bound.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A plane on which nothing is written for so long is ready to be measured.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// Who places the pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -25,6 +37,17 @@ pub(crate) enum System {
     Kueue,
     /// Ampacity.
     Ampacity,
+}
+
+impl System {
+    /// Name of its process; empty for nobody's.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Kueue => "kueue",
+            Self::Ampacity => "ampacity",
+        }
+    }
 }
 
 impl fmt::Display for System {
@@ -72,10 +95,17 @@ pub(crate) struct Figures {
     pub(crate) pods: usize,
     /// First create to last pod bound.
     pub(crate) seconds: f64,
-    /// API writes of everybody until then, per job.
+    /// First create to the moment when the last job said in its status that it runs.
+    pub(crate) told_seconds: f64,
+    /// API writes of everybody until the last pod was bound, per job.
     pub(crate) writes_per_job: f64,
     /// Resident memory of the system's own process, MiB.
     pub(crate) memory_mib: Option<f64>,
+    /// Processor time of everything that ran, per job: on a machine that is busy throughout, this is what bounds it.
+    pub(crate) cpu_ms_per_job: f64,
+    /// That of the API server, and of the system's own process.
+    pub(crate) server_cpu_ms_per_job: f64,
+    pub(crate) own_cpu_ms_per_job: f64,
 }
 
 /// A column: name, unit and value.
@@ -83,11 +113,21 @@ type Column = (&'static str, &'static str, fn(&Figures) -> Option<f64>);
 
 impl Figures {
     /// What is printed of each result.
-    pub(crate) const COLUMNS: [Column; 4] = [
+    pub(crate) const COLUMNS: [Column; 8] = [
         ("throughput", "pods/s", |f| Some(f.pods as f64 / f.seconds)),
         ("time", "s", |f| Some(f.seconds)),
+        ("until every job says that it runs", "s", |f| {
+            Some(f.told_seconds)
+        }),
         ("API writes per job", "writes", |f| Some(f.writes_per_job)),
         ("memory", "MiB", |f| f.memory_mib),
+        ("processor time per job", "ms", |f| Some(f.cpu_ms_per_job)),
+        ("of it the API server", "ms", |f| {
+            Some(f.server_cpu_ms_per_job)
+        }),
+        ("of it its own process", "ms", |f| {
+            Some(f.own_cpu_ms_per_job)
+        }),
     ];
 }
 
@@ -112,6 +152,8 @@ pub(crate) struct Scenario {
     pub(crate) work: Work,
     pub(crate) nodes: usize,
     pub(crate) count: usize,
+    /// Prints what the API server was asked, per job.
+    pub(crate) show_requests: bool,
 }
 
 impl Scenario {
@@ -134,8 +176,10 @@ impl Scenario {
             System::Kueue => Some(kueue::start(&plane, &client, self.nodes).await?),
             System::Ampacity => Some(operator::start(&plane, &client, self.nodes).await?),
         };
+        settled(&plane, &client, self.nodes).await?;
         let pods = self.count * self.work.pods();
         let before = plane.request_counts().await?;
+        let cpu_before = Cpu::now();
         let bound = tokio::spawn(all_bound(client.clone(), pods));
         let started = Instant::now();
         let submitter = Submitter {
@@ -157,14 +201,55 @@ impl Scenario {
             status = ended => anyhow::bail!("{} ended by itself: {}", self.system, status?),
         };
         let seconds = (last - started).as_secs_f64();
-        let writes = plane.request_counts().await?.since(&before).writes();
+        let cpu = Cpu::now().since(&cpu_before);
+        let ms_per_job = |seconds: f64| seconds * 1000.0 / self.count as f64;
+        let requests = plane.request_counts().await?.since(&before);
+        let writes = requests.writes();
+        if self.show_requests {
+            self.print(&requests);
+        }
         let memory_mib = system.as_ref().and_then(Process::memory_mib);
+        // Watched only now: it is not part of the work that is measured.
+        let told = tokio::time::timeout(PATIENCE, all_running(client, self))
+            .await
+            .with_context(|| {
+                format!(
+                    "not every job of {} says that it runs after {PATIENCE:?}",
+                    self.system
+                )
+            })??;
         Ok(Figures {
             pods,
             seconds,
+            told_seconds: (told - started).as_secs_f64(),
             writes_per_job: writes as f64 / self.count as f64,
             memory_mib,
+            cpu_ms_per_job: ms_per_job(cpu.total()),
+            server_cpu_ms_per_job: ms_per_job(cpu.of("kube-apiserver")),
+            own_cpu_ms_per_job: ms_per_job(cpu.of(self.system.program())),
         })
+    }
+}
+
+impl Scenario {
+    /// What the API server was asked, leaving out what is asked less than once in 20 jobs.
+    fn print(self, requests: &RequestCounts) {
+        for (kind, count) in requests.iter() {
+            let per_job = count as f64 / self.count as f64;
+            if per_job < 0.05 {
+                continue;
+            }
+            let RequestKind {
+                verb,
+                group,
+                resource,
+                subresource,
+                code,
+            } = kind;
+            println!(
+                "  {per_job:.2} a job: {verb} {group}/{resource} {subresource} answered {code}"
+            );
+        }
     }
 }
 
@@ -184,25 +269,80 @@ impl Process {
     }
 }
 
+/// Waits until every node is ready and nothing is written but their heartbeats: every system starts on a plane that is
+/// as quiet.
+async fn settled(plane: &ControlPlane, client: &Client, nodes: usize) -> anyhow::Result<()> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
+    let all: Api<Node> = Api::all(client.clone());
+    wait_until("every node to be ready", PATIENCE, || async {
+        let beating = leases.list_metadata(&ListParams::default()).await;
+        let ready = all.list(&ListParams::default()).await;
+        let is_ready = |node: &Node| node.spec.as_ref().is_none_or(|s| s.taints.is_none());
+        beating.is_ok_and(|l| l.items.len() >= nodes)
+            && ready.is_ok_and(|n| n.items.iter().filter(|n| is_ready(n)).count() >= nodes)
+    })
+    .await?;
+    let writes = |counts: &RequestCounts| {
+        counts.total(|kind| kind.is_write() && !(kind.resource == "leases" && kind.verb == "PUT"))
+    };
+    let mut before = plane.request_counts().await?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = plane.request_counts().await?;
+        if writes(&now.since(&before)) == 0 {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the control plane is not quiet after {PATIENCE:?}"
+        );
+        before = now;
+    }
+}
+
 /// When the last of so many pods was seen bound.
 async fn all_bound(client: Client, pods: usize) -> anyhow::Result<Instant> {
-    let api: Api<Pod> = Api::namespaced(client, "default");
+    let bound = |pod: &Pod| pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
+    all_seen(Api::namespaced(client, "default"), pods, bound).await
+}
+
+/// When the last job was seen to say that it runs: the job that the user made, not what was made from it.
+async fn all_running(client: Client, scenario: Scenario) -> anyhow::Result<Instant> {
+    let jobs = scenario.count;
+    if scenario.system == System::Ampacity {
+        let runs = |job: &TrainingJob| {
+            let state = job.status.as_ref().and_then(|s| s.state);
+            state == Some(TrainingJobState::Running)
+        };
+        return all_seen(Api::namespaced(client, "default"), jobs, runs).await;
+    }
+    let pods = i32::try_from(scenario.work.pods())?;
+    let runs = move |job: &Job| {
+        let ready = job.status.as_ref().and_then(|s| s.ready);
+        ready == Some(pods)
+    };
+    all_seen(Api::namespaced(client, "default"), jobs, runs).await
+}
+
+/// When so many objects had been seen for which `wanted` holds.
+async fn all_seen<K>(
+    api: Api<K>,
+    count: usize,
+    wanted: impl Fn(&K) -> bool,
+) -> anyhow::Result<Instant>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
+{
     let mut stream = watcher(api, watcher::Config::default().streaming_lists())
         .default_backoff()
         .applied_objects()
         .boxed();
-    let mut seen = std::collections::HashSet::new();
-    while let Some(pod) = stream.try_next().await? {
-        if pod
-            .spec
-            .as_ref()
-            .and_then(|s| s.node_name.as_ref())
-            .is_some()
-            && seen.insert(pod.name_any())
-            && seen.len() == pods
-        {
+    let mut seen = HashSet::new();
+    while let Some(object) = stream.try_next().await? {
+        if wanted(&object) && seen.insert(object.name_any()) && seen.len() == count {
             return Ok(Instant::now());
         }
     }
-    anyhow::bail!("the watch of pods ended")
+    anyhow::bail!("the watch of {} ended", K::plural(&()))
 }
