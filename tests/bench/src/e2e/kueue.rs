@@ -58,7 +58,9 @@ pub(crate) async fn start(
         .spawn()?;
     let process = Process {
         child,
-        _folder: folder,
+        log: log_path.clone(),
+        // It goes on watching its certificates.
+        _files: Box::new((folder, metrics_certificates)),
     };
     wait_until(
         "Kueue to be ready",
@@ -71,8 +73,6 @@ pub(crate) async fn start(
     )
     .await
     .with_context(|| std::fs::read_to_string(&log_path).unwrap_or_default())?;
-    // Kueue has read them by now.
-    drop(metrics_certificates);
     apply_yaml(client, &queues(nodes)).await?;
     Ok(process)
 }

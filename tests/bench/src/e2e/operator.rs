@@ -56,7 +56,8 @@ pub(crate) async fn start(
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
     plane.write_kubeconfig(&kubeconfig)?;
-    let log = std::fs::File::create(folder.path().join("operator.log"))?;
+    let log_path = folder.path().join("operator.log");
+    let log = std::fs::File::create(&log_path)?;
     let child = tokio::process::Command::new(&program)
         .args([
             "operator",
@@ -75,7 +76,8 @@ pub(crate) async fn start(
         .with_context(|| format!("cannot start {}", program.display()))?;
     let process = Process {
         child,
-        _folder: folder,
+        log: log_path,
+        _files: Box::new(folder),
     };
     let clusters: Api<MemberCluster> = Api::all(client.clone());
     wait_for_object(

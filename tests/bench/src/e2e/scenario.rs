@@ -1,7 +1,9 @@
 //! One system doing one kind of work on a fresh control plane.
 
+use std::any::Any;
 use std::collections::HashSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ampacity_api::{TrainingJob, TrainingJobState};
@@ -27,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A plane on which nothing is written for so long is ready to be measured.
 const QUIET: Duration = Duration::from_secs(3);
+
+/// Lines of a log that are shown when a process ends by itself.
+const LOG_LINES: usize = 20;
 
 /// Who places the pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -190,7 +195,7 @@ impl Scenario {
         submitter.submit(self.count).await?;
         let ended = async {
             match &mut system {
-                Some(process) => process.child.wait().await,
+                Some(process) => (process.child.wait().await, process.last_lines()),
                 None => std::future::pending().await,
             }
         };
@@ -198,7 +203,9 @@ impl Scenario {
             bound = tokio::time::timeout(PATIENCE, bound) => bound.with_context(|| {
                 format!("{} did not bind {pods} pods within {PATIENCE:?}", self.system)
             })???,
-            status = ended => anyhow::bail!("{} ended by itself: {}", self.system, status?),
+            (status, said) = ended => {
+                anyhow::bail!("{} ended by itself: {}\n{said}", self.system, status?)
+            }
         };
         let seconds = (last - started).as_secs_f64();
         let cpu = Cpu::now().since(&cpu_before);
@@ -256,11 +263,21 @@ impl Scenario {
 /// The system's own process; ends with the scenario.
 pub(crate) struct Process {
     pub(crate) child: tokio::process::Child,
-    /// Removed when the process is.
-    pub(crate) _folder: tempfile::TempDir,
+    /// What it has written.
+    pub(crate) log: PathBuf,
+    /// Its files, removed when the process is.
+    pub(crate) _files: Box<dyn Any + Send>,
 }
 
 impl Process {
+    /// The end of its log.
+    fn last_lines(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let from = lines.len().saturating_sub(LOG_LINES);
+        lines.get(from..).unwrap_or_default().join("\n")
+    }
+
     fn memory_mib(&self) -> Option<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
