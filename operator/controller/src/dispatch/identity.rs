@@ -130,10 +130,23 @@ impl<'a> Identity<'a> {
         self.bare_meta(name, self.job_labels())
     }
 
-    /// What identifies a pod. The epoch is left out: it changes with the leader, and a pod template must not.
+    /// What identifies a pod, and no more: pods are written, watched and stored more often than anything else. The epoch
+    /// is left out because it changes with the leader, and a pod template must not.
     pub(crate) fn label_pod(&self, meta: &mut ObjectMeta) {
         let own = meta.labels.get_or_insert_default();
-        own.extend(self.placement_labels());
+        own.extend(
+            [
+                (HUB, self.hub.to_owned()),
+                (labels::JOB_NAME, label_value(&self.job.name)),
+                (labels::JOB_KIND, self.job.kind.to_string()),
+                (labels::PLACEMENT, label_value(&self.placement)),
+            ]
+            .map(|(key, value)| (key.to_owned(), value)),
+        );
+        if self.job.kind == JobKind::InferenceJob {
+            // The Service that the job's placements share selects by it.
+            own.insert(labels::JOB_UID.to_owned(), self.job.uid.clone());
+        }
         own.entry(labels::MANAGED_BY.to_owned())
             .or_insert_with(|| labels::MANAGED_BY_VALUE.to_owned());
         meta.annotations

@@ -55,21 +55,19 @@ impl Rendezvous<'_> {
             value("MASTER_ADDR", &master),
             value("MASTER_PORT", port),
             value("WORLD_SIZE", &replicas),
-            rank("RANK"),
-            rank("NODE_RANK"),
+            self.rank("RANK"),
+            self.rank("NODE_RANK"),
             value("NNODES", &replicas),
             value("NPROC_PER_NODE", processes),
-            value("PET_NNODES", &replicas),
-            value("PET_NPROC_PER_NODE", processes),
-            rank("PET_NODE_RANK"),
-            value("PET_MASTER_ADDR", &master),
-            value("PET_MASTER_PORT", port),
+        ]);
+        self.torchrun(&mut env, &master, port, processes);
+        env.extend([
             value(
                 "JAX_COORDINATOR_ADDRESS",
                 &format!("{master}:{JAX_COORDINATOR_PORT}"),
             ),
             value("JAX_NUM_PROCESSES", &replicas),
-            rank("JAX_PROCESS_ID"),
+            self.rank("JAX_PROCESS_ID"),
         ]);
         match family {
             Family::Gpu => {}
@@ -77,6 +75,37 @@ impl Rendezvous<'_> {
             Family::Neuron { cores } => self.neuron(&mut env, cores, container),
         }
         env
+    }
+
+    /// What plain `torchrun script.py` reads. A single replica gets only what differs from torchrun's own defaults (one
+    /// node, one process, port 29500): pods are stored and sent many times, and each variable with them.
+    fn torchrun(&self, env: &mut Vec<EnvVar>, master: &str, port: &str, processes: &str) {
+        let alone = self.is_alone();
+        if !alone {
+            let replicas = self.placement.spec.replicas.to_string();
+            env.push(value("PET_NNODES", &replicas));
+            env.push(self.rank("PET_NODE_RANK"));
+            env.push(value("PET_MASTER_ADDR", master));
+        }
+        if !alone || processes != "1" {
+            env.push(value("PET_NPROC_PER_NODE", processes));
+        }
+        if !alone || port != MASTER_PORT.to_string() {
+            env.push(value("PET_MASTER_PORT", port));
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.placement.spec.replicas <= 1
+    }
+
+    /// A variable with the pod's rank.
+    fn rank(&self, name: &str) -> EnvVar {
+        if self.is_alone() {
+            value(name, "0")
+        } else {
+            rank_of_pod(name)
+        }
     }
 
     fn identity(&self) -> Vec<EnvVar> {
@@ -92,7 +121,7 @@ impl Rendezvous<'_> {
     }
 
     fn tpu(&self, env: &mut Vec<EnvVar>) {
-        env.push(rank("TPU_WORKER_ID"));
+        env.push(self.rank("TPU_WORKER_ID"));
         let hosts = match self.service {
             // Short names, as GKE gives them: the pods' search path begins with their namespace.
             Some(service) => bounded_list(self.placement.spec.replicas, |index, list| {
@@ -122,7 +151,7 @@ impl Rendezvous<'_> {
         });
         if let Some(list) = list {
             env.push(value("NEURON_PJRT_PROCESSES_NUM_DEVICES", &list));
-            env.push(rank("NEURON_PJRT_PROCESS_INDEX"));
+            env.push(self.rank("NEURON_PJRT_PROCESS_INDEX"));
         }
     }
 }
@@ -245,7 +274,7 @@ fn value(name: &str, value: &str) -> EnvVar {
     }
 }
 
-fn rank(name: &str) -> EnvVar {
+fn rank_of_pod(name: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
         value: None,

@@ -376,16 +376,23 @@ fn every_object_and_pod_says_whose_it_is() {
         &placement,
         &target("nvidia", &placement),
     );
-    let mut documents = documents(&objects);
+    let documents = documents(&objects);
     assert_eq!(documents.len(), 3);
     let pod = documents[2]["spec"]["template"].clone();
-    documents.push(pod);
-    let expected: Value = yaml(
+    let of_object: Value = yaml(
         "{ampacity.dev/hub: hub-1, ampacity.dev/job-name: llama, ampacity.dev/job-kind: TrainingJob, ampacity.dev/job-uid: job-uid,
           ampacity.dev/placement: llama-2, ampacity.dev/attempt: '2', app.kubernetes.io/managed-by: ampacity}",
     );
-    for document in documents {
-        assert_eq!(document["metadata"]["labels"], expected, "{document}");
+    let of_pod: Value = yaml(
+        "{ampacity.dev/hub: hub-1, ampacity.dev/job-name: llama, ampacity.dev/job-kind: TrainingJob,
+          ampacity.dev/placement: llama-2, app.kubernetes.io/managed-by: ampacity}",
+    );
+    let objects_and_pod = documents
+        .into_iter()
+        .map(|d| (d, &of_object))
+        .chain([(pod, &of_pod)]);
+    for (document, expected) in objects_and_pod {
+        assert_eq!(&document["metadata"]["labels"], expected, "{document}");
         let annotations = &document["metadata"]["annotations"];
         assert_eq!(annotations["ampacity.dev/placement-uid"], "placement-uid");
     }
