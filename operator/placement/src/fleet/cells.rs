@@ -10,10 +10,10 @@
 //! ordered by that sum, so the tightest domain that holds a gang is found without looking at nodes. A change of one node
 //! touches its own path only; [`Cells::settle`] brings the orders up to date once for a whole batch of changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::arena::{Arena, CellIndex, GroupIndex, NodeIndex, PoolIndex};
+use crate::arena::{Arena, CellIndex, GroupIndex, Key, NodeIndex, PoolIndex};
 use crate::model::Level;
 
 /// Most device counts per group and level for which an order is kept; other counts are answered by looking at every domain.
@@ -80,14 +80,23 @@ impl Cell {
     }
 }
 
-/// Cells of one level that hold so many replicas, fewest first.
+/// Cells that hold so many replicas, fewest first.
 type Order = BTreeSet<(u64, Arc<str>, CellIndex)>;
+
+/// The order of a group's cells of one level for one count of devices.
+#[derive(Clone, Debug)]
+struct Kept {
+    level: Level,
+    devices: u32,
+    order: Order,
+}
 
 /// Every cell of the fleet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cells {
     cells: Arena<CellIndex, Cell>,
-    orders: HashMap<(GroupIndex, Level, u32), Order>,
+    /// By position of the group.
+    orders: Vec<Vec<Kept>>,
     touched: Vec<CellIndex>,
 }
 
@@ -176,7 +185,7 @@ impl Cells {
                 let (group, level, path) = (cell.group, cell.level, cell.path.clone());
                 let key = (level, cell.name.clone());
                 for (devices, capacity) in std::mem::take(&mut cell.ranked) {
-                    if let Some(order) = self.orders.get_mut(&(group, level, devices)) {
+                    if let Some(order) = self.order_mut(group, level, devices) {
                         order.remove(&(capacity, path.clone(), at));
                     }
                 }
@@ -258,15 +267,15 @@ impl Cells {
         touched.dedup();
         for &at in &touched {
             let cell = &mut self.cells[at];
+            let (group, level, path) = (cell.group, cell.level, cell.path.clone());
             let mut ranked = std::mem::take(&mut cell.ranked);
             for (devices, capacity) in &mut ranked {
-                let cell = &self.cells[at];
-                let now = cell.capacity(*devices, |_| true);
+                let now = self.cells[at].capacity(*devices, |_| true);
                 if now != *capacity
-                    && let Some(order) = self.orders.get_mut(&(cell.group, cell.level, *devices))
+                    && let Some(order) = self.order_mut(group, level, *devices)
                 {
-                    order.remove(&(*capacity, cell.path.clone(), at));
-                    order.insert((now, cell.path.clone(), at));
+                    order.remove(&(*capacity, path.clone(), at));
+                    order.insert((now, path.clone(), at));
                     *capacity = now;
                 }
             }
@@ -276,12 +285,29 @@ impl Cells {
         self.touched = touched;
     }
 
+    fn kept(&self, group: GroupIndex) -> &[Kept] {
+        self.orders.get(group.position()).map_or(&[], Vec::as_slice)
+    }
+
+    fn order(&self, group: GroupIndex, level: Level, devices: u32) -> Option<&Order> {
+        let mut kept = self.kept(group).iter();
+        kept.find(|kept| (kept.level, kept.devices) == (level, devices))
+            .map(|kept| &kept.order)
+    }
+
+    fn order_mut(&mut self, group: GroupIndex, level: Level, devices: u32) -> Option<&mut Order> {
+        let mut kept = self.orders.get_mut(group.position())?.iter_mut();
+        kept.find(|kept| (kept.level, kept.devices) == (level, devices))
+            .map(|kept| &mut kept.order)
+    }
+
+    /// Device counts for which a level of a group has an order.
     fn ordered(&self, group: GroupIndex, level: Level) -> Vec<u32> {
         let mut devices: Vec<u32> = self
-            .orders
-            .keys()
-            .filter(|(g, l, _)| (*g, *l) == (group, level))
-            .map(|&(_, _, devices)| devices)
+            .kept(group)
+            .iter()
+            .filter(|kept| kept.level == level)
+            .map(|kept| kept.devices)
             .collect();
         devices.sort_unstable();
         devices
@@ -291,20 +317,30 @@ impl Cells {
         let cell = &mut self.cells[at];
         let capacity = cell.capacity(devices, |_| true);
         cell.ranked.push((devices, capacity));
-        let key = (cell.group, cell.level, devices);
-        let entry = (capacity, cell.path.clone(), at);
-        self.orders.entry(key).or_default().insert(entry);
+        let (group, level, path) = (cell.group, cell.level, cell.path.clone());
+        if let Some(order) = self.order_mut(group, level, devices) {
+            order.insert((capacity, path, at));
+        }
     }
 
     /// Keeps the domains of a level ordered by how many replicas of `devices` devices they hold, from now on.
     pub(crate) fn keep_order(&mut self, root: CellIndex, level: Level, devices: u32) {
         let group = self.cells[root].group;
-        if self.orders.contains_key(&(group, level, devices))
+        if self.order(group, level, devices).is_some()
             || self.ordered(group, level).len() >= MOST_ORDERS
         {
             return;
         }
-        self.orders.insert((group, level, devices), Order::new());
+        if self.orders.len() <= group.position() {
+            self.orders.resize(group.position() + 1, Vec::new());
+        }
+        if let Some(kept) = self.orders.get_mut(group.position()) {
+            kept.push(Kept {
+                level,
+                devices,
+                order: Order::new(),
+            });
+        }
         for at in self.at_level(root, level) {
             self.rank(at, devices);
         }
@@ -352,7 +388,7 @@ impl Cells {
             return Box::new(fits.then_some(root).into_iter());
         }
         let group = self.cells[root].group;
-        match self.orders.get(&(group, level, devices)) {
+        match self.order(group, level, devices) {
             Some(order) => Box::new(
                 order
                     .range((replicas, Arc::from(""), CellIndex::FIRST)..)

@@ -12,7 +12,7 @@ mod pool;
 mod power;
 mod symbols;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub(crate) use cells::Cells;
@@ -72,6 +72,8 @@ pub struct Fleet {
     pub(crate) power: PowerLedger,
     pub(crate) ledger: Ledger,
     pub(crate) symbols: Symbols,
+    /// Orders that all groups of a type have: level, devices, and how many groups there were.
+    pub(crate) prepared: BTreeMap<Arc<str>, Vec<(Level, u32, usize)>>,
 }
 
 impl Fleet {
@@ -85,6 +87,9 @@ impl Fleet {
         let name = facts.name.clone();
         if self.facts.insert(name.clone(), facts.clone()).as_ref() == Some(&facts) {
             return;
+        }
+        for group in self.groups_of_name(&name) {
+            self.groups[group].watts_each = self.unit_watts(&self.groups[group].key);
         }
         // Watts of devices that others hold were charged by the old facts.
         let holding: Vec<NodeIndex> = self
@@ -170,7 +175,7 @@ impl Fleet {
                 .pools
                 .iter()
                 .map(|&pool| &self.pools[pool])
-                .map(|pool| pool.nodes * u64::from(pool.key.devices))
+                .map(|pool| pool.nodes() * u64::from(pool.key.devices))
                 .sum();
             if total == 0 {
                 continue;
@@ -191,11 +196,20 @@ impl Fleet {
             .map_or(0, |facts| chargeable(facts.watts_in_use().0))
     }
 
-    /// Watts of one unit of a group in use: the device's, or the part's share of the device and of its host, rounded up.
+    /// Watts of one unit of a group in use.
     pub(crate) fn watts_each(&self, group: GroupIndex) -> i64 {
-        let key = &self.groups[group].key;
+        self.groups[group].watts_each
+    }
+
+    fn unit_watts(&self, key: &GroupKey) -> i64 {
         key.share
             .of_amount(self.watts_in_use(&key.accelerator_type))
+    }
+
+    /// Groups of an accelerator type.
+    pub(crate) fn groups_of_name(&self, accelerator_type: &str) -> Vec<GroupIndex> {
+        let groups = self.groups_by_type.get(accelerator_type);
+        groups.cloned().unwrap_or_default()
     }
 
     pub(crate) fn cluster_index(&mut self, name: &str) -> ClusterIndex {
@@ -247,6 +261,7 @@ impl Fleet {
             key: key.clone(),
             pools: Vec::new(),
             root,
+            watts_each: self.unit_watts(&key),
         });
         self.clusters[key.cluster].groups.push(group);
         self.groups_by_type
@@ -264,7 +279,7 @@ impl Fleet {
         let group = key.group;
         let pool = self.pools.add(Pool {
             key: key.clone(),
-            nodes: 0,
+            members: BTreeSet::new(),
             faults: BTreeMap::new(),
             by_free: BTreeMap::new(),
         });
@@ -343,7 +358,6 @@ impl Fleet {
                 offered: 0,
             });
             let pool = &mut self.pools[pool];
-            pool.nodes += 1;
             *pool.by_free.entry(0).or_default() += 1;
             if let Some(fault) = &spec.fault {
                 *pool.faults.entry(fault.clone()).or_default() += 1;
@@ -376,6 +390,10 @@ impl Fleet {
             feed,
             held_watts: 0,
         });
+        for slot in &self.nodes[node].slots {
+            let members = &mut self.pools[slot.pool].members;
+            members.insert((name.clone(), node));
+        }
         self.node_by_name
             .entry(cluster)
             .or_default()
@@ -398,7 +416,7 @@ impl Fleet {
         for slot in &slots {
             self.cells.detach(slot.cell);
             let pool = &mut self.pools[slot.pool];
-            pool.nodes = pool.nodes.saturating_sub(1);
+            pool.members.remove(&(name.clone(), node));
             count_down(&mut pool.by_free, &slot.free);
             if let Some(fault) = &self.nodes[node].fault {
                 count_down(&mut pool.faults, fault);
@@ -420,6 +438,59 @@ impl Fleet {
             nodes.remove(&name);
         }
         self.nodes.retire(node);
+    }
+
+    /// Adds nodes like one that nothing is placed on, for a trial. They share the original's labels and are no members
+    /// of its pool, so that they cost little. Call `cells.settle()` afterwards, and take them out before the original.
+    pub(crate) fn put_in_copies(
+        &mut self,
+        of: NodeIndex,
+        names: impl Iterator<Item = Arc<str>>,
+    ) -> Vec<NodeIndex> {
+        let original = self.nodes[of].clone();
+        let mut copies = Vec::new();
+        for name in names {
+            let copy = self.nodes.add(Node {
+                name: name.clone(),
+                ..original.clone()
+            });
+            for slot in &original.slots {
+                self.cells.attach(slot.cell);
+                self.cells
+                    .shift(slot.cell, slot.pool, (copy, &name), 0, slot.offered);
+                let by_free = &mut self.pools[slot.pool].by_free;
+                *by_free.entry(slot.free).or_default() += 1;
+            }
+            // Reservations find their nodes by name.
+            let registered = self.node_by_name.entry(original.cluster).or_default();
+            registered.insert(name, copy);
+            copies.push(copy);
+        }
+        copies
+    }
+
+    /// Takes copies out again; nothing may be placed on them any more.
+    pub(crate) fn take_out_copies(&mut self, copies: &[NodeIndex]) {
+        for &copy in copies {
+            let node = &self.nodes[copy];
+            for slot in &node.slots {
+                self.cells
+                    .shift(slot.cell, slot.pool, (copy, &node.name), slot.offered, 0);
+            }
+        }
+        // Cells that become empty are retired, so orders must not hear of them later.
+        self.cells.settle();
+        for &copy in copies {
+            for slot in &std::mem::take(&mut self.nodes[copy].slots) {
+                self.cells.detach(slot.cell);
+                count_down(&mut self.pools[slot.pool].by_free, &slot.free);
+            }
+            let node = &self.nodes[copy];
+            if let Some(registered) = self.node_by_name.get_mut(&node.cluster) {
+                registered.remove(&node.name);
+            }
+            self.nodes.retire(copy);
+        }
     }
 
     /// Charges the watts of devices that others hold.

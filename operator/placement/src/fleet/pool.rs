@@ -1,9 +1,9 @@
 //! Groups and pools: nodes that differ in nothing that matters to a placement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::arena::{CellIndex, ClusterIndex, FeedIndex, GroupIndex, PoolIndex};
+use crate::arena::{CellIndex, ClusterIndex, FeedIndex, GroupIndex, NodeIndex, PoolIndex};
 use crate::model::{
     CapacityType, ClusterSpec, DevicePart, DeviceShare, NodeFault, NodePrice, Reservation, Taint,
 };
@@ -60,6 +60,8 @@ pub(crate) struct Group {
     pub(crate) pools: Vec<PoolIndex>,
     /// The cluster as a topology domain.
     pub(crate) root: CellIndex,
+    /// Watts of one unit in use: the device's, or the part's share of the device and of its host, rounded up.
+    pub(crate) watts_each: i64,
 }
 
 /// What a pool's nodes have in common.
@@ -90,8 +92,8 @@ pub(crate) struct PoolKey {
 pub(crate) struct Pool {
     /// What they have in common.
     pub(crate) key: PoolKey,
-    /// Nodes.
-    pub(crate) nodes: u64,
+    /// Nodes, by name.
+    pub(crate) members: BTreeSet<(Arc<str>, NodeIndex)>,
     /// Nodes that take no new work, by why.
     pub(crate) faults: BTreeMap<NodeFault, u64>,
     /// Nodes by devices that nobody holds, faulty ones included.
@@ -99,6 +101,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> u64 {
+        u64::try_from(self.members.len()).unwrap_or(u64::MAX)
+    }
+
     /// Nodes that take no new work.
     pub(crate) fn faulty(&self) -> u64 {
         self.faults.values().sum()

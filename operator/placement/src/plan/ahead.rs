@@ -220,7 +220,7 @@ impl Fleet {
                     .key
                     .devices
                     .checked_div(alternative.devices_per_replica);
-                pool.nodes.saturating_sub(pool.faulty()) * u64::from(each.unwrap_or(0))
+                pool.nodes().saturating_sub(pool.faulty()) * u64::from(each.unwrap_or(0))
             })
             .fold(0, u64::saturating_add)
     }
@@ -233,7 +233,7 @@ impl Fleet {
         let (mut all, mut largest) = (0_u64, 0_u64);
         for pool in pools {
             largest = largest.max(each(pool));
-            all = all.saturating_add(self.pools[pool].nodes.saturating_mul(each(pool)));
+            all = all.saturating_add(self.pools[pool].nodes().saturating_mul(each(pool)));
         }
         let needed = gang_size(case.job, case.alternative);
         let level = case.job.topology.required;

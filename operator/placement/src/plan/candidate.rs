@@ -160,11 +160,7 @@ impl Fleet {
     /// Groups of the types that are asked for, whatever the part.
     pub(crate) fn groups_of_type(&self, wanted: &AcceleratorRequirement) -> Vec<GroupIndex> {
         match wanted {
-            AcceleratorRequirement::Named(name) => self
-                .groups_by_type
-                .get(name.as_str())
-                .cloned()
-                .unwrap_or_default(),
+            AcceleratorRequirement::Named(name) => self.groups_of_name(name),
             AcceleratorRequirement::Selected { .. } => self
                 .groups_by_type
                 .iter()
@@ -249,19 +245,22 @@ impl Fleet {
         alternative: &Alternative,
         group: GroupIndex,
     ) -> Vec<PoolIndex> {
-        let limited = job.budget.max_usd.is_some() || job.budget.max_usd_per_hour.is_some();
         self.groups[group]
             .pools
             .iter()
             .copied()
-            .filter(|&pool| {
-                let pool = &self.pools[pool];
-                pool.nodes > 0
-                    && pool.key.devices >= alternative.devices_per_replica
-                    && untolerated(pool, &alternative.pod).is_none()
-                    && !(limited && pool.key.price.is_unpriced())
-            })
+            .filter(|&pool| self.admits(job, alternative, pool))
             .collect()
+    }
+
+    /// Whether an alternative may use a pool.
+    fn admits(&self, job: &JobSpec, alternative: &Alternative, pool: PoolIndex) -> bool {
+        let limited = job.budget.max_usd.is_some() || job.budget.max_usd_per_hour.is_some();
+        let pool = &self.pools[pool];
+        pool.nodes() > 0
+            && pool.key.devices >= alternative.devices_per_replica
+            && untolerated(pool, &alternative.pod).is_none()
+            && !(limited && pool.key.price.is_unpriced())
     }
 
     /// Candidates of one alternative on one group that have room as far as devices go: one per prefix of its prices,
@@ -283,6 +282,22 @@ impl Fleet {
         }
         let watts_each = self.watts_each(group);
         let cluster = &self.clusters[self.groups[group].key.cluster].name;
+        if let &[pool] = self.groups[group].pools.as_slice() {
+            // Most groups are one pool: one price, and nothing to sort.
+            if self.admits(job, alternative, pool) {
+                let uses = [self.part_of(pool, replicas, devices)];
+                let quote = self.quote(job, cluster, &uses, watts_each, duration);
+                found.push(Candidate {
+                    alternative: at,
+                    group,
+                    pools: None,
+                    ranks: None,
+                    score: score(job, alternative, &quote),
+                    quote,
+                });
+            }
+            return;
+        }
         let tiers = self.tiers(job, alternative, group, watts_each);
         let gang = matches!(job.kind, Kind::Training { .. });
         let whole_group = self.groups[group].pools.len();
@@ -309,12 +324,7 @@ impl Fleet {
             }
             let taken = tier.room.min(left);
             if taken > 0 {
-                let per_node = u64::from(self.pools[first].key.devices / devices).max(1);
-                uses.push(Use {
-                    pool: first,
-                    devices: taken.saturating_mul(u64::from(devices)),
-                    nodes: taken.div_ceil(per_node),
-                });
+                uses.push(self.part_of(first, taken, devices));
             }
             left -= taken;
             if left > 0 {
@@ -331,6 +341,22 @@ impl Fleet {
                 score: score(job, alternative, &quote),
                 quote,
             });
+        }
+    }
+
+    /// What so many replicas use of a pool, on as few nodes as can be.
+    fn part_of(&self, pool: PoolIndex, replicas: u64, devices: u32) -> Use {
+        let per_node = u64::from(
+            self.pools[pool]
+                .key
+                .devices
+                .checked_div(devices)
+                .unwrap_or(0),
+        );
+        Use {
+            pool,
+            devices: replicas.saturating_mul(u64::from(devices)),
+            nodes: replicas.div_ceil(per_node.max(1)),
         }
     }
 

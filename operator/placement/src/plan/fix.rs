@@ -2,7 +2,9 @@
 //!
 //! Each option is tried on the fleet itself, one group at a time, and taken back: what is named has been seen to work.
 
-use super::candidate::{requirement, untolerated};
+use std::sync::Arc;
+
+use super::candidate::requirement;
 use super::price::duration_seconds;
 use super::select::{Want, total};
 use super::verdict::{Diagnosis, Missing};
@@ -293,21 +295,31 @@ impl Fleet {
         })
     }
 
-    /// Nodes of the group that the job may use but for what `open` lifts.
+    /// Nodes of the group that the job may use, by name.
     fn own_nodes(&self, case: Case<'_>) -> Vec<NodeIndex> {
-        let admitted = self.admitted(case.job, case.alternative, case.group);
-        let wanted = requirement(&case.alternative.pod);
-        let mut nodes: Vec<NodeIndex> = self
-            .nodes_of(self.cluster_of(case.group))
-            .filter(|&index| {
-                let node = &self.nodes[index];
-                node.slot(case.group)
-                    .is_some_and(|slot| admitted.contains(&slot.pool))
-                    && wanted.is_none_or(|wanted| node.satisfies(wanted, &self.symbols))
-            })
+        let mut nodes: Vec<(&Arc<str>, NodeIndex)> = self
+            .admitted(case.job, case.alternative, case.group)
+            .into_iter()
+            .flat_map(|pool| self.selected(case.alternative, pool))
             .collect();
-        nodes.sort_by(|a, b| self.nodes[*a].name.cmp(&self.nodes[*b].name));
-        nodes
+        nodes.sort_unstable();
+        nodes.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// Nodes of a pool that the alternative's pod may run on by its node requirement, by name.
+    fn selected(
+        &self,
+        alternative: &Alternative,
+        pool: PoolIndex,
+    ) -> impl Iterator<Item = (&Arc<str>, NodeIndex)> {
+        let wanted = requirement(&alternative.pod);
+        self.pools[pool]
+            .members
+            .iter()
+            .map(|(name, node)| (name, *node))
+            .filter(move |(_, node)| {
+                wanted.is_none_or(|wanted| self.nodes[*node].satisfies(wanted, &self.symbols))
+            })
     }
 
     fn restore_nodes(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
@@ -481,16 +493,14 @@ impl Fleet {
                 *name = "\u{0}fresh".into();
             }
         }
-        let mut added = Vec::new();
-        for name in names {
-            spec.name = name;
-            added.push(self.put_in(spec.clone()));
-        }
+        let mut names = names.into_iter();
+        spec.name = names.next().unwrap_or_default();
+        let first = self.put_in(spec);
+        let copies = self.put_in_copies(first, names.map(Into::into));
         self.cells.settle();
         let works = self.fits(case);
-        for node in added {
-            self.take_out(node);
-        }
+        self.take_out_copies(&copies);
+        self.take_out(first);
         self.cells.settle();
         let key = &self.pools[pool].key;
         let name = if key.instance_type.is_empty() {
@@ -555,25 +565,14 @@ impl Fleet {
 
     /// A node to add more of: of the cheapest admitted pool, the first by name.
     fn template(&self, case: Case<'_>) -> Option<NodeIndex> {
-        let rate = |pool: PoolIndex| self.rate(pool, 0);
-        let pools: Vec<PoolIndex> = self
-            .admitted(case.job, case.alternative, case.group)
+        self.admitted(case.job, case.alternative, case.group)
             .into_iter()
-            .filter(|&pool| untolerated(&self.pools[pool], &case.alternative.pod).is_none())
-            .collect();
-        let wanted = requirement(&case.alternative.pod);
-        self.nodes_of(self.cluster_of(case.group))
-            .filter(|&index| {
-                let node = &self.nodes[index];
-                node.slot(case.group)
-                    .is_some_and(|slot| pools.contains(&slot.pool))
-                    && wanted.is_none_or(|wanted| node.satisfies(wanted, &self.symbols))
+            .filter_map(|pool| {
+                let (name, node) = self.selected(case.alternative, pool).next()?;
+                Some((self.rate(pool, 0), name, node))
             })
-            .min_by_key(|&index| {
-                let node = &self.nodes[index];
-                let cost = node.slot(case.group).map_or(0, |slot| rate(slot.pool));
-                (cost, node.name.clone())
-            })
+            .min()
+            .map(|(.., node)| node)
     }
 
     /// A node like another one, with nothing on it but what daemons use.

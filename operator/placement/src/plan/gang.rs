@@ -4,7 +4,13 @@ use super::candidate::{Candidate, Score, gang_size, score};
 use super::price::Quote;
 use super::select::Pick;
 use crate::fleet::Fleet;
-use crate::model::{JobSpec, Kind, Level, NodeShare, PlacementDecision, Reservation, Watts};
+use crate::model::{
+    AcceleratorRequirement, Alternative, JobSpec, Kind, Level, NodeShare, PlacementDecision,
+    Reservation, Watts,
+};
+
+/// Most counts of devices and levels of a type that are remembered as prepared; the rest are looked up group by group.
+const MOST_PREPARED: usize = 64;
 
 /// A gang's nodes with what they cost.
 #[derive(Clone, Debug)]
@@ -62,14 +68,41 @@ impl Fleet {
             return;
         }
         for alternative in &job.alternatives {
-            for group in self.groups_for(alternative) {
-                let root = self.groups[group].root;
-                for &level in &levels {
-                    if alternative.devices_per_replica > 0 {
-                        self.cells
-                            .keep_order(root, level, alternative.devices_per_replica);
-                    }
-                }
+            for &level in &levels {
+                self.prepare_level(alternative, level);
+            }
+        }
+    }
+
+    /// Keeps the domains of a level in order for an alternative, in all groups of its type.
+    fn prepare_level(&mut self, alternative: &Alternative, level: Level) {
+        let devices = alternative.devices_per_replica;
+        if devices == 0 {
+            return;
+        }
+        let name = match &alternative.accelerator {
+            AcceleratorRequirement::Named(name) => Some(name.as_str()),
+            AcceleratorRequirement::Selected { .. } => None,
+        };
+        // Asked at every decision: a type whose groups all have the order is known by their number.
+        let groups = name.and_then(|name| self.groups_by_type.get_key_value(name));
+        let (type_name, count) = match groups {
+            Some((name, groups)) => (Some(name.clone()), groups.len()),
+            None => (None, 0),
+        };
+        let done = type_name.as_ref().and_then(|name| self.prepared.get(name));
+        if done.is_some_and(|done| done.contains(&(level, devices, count))) {
+            return;
+        }
+        for group in self.groups_of_type(&alternative.accelerator) {
+            let root = self.groups[group].root;
+            self.cells.keep_order(root, level, devices);
+        }
+        if let Some(name) = type_name {
+            let done = self.prepared.entry(name).or_default();
+            done.retain(|&(of, each, _)| (of, each) != (level, devices));
+            if done.len() < MOST_PREPARED {
+                done.push((level, devices, count));
             }
         }
     }
@@ -210,7 +243,7 @@ impl Fleet {
             usd_egress: crate::model::MicroUsd(found.quote.usd_egress),
             start_seconds: 0,
             duration_seconds: found.quote.duration_seconds,
-            price_sheet: found.quote.sheet,
+            price_sheet: self.sheet(&found.quote),
             unpriced: found.quote.unpriced,
         })
     }

@@ -35,7 +35,7 @@ impl Fleet {
         for &group in others {
             let group = &self.groups[group];
             let all = group.pools.iter().map(|&pool| &self.pools[pool]);
-            let all = all.map(|pool| pool.nodes.saturating_mul(u64::from(pool.key.devices)));
+            let all = all.map(|pool| pool.nodes().saturating_mul(u64::from(pool.key.devices)));
             let sum = units
                 .entry((group.key.share, group.key.part.clone()))
                 .or_default();

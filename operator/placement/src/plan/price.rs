@@ -31,8 +31,8 @@ pub(crate) struct Quote {
     pub(crate) duration_seconds: Option<i64>,
     /// Watts of all devices with their hosts.
     pub(crate) watts: i64,
-    /// Where the price comes from.
-    pub(crate) sheet: Option<String>,
+    /// Whose price sheet it is: the first pool with one.
+    pub(crate) sheet_of: Option<PoolIndex>,
     /// Whether a node without a price is part of it.
     pub(crate) unpriced: bool,
 }
@@ -153,8 +153,8 @@ impl Fleet {
                     .saturating_mul(i128::from(part.nodes)),
             );
             quote.unpriced |= pool.price.is_unpriced();
-            if quote.sheet.is_none() {
-                quote.sheet.clone_from(&pool.price.sheet);
+            if quote.sheet_of.is_none() && pool.price.sheet.is_some() {
+                quote.sheet_of = Some(part.pool);
             }
         }
         quote.usd_per_hour = clamp(hour);
@@ -188,11 +188,22 @@ impl Fleet {
         quote.usd_total = clamp(total);
         quote
     }
+
+    /// Where a quote's price comes from.
+    pub(crate) fn sheet(&self, quote: &Quote) -> Option<String> {
+        let pool = quote.sheet_of?;
+        self.pools[pool].key.price.sheet.clone()
+    }
 }
 
 /// Division to the nearest integer; both sides not negative.
 fn nearest(value: i128, by: i128) -> i128 {
-    value.saturating_add(by / 2).checked_div(by).unwrap_or(0)
+    let sum = value.saturating_add(by / 2);
+    match (u64::try_from(sum), u64::try_from(by)) {
+        // What any real price and duration gives; many times faster.
+        (Ok(sum), Ok(by)) => i128::from(sum.checked_div(by).unwrap_or(0)),
+        _ => sum.checked_div(by).unwrap_or(0),
+    }
 }
 
 /// Cut to 64 bits.

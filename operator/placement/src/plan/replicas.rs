@@ -265,7 +265,7 @@ impl Fleet {
             .copied()
             .filter(|&pool| want.admits(pool))
             .map(|pool| &self.pools[pool])
-            .filter(|pool| pool.nodes > pool.faulty());
+            .filter(|pool| pool.nodes() > pool.faulty());
         match (by, want.requirement) {
             (Level::Cluster, None) => pools.map(|_| Spot::Cluster(name.clone())).collect(),
             (Level::Zone, None) => pools

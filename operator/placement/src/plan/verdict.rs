@@ -215,9 +215,9 @@ impl Fleet {
         let (mut total, mut capacity) = (0_u64, 0_u64);
         for &pool in all {
             let pool = &self.pools[pool];
-            total = total.saturating_add(pool.nodes * u64::from(pool.key.devices));
-            capacity =
-                capacity.saturating_add(pool.nodes * u64::from(pool.key.devices / devices.max(1)));
+            total = total.saturating_add(pool.nodes() * u64::from(pool.key.devices));
+            capacity = capacity
+                .saturating_add(pool.nodes() * u64::from(pool.key.devices / devices.max(1)));
         }
         let needed_devices = needed.saturating_mul(u64::from(devices));
         if capacity < needed {
@@ -253,7 +253,7 @@ impl Fleet {
             let mut taints: BTreeMap<&Taint, u64> = BTreeMap::new();
             for &pool in &kept_out {
                 if let Some(taint) = untolerated(&self.pools[pool], &alternative.pod) {
-                    *taints.entry(taint).or_default() += self.pools[pool].nodes;
+                    *taints.entry(taint).or_default() += self.pools[pool].nodes();
                 }
             }
             let (taint, nodes) = taints.into_iter().max_by_key(|(_, nodes)| *nodes)?;
