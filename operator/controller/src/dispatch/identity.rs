@@ -84,11 +84,6 @@ impl<'a> Identity<'a> {
         })
     }
 
-    /// The hub that the placement is in.
-    pub(crate) fn hub(&self) -> &str {
-        self.hub
-    }
-
     /// Labels of everything that belongs to the job, whichever placement made it.
     pub(crate) fn job_labels(&self) -> BTreeMap<String, String> {
         [
@@ -107,6 +102,16 @@ impl<'a> Identity<'a> {
         labels.insert(labels::PLACEMENT.to_owned(), label_value(&self.placement));
         labels.insert(labels::ATTEMPT.to_owned(), self.attempt.to_string());
         labels
+    }
+
+    /// What selects the placement's pods.
+    pub(crate) fn pod_selector(&self) -> BTreeMap<String, String> {
+        [
+            (HUB, self.hub.to_owned()),
+            (labels::PLACEMENT, label_value(&self.placement)),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
     }
 
     /// Metadata of an object of the placement.
@@ -134,12 +139,11 @@ impl<'a> Identity<'a> {
     /// is left out because it changes with the leader, and a pod template must not.
     pub(crate) fn label_pod(&self, meta: &mut ObjectMeta) {
         let own = meta.labels.get_or_insert_default();
+        own.extend(self.pod_selector());
         own.extend(
             [
-                (HUB, self.hub.to_owned()),
                 (labels::JOB_NAME, label_value(&self.job.name)),
                 (labels::JOB_KIND, self.job.kind.to_string()),
-                (labels::PLACEMENT, label_value(&self.placement)),
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::inference_job::{Spread, SpreadBy};
-use ampacity_api::{InferenceJob, JobKind, Placement, labels};
+use ampacity_api::{InferenceJob, JobKind, Placement};
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::affinity;
 use super::devices::{DeviceRequestKind, RemovedRequest};
-use super::identity::{HUB, Identity, label_value};
+use super::identity::Identity;
 use super::names::{inference_name, service_name};
 use super::pod;
 use super::rendezvous::identity_env;
@@ -89,7 +89,7 @@ pub fn inference_objects(
                     }),
                 }),
                 selector: LabelSelector {
-                    match_labels: Some(placement_selector(&identity)),
+                    match_labels: Some(identity.pod_selector()),
                     match_expressions: None,
                 },
                 template: PodTemplateSpec {
@@ -102,18 +102,6 @@ pub fn inference_objects(
         },
         removed_requests,
     })
-}
-
-/// Pods of this placement.
-fn placement_selector(identity: &Identity<'_>) -> BTreeMap<String, String> {
-    [
-        (HUB.to_owned(), identity.hub().to_owned()),
-        (
-            labels::PLACEMENT.to_owned(),
-            label_value(&identity.placement),
-        ),
-    ]
-    .into()
 }
 
 /// Pods of the job's replicas in the cluster, whichever placement they are of.

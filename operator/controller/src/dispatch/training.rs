@@ -204,7 +204,7 @@ fn headless_service(identity: &Identity<'_>, name: &str) -> Service {
             cluster_ip: Some("None".to_owned()),
             // Replicas look each other up before any of them is ready.
             publish_not_ready_addresses: Some(true),
-            selector: Some(identity.placement_labels()),
+            selector: Some(identity.pod_selector()),
             ..ServiceSpec::default()
         }),
         status: None,
