@@ -12,11 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ampacity_api::{MemberCluster, Placement, PlacementPhase};
+use ampacity_api::{MemberCluster, Placement};
 use jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::act::Progress;
 use crate::clients::Clients;
 use crate::config::OperatorConfig;
 use crate::effects::Effects;
@@ -100,7 +101,7 @@ pub(crate) struct Operator {
     /// Placements whose objects this process has made.
     pub(crate) dispatched: BTreeSet<ObjectKey>,
     /// Placements whose workload this process has seen in its member, and how far they had come.
-    pub(crate) seen: BTreeMap<ObjectKey, PlacementPhase>,
+    pub(crate) seen: BTreeMap<ObjectKey, Progress>,
     /// When a status with a verdict was last written.
     pub(crate) numbers_written: BTreeMap<JobKey, Timestamp>,
     /// Placements whose objects this process has removed.

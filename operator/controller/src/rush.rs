@@ -4,34 +4,38 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So many steps within [`WITHIN`] are a rush; fewer are made and told of at once. A start takes about four: placed,
-/// dispatched, bound, running.
-const MANY: usize = 64;
+use crate::world::ObjectKey;
+
+/// So many placements that came a step further within [`WITHIN`] are a rush; fewer are told of at once.
+const MANY: usize = 16;
 /// See [`MANY`].
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// The last steps of starts.
+/// The placements that came a step further last, each once, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Rush {
-    steps: VecDeque<Instant>,
+    recent: VecDeque<(ObjectKey, Instant)>,
 }
 
 impl Rush {
     /// A placement was written, or has come a step further in its member.
-    pub(crate) fn note(&mut self, now: Instant) {
-        self.steps.push_back(now);
-        if self.steps.len() > MANY {
-            self.steps.pop_front();
+    pub(crate) fn note(&mut self, placement: &ObjectKey, now: Instant) {
+        if let Some(known) = self.recent.iter().position(|(key, _)| key == placement) {
+            self.recent.remove(known);
+        }
+        self.recent.push_back((placement.clone(), now));
+        if self.recent.len() > MANY {
+            self.recent.pop_front();
         }
     }
 
     /// Whether there is a rush.
     pub(crate) fn is_on(&self, now: Instant) -> bool {
-        self.steps.len() == MANY
+        self.recent.len() == MANY
             && self
-                .steps
+                .recent
                 .front()
-                .is_some_and(|first| now.saturating_duration_since(*first) < WITHIN)
+                .is_some_and(|(_, first)| now.saturating_duration_since(*first) < WITHIN)
     }
 }
 
@@ -39,21 +43,48 @@ impl Rush {
 mod tests {
     use super::*;
 
+    fn key(number: u64) -> ObjectKey {
+        ObjectKey::new("team", &format!("job-{number}"))
+    }
+
     #[test]
-    fn many_steps_within_seconds_are_a_rush() {
+    fn many_placements_that_move_within_seconds_are_a_rush() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut rush = Rush::default();
-        for step in 0..63 {
-            rush.note(at(step * 10));
+        for job in 0..15 {
+            rush.note(&key(job), at(job * 10));
         }
-        assert!(!rush.is_on(at(640)), "a few jobs are told of at once");
-        rush.note(at(640));
-        assert!(rush.is_on(at(650)));
-        assert!(!rush.is_on(at(3000)), "it is over when they stop coming");
-        for step in 0..64 {
-            rush.note(at(10_000 + step * 100));
+        assert!(!rush.is_on(at(150)), "a few jobs are told of at once");
+        rush.note(&key(15), at(150));
+        assert!(rush.is_on(at(160)));
+        assert!(!rush.is_on(at(3000)), "it is over when nothing moves");
+        for job in 0..16 {
+            rush.note(&key(job), at(10_000 + job * 400));
         }
-        assert!(!rush.is_on(at(16_400)), "a steady trickle is none");
+        assert!(!rush.is_on(at(16_000)), "a steady trickle is none");
+    }
+
+    #[test]
+    fn one_large_gang_is_no_rush_however_many_its_pods() {
+        let start = Instant::now();
+        let mut rush = Rush::default();
+        for _ in 0..500 {
+            rush.note(&key(0), start);
+        }
+        assert!(!rush.is_on(start));
+    }
+
+    #[test]
+    fn jobs_whose_pods_come_one_by_one_stay_a_rush() {
+        let start = Instant::now();
+        let mut rush = Rush::default();
+        for round in 0..10 {
+            for job in 0..20 {
+                let now = start + Duration::from_millis(round * 1000 + job * 50);
+                rush.note(&key(job), now);
+                assert!(round == 0 || rush.is_on(now));
+            }
+        }
     }
 }

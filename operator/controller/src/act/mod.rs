@@ -13,6 +13,8 @@ use ampacity_api::placement::NodeReplicas;
 use ampacity_api::{JobKind, Placement};
 use jiff::Timestamp;
 
+pub(crate) use status::Progress;
+
 use crate::apply::{ApplyError, bind_pod, make_objects, scale_deployment};
 use crate::bind::{RankMap, bind_patch, required_terms};
 use crate::commit::{CommitError, create_placement, replace_placement};
@@ -71,7 +73,7 @@ impl Operator {
         match written {
             Ok(placement) => {
                 tracing::info!(%job, placement = %key.name, cluster = %placement.spec.cluster, watts = placement.spec.watts, "placed");
-                self.rush.note(Instant::now());
+                self.rush.note(key, Instant::now());
                 self.world.attempts.commit_ended(job);
                 self.world.attempts.commit_succeeded(job);
                 self.world

@@ -27,25 +27,36 @@ use crate::world::{JobKey, ObjectKey};
 /// A start that takes longer is told of while it goes on.
 const SLOW_START_SECONDS: i64 = 5;
 
-/// How far a placement has come by its pods, and how many of them are ready.
-fn progress(
-    placement: &Placement,
-    pods: Option<&BTreeMap<String, OurPod>>,
-) -> (PlacementPhase, i32) {
-    let replicas = placement.spec.replicas;
-    let count = |which: &dyn Fn(&OurPod) -> bool| {
-        let found = pods.map_or(0, |p| p.values().filter(|p| which(p)).count());
-        i32::try_from(found).unwrap_or(i32::MAX)
-    };
-    let ready = count(&|p| p.ready);
-    let phase = if ready >= replicas {
-        PlacementPhase::Running
-    } else if count(&|p| p.node.is_some()) >= replicas {
-        PlacementPhase::Bound
-    } else {
-        PlacementPhase::Dispatched
-    };
-    (phase, ready)
+/// How far a placement has come, by its pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pods: i32,
+    bound: i32,
+    ready: i32,
+}
+
+impl Progress {
+    fn of(pods: Option<&BTreeMap<String, OurPod>>) -> Self {
+        let count = |which: &dyn Fn(&OurPod) -> bool| {
+            let found = pods.map_or(0, |p| p.values().filter(|p| which(p)).count());
+            i32::try_from(found).unwrap_or(i32::MAX)
+        };
+        Self {
+            pods: count(&|_| true),
+            bound: count(&|p| p.node.is_some()),
+            ready: count(&|p| p.ready),
+        }
+    }
+
+    fn phase(self, replicas: i32) -> PlacementPhase {
+        if self.ready >= replicas {
+            PlacementPhase::Running
+        } else if self.bound >= replicas {
+            PlacementPhase::Bound
+        } else {
+            PlacementPhase::Dispatched
+        }
+    }
 }
 
 impl Operator {
@@ -140,13 +151,14 @@ impl Operator {
         let Some(member) = self.world.members.get(&placement.spec.cluster) else {
             return;
         };
-        let (phase, ready) = progress(placement, member.pods.of_placement(key));
+        let progress = Progress::of(member.pods.of_placement(key));
+        let (phase, ready) = (progress.phase(placement.spec.replicas), progress.ready);
         let old = placement.status.clone().unwrap_or_default();
         let age = placement
             .creation_timestamp()
             .map_or(i64::MAX, |t| now.as_second() - t.0.as_second());
-        if self.seen.insert(key.clone(), phase) != Some(phase) && age < BUSY_START_SECONDS {
-            self.rush.note(Instant::now());
+        if self.seen.insert(key.clone(), progress) != Some(progress) && age < BUSY_START_SECONDS {
+            self.rush.note(key, Instant::now());
         }
         // A start that takes no longer than most is told once; while others are being placed, they go first.
         let busy = self.rush.is_on(Instant::now());
