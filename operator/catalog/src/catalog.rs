@@ -54,6 +54,16 @@ pub enum CatalogIssue {
     },
 }
 
+impl CatalogIssue {
+    /// Name of the AcceleratorType, where it has one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Unnamed => None,
+            Self::OutOfRange { name, .. } | Self::NoMatch { name } => Some(name),
+        }
+    }
+}
+
 impl Catalog {
     /// The built-in types alone.
     pub fn builtin() -> Self {

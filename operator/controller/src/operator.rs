@@ -272,10 +272,9 @@ impl Operator {
         // A price sheet comes into force by the clock.
         let due = self.fact_issues.next_prices.is_some_and(|at| at <= now);
         if std::mem::take(&mut self.world.dirty.facts) || due {
-            self.fact_issues = refresh_facts(&mut self.world, now);
-            for note in &self.fact_issues.notes {
-                tracing::warn!(%note, "platform facts");
-            }
+            let issues = refresh_facts(&mut self.world, now);
+            let before = std::mem::replace(&mut self.fact_issues, issues);
+            self.tell_facts(&before.notes);
         }
         take_stock(&mut self.world, now);
         while let Some((at, _)) = self.later.first() {

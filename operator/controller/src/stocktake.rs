@@ -17,13 +17,31 @@ use crate::inventory::{
 use crate::translate::{cluster_spec, power_spec};
 use crate::world::{Member, ObjectKey, World};
 
-/// What the facts of the platform team had wrong, for the status of the objects concerned.
+/// An object of the platform team that has no status: what is wrong with it is told by events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FactObject {
+    /// The AcceleratorType of this name.
+    AcceleratorType(String),
+    /// The PriceSheet of this name.
+    PriceSheet(String),
+}
+
+/// Something wrong with such an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactNote {
+    /// The object, where it has a name.
+    pub object: Option<FactObject>,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+/// What the facts of the platform team had wrong, for the status and events of the objects concerned.
 #[derive(Debug, Default)]
 pub struct FactIssues {
     /// Power domains and budgets.
     pub power: Vec<PowerIssue>,
-    /// Catalogue and prices, in words.
-    pub notes: Vec<String>,
+    /// Catalogue and prices.
+    pub notes: Vec<FactNote>,
     /// When the next price sheet comes into force: the facts are to be taken in again then.
     pub next_prices: Option<Timestamp>,
 }
@@ -39,13 +57,20 @@ pub fn refresh_facts(world: &mut World, now: Timestamp) -> FactIssues {
         ..FactIssues::default()
     };
     let (catalog, catalog_issues) = Catalog::with_overrides(world.hub.accelerator_types.values());
-    issues
-        .notes
-        .extend(catalog_issues.iter().map(ToString::to_string));
+    issues.notes.extend(catalog_issues.iter().map(|issue| {
+        let name = issue.name().map(ToOwned::to_owned);
+        FactNote {
+            object: name.map(FactObject::AcceleratorType),
+            text: issue.to_string(),
+        }
+    }));
     let (prices, price_issues) = Prices::from_sheets(world.hub.price_sheets.values(), now);
     issues
         .notes
-        .extend(price_issues.iter().map(ToString::to_string));
+        .extend(price_issues.iter().map(|issue| FactNote {
+            object: Some(FactObject::PriceSheet(issue.sheet().to_owned())),
+            text: issue.to_string(),
+        }));
     for accelerator in catalog.iter() {
         world.fleet.set_accelerator(accelerator.facts());
     }

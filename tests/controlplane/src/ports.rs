@@ -20,7 +20,15 @@ const LAST: u16 = 31_999;
 #[derive(Debug)]
 pub struct PortLease {
     port: u16,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for PortLease {
+    fn drop(&mut self) {
+        // Closing alone would not do at once: a child that is being started beside us has a copy until it has loaded its
+        // program. Should it fail, closing ends the lock a moment later.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl PortLease {
@@ -75,7 +83,7 @@ impl PortLease {
         }
         // The lock only speaks for planes; a listener says whether anything else has the port.
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        Ok(free.then_some(Self { port, _lock: lock }))
+        Ok(free.then_some(Self { port, lock }))
     }
 
     /// One folder for each user: another user's files could not be opened.

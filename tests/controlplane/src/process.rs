@@ -217,9 +217,14 @@ mod tests {
         .unwrap()
     }
 
+    /// Whether there is such a process and it is no zombie.
     fn runs(pid: u32) -> bool {
-        // A zombie has an empty command line.
-        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The state follows the name, which may hold anything; see proc_pid_stat(5).
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next());
+        state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
     }
 
     #[test]

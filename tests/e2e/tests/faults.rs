@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use ampacity_api::{Placement, TrainingJobState};
-use ampacity_controlplane::{FaultMode, SimulatedNode, create_nodes, wait_for_object, wait_until};
+use ampacity_controlplane::{
+    FaultMode, SimulatedNode, create_nodes, wait_for, wait_for_object, wait_until,
+};
 use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, inference, l4};
 use ampacity_e2e::outcome::{condition, node_of};
 use ampacity_e2e::world::{NAMESPACE, PATIENCE, cluster_manifest, secret_manifest};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -335,6 +338,17 @@ async fn bad_objects_are_told_and_the_others_go_on() -> Result<()> {
             .any(|c| c.type_ == "Ready" && c.status == "False" && c.message.contains("nowhere"))
     });
     world.explained(told.await)?;
+    // What has no status is told by an event on it.
+    world
+        .apply("{apiVersion: ampacity.dev/v1alpha1, kind: AcceleratorType, metadata: {name: acme-x1}, spec: {vendor: acme, memoryGib: 16, bf16Tflops: 10, power: {defaultWatts: 100}}}")
+        .await?;
+    world
+        .apply("{apiVersion: ampacity.dev/v1alpha1, kind: PriceSheet, metadata: {name: odd}, spec: {provider: onprem, source: test, effectiveFrom: '2026-01-01T00:00:00Z', owned: [{acceleratorType: nvidia-t4, usdPerDeviceHour: '99999'}]}}")
+        .await?;
+    for (object, words) in [("acme-x1", "add spec.match"), ("odd", "cannot be right")] {
+        let note = world.explained(warning_on(&world, object).await)?;
+        ensure!(note.contains(words), "{object}: {note}");
+    }
     // The cluster says which of its nodes were left out.
     let hub = world.reachable("hub", "True").await?;
     let conditions = hub.status.context("no status")?.conditions;
@@ -344,6 +358,20 @@ async fn bad_objects_are_told_and_the_others_go_on() -> Result<()> {
         .context("no condition")?;
     ensure!(valid.message.contains("unheard-of"), "{valid:?}");
     Ok(())
+}
+
+/// The note of a warning about an object of the cluster.
+async fn warning_on(world: &World, name: &str) -> ampacity_controlplane::Result<String> {
+    let events: Api<Event> = Api::namespaced(world.hub.admin.clone(), "default");
+    wait_for("a warning on the object", PATIENCE, || async {
+        let all = events.list(&ListParams::default()).await?;
+        let warning = all.items.into_iter().find(|event| {
+            let about = event.regarding.as_ref().and_then(|r| r.name.as_deref());
+            about == Some(name) && event.type_.as_deref() == Some("Warning")
+        });
+        Ok::<_, kube::Error>(warning.and_then(|event| event.note))
+    })
+    .await
 }
 
 #[tokio::test]

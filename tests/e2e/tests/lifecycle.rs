@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -111,6 +112,12 @@ async fn a_gang_starts_together_in_one_rack_with_its_ranks_in_order() -> Result<
                 .as_ref()
                 .is_some_and(|s| s.cluster_ip.as_deref() == Some("None"))
     );
+    let found = found_by_name(&world, &headless.items[0].name_any(), 4).await;
+    let hosts = world.explained(found)?;
+    ensure!(
+        hosts == ["gang-1-0", "gang-1-1", "gang-1-2", "gang-1-3"],
+        "each replica is found by its rank: {hosts:?}"
+    );
 
     // A gang that finds no room as a whole starts no part of itself.
     world
@@ -129,6 +136,27 @@ async fn a_gang_starts_together_in_one_rack_with_its_ranks_in_order() -> Result<
     world.check_invariants().await?;
     world.delete_training("late").await?;
     world.nothing_left().await
+}
+
+/// Host names under which a headless Service finds so many pods, in order.
+async fn found_by_name(
+    world: &World,
+    service: &str,
+    count: usize,
+) -> ampacity_controlplane::Result<Vec<String>> {
+    let slices: Api<EndpointSlice> = Api::namespaced(world.hub.admin.clone(), "default");
+    let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+    ampacity_controlplane::wait_for("endpoints of the Service", PATIENCE, || async {
+        let found = slices.list(&of_service).await?;
+        let endpoints = found
+            .items
+            .iter()
+            .flat_map(|slice| slice.endpoints.iter().flatten());
+        let mut hosts: Vec<String> = endpoints.filter_map(|e| e.hostname.clone()).collect();
+        hosts.sort();
+        Ok::<_, kube::Error>((hosts.len() == count).then_some(hosts))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -40,3 +40,14 @@ pub enum PriceIssue {
         row: String,
     },
 }
+
+impl PriceIssue {
+    /// Name of the PriceSheet.
+    pub fn sheet(&self) -> &str {
+        match self {
+            Self::Absurd { sheet, .. }
+            | Self::SpotAboveOnDemand { sheet, .. }
+            | Self::Duplicate { sheet, .. } => sheet,
+        }
+    }
+}

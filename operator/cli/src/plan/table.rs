@@ -230,6 +230,6 @@ mod tests {
             })
             .collect();
         assert_eq!(nodes(&list), "n0, n1×2, n2 +2");
-        assert_eq!(dollars(1_005_000, true), "1.00*");
+        assert_eq!(dollars(1_005_000, true), "1.01*");
     }
 }

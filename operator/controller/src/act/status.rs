@@ -19,9 +19,10 @@ use super::{HUB, HUB_STATUS, RETRY_SECONDS};
 use crate::failpoint::failpoint;
 use crate::hub::Unreadable;
 use crate::look::{BUSY_START_SECONDS, status_effect};
-use crate::observe::{Happening, inference_happenings, training_happenings};
+use crate::observe::{Happening, inference_happenings, training_happenings, wrong_fact};
 use crate::operator::{Operator, Then};
 use crate::pods::OurPod;
+use crate::stocktake::{FactNote, FactObject};
 use crate::world::{JobKey, ObjectKey};
 
 /// A start that takes longer is told of while it goes on.
@@ -122,6 +123,30 @@ impl Operator {
     fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, happenings: Vec<Happening>) {
         for happening in happenings {
             self.recorder.record(object.object_ref(&()), happening);
+        }
+    }
+
+    /// Tells what is wrong with catalogue and prices and was not before.
+    pub(crate) fn tell_facts(&self, before: &[FactNote]) {
+        let new = |note: &&FactNote| !before.contains(note);
+        for note in self.fact_issues.notes.iter().filter(new) {
+            tracing::warn!(note = %note.text, "platform facts");
+            let hub = &self.world.hub;
+            let reference = match &note.object {
+                Some(FactObject::AcceleratorType(name)) => {
+                    let object = hub.accelerator_types.named(name);
+                    object.map(|object| object.object_ref(&()))
+                }
+                Some(FactObject::PriceSheet(name)) => {
+                    let object = hub.price_sheets.named(name);
+                    object.map(|object| object.object_ref(&()))
+                }
+                None => None,
+            };
+            if let Some(reference) = reference {
+                self.recorder
+                    .record(reference, wrong_fact(note.text.clone()));
+            }
         }
     }
 

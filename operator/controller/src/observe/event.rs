@@ -48,6 +48,16 @@ pub struct Happening {
     pub note: String,
 }
 
+/// Something that is wrong with an object of the platform team, in words.
+pub fn wrong_fact(note: String) -> Happening {
+    Happening {
+        type_: HappeningType::Warning,
+        reason: ConditionReason::Invalid.as_str(),
+        action: "Check",
+        note: bounded(note),
+    }
+}
+
 /// What happened to a TrainingJob between two of its statuses, in the order in which it happened. `before` is `None` for
 /// a job that had no status.
 pub fn training_happenings(

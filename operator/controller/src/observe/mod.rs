@@ -12,7 +12,7 @@ mod training;
 
 pub use accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
 pub use event::{
-    Happening, HappeningType, MAX_NOTE_BYTES, inference_happenings, training_happenings,
+    Happening, HappeningType, MAX_NOTE_BYTES, inference_happenings, training_happenings, wrong_fact,
 };
 pub use inference::{InferenceFacts, ReplicaView, inference_status, resize};
 pub use outcome::{MemberView, Outcome, Patience, PlacementView, outcome};

@@ -69,13 +69,32 @@ impl fmt::Display for Watts {
 
 impl fmt::Display for MicroUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let micro = self.0.unsigned_abs();
-        write!(
-            f,
-            "{sign}${}.{:02}",
-            micro / 1_000_000,
-            micro % 1_000_000 / 10_000
-        )
+        // To the nearest cent.
+        let cents = self.0.unsigned_abs().saturating_add(5_000) / 10_000;
+        let sign = if self.0 < 0 && cents > 0 { "-" } else { "" };
+        write!(f, "{sign}${}.{:02}", cents / 100, cents % 100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_shown_to_the_nearest_cent() {
+        let table = [
+            (0, "$0.00"),
+            (4_999, "$0.00"),
+            (-4_999, "$0.00"),
+            (5_000, "$0.01"),
+            (89_216, "$0.09"),
+            (995_000, "$1.00"),
+            (-1_234_567, "-$1.23"),
+            (i64::MAX, "$9223372036854.78"),
+            (i64::MIN, "-$9223372036854.78"),
+        ];
+        for (micro, expected) in table {
+            assert_eq!(MicroUsd(micro).to_string(), expected, "{micro}");
+        }
     }
 }
