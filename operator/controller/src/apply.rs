@@ -472,6 +472,7 @@ pub async fn scale_deployment(member: &Client, placement: &Placement) -> Result<
     let api: Api<Deployment> =
         Api::namespaced(member.clone(), &placement.namespace().unwrap_or_default());
     let patch = json!({"spec": {"replicas": placement.spec.replicas}});
+    failpoint("scale.before");
     match api
         .patch(
             &inference_name(&placement.name_any()),
@@ -480,7 +481,10 @@ pub async fn scale_deployment(member: &Client, placement: &Placement) -> Result<
         )
         .await
     {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            failpoint("scale.done");
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(error),
     }

@@ -94,8 +94,12 @@ pub async fn replace_placement(
 ) -> Result<Placement, kube::Error> {
     let api: Api<Placement> =
         Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
-    api.replace(&placement.name_any(), &PostParams::default(), placement)
-        .await
+    failpoint("shrink.before");
+    let replaced = api
+        .replace(&placement.name_any(), &PostParams::default(), placement)
+        .await?;
+    failpoint("shrink.written");
+    Ok(replaced)
 }
 
 /// Takes a decision back. The finalizer keeps it until nothing is left in the member; `None`: it is gone already.

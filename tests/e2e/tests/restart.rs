@@ -1,16 +1,18 @@
 //! The operator is killed between every two steps of its pipeline, over and over, and nothing is lost or done twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ampacity_api::{TrainingJob, TrainingJobState};
 use ampacity_controlplane::SimulatedNode;
 use ampacity_e2e::World;
-use ampacity_e2e::manifest::{Training, h100};
+use ampacity_e2e::manifest::{Training, h100, inference, l4};
 use ampacity_e2e::world::PATIENCE;
 use anyhow::{Context as _, Result, bail, ensure};
-use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
 
 /// Least number of times that the operator is killed.
 const KILLS: u32 = 200;
@@ -33,6 +35,29 @@ const POINTS: [&str; 14] = [
 ];
 /// After this long at a point that is not reached, the operator is killed wherever it is.
 const REACH: Duration = Duration::from_secs(4);
+
+/// Points that an InferenceJob passes while its replicas come and go.
+const SERVING_POINTS: [&str; 17] = [
+    "commit.before",
+    "commit.written",
+    "dispatch.before",
+    "dispatch.service",
+    "dispatch.done",
+    "scale.before",
+    "scale.done",
+    "shrink.before",
+    "shrink.written",
+    "status.before",
+    "status.written",
+    "phase.before",
+    "phase.written",
+    "release.before-delete",
+    "release.before-remove",
+    "release.job-removed",
+    "release.before-finalizer",
+];
+/// Replicas that it is scaled to in turn: up, down within a placement, away altogether.
+const SIZES: [i32; 7] = [5, 2, 6, 1, 4, 0, 3];
 
 fn nodes(prefix: &str) -> Vec<SimulatedNode> {
     (0..3)
@@ -148,24 +173,116 @@ async fn two_hundred_kills_lose_nothing_and_start_nothing_twice() -> Result<()> 
         lasted == 5 * rounds,
         "{lasted} jobs of {rounds} rounds are left"
     );
-    made_once(&world)
+    made_once(&world, "jobs")
 }
 
-/// From the API servers' audit logs: every Job was created once, in one cluster.
-fn made_once(world: &World) -> Result<()> {
+#[tokio::test]
+async fn kills_while_replicas_come_and_go_lose_none_and_make_none_twice() -> Result<()> {
+    let mut world = World::builder()
+        .nodes("hub", [l4("e1"), l4("e2")])
+        .nodes("member", nodes("m"))
+        .audited()
+        .without_operator()
+        .start()
+        .await?;
+    let kinds = ["nvidia-l4", "nvidia-h100-sxm5-80gb"];
+    world.apply(&inference("chat", 3, &kinds)).await?;
+    let mut hits: BTreeSet<&str> = BTreeSet::new();
+    let mut runs = 0;
+    while hits.len() < SERVING_POINTS.len() {
+        ensure!(runs < 20 * SERVING_POINTS.len(), "{runs} runs; {hits:?}");
+        let left: Vec<&str> = SERVING_POINTS
+            .into_iter()
+            .filter(|p| !hits.contains(p))
+            .collect();
+        let point = left[runs % left.len()];
+        let replicas = SIZES[runs % SIZES.len()];
+        runs += 1;
+        scale(&world, replicas).await?;
+        let mut operator = world.another_operator(
+            &format!("run-{runs}"),
+            &["--lease-seconds=0"],
+            &[("AMPACITY_FAILPOINT", point)],
+        )?;
+        let until = tokio::time::Instant::now() + REACH;
+        loop {
+            if let Some(status) = operator.ended()? {
+                use std::os::unix::process::ExitStatusExt;
+                ensure!(
+                    status.signal() == Some(6),
+                    "the operator ended by itself at {point}: {status}\n{}",
+                    operator.log_end()
+                );
+                hits.insert(point);
+                break;
+            }
+            if tokio::time::Instant::now() >= until || serves(&world, replicas).await? {
+                operator.kill()?;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        world.check_invariants().await?;
+    }
+    println!("{runs} runs, every one killed; {} points", hits.len());
+
+    scale(&world, 4).await?;
+    world.start_operator(&[])?;
+    let settled = ampacity_controlplane::wait_until("4 replicas to serve", PATIENCE, || async {
+        serves(&world, 4).await.unwrap_or(false)
+    });
+    world.explained(settled.await)?;
+    let mut made = 0;
+    for (_, cluster) in world.clusters() {
+        let deployments: Api<Deployment> = Api::all(cluster.admin.clone());
+        for deployment in deployments.list(&ListParams::default()).await? {
+            made += deployment.spec.replicas.unwrap_or(1);
+        }
+    }
+    ensure!(made == 4, "Deployments have {made} replicas for 4");
+    made_once(&world, "deployments")?;
+    world
+        .inference()
+        .delete("chat", &DeleteParams::default())
+        .await?;
+    world.nothing_left().await
+}
+
+async fn scale(world: &World, replicas: i32) -> Result<()> {
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    world
+        .inference()
+        .patch_scale("chat", &PatchParams::default(), &patch)
+        .await?;
+    Ok(())
+}
+
+/// Whether the job says that so many replicas, as many as are wanted now, have a place and are ready.
+async fn serves(world: &World, replicas: i32) -> Result<bool> {
+    let job = world.inference().get("chat").await?;
+    let generation = job.metadata.generation;
+    Ok(job.status.is_some_and(|status| {
+        status.observed_generation == generation
+            && status.ready_replicas == replicas
+            && status.placed_replicas == replicas
+    }))
+}
+
+/// From the API servers' audit logs: every object of a kind was created once, in one cluster.
+fn made_once(world: &World, resource: &str) -> Result<()> {
     let mut made: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (cluster, of) in world.clusters() {
         for write in of.plane.audited_writes()? {
-            if write.verb == "create" && write.resource == "jobs" && write.code == 201 {
+            if write.verb == "create" && write.resource == resource && write.code == 201 {
                 made.entry(write.name).or_default().push(cluster.to_owned());
             }
         }
     }
-    ensure!(!made.is_empty(), "the audit log has no Jobs");
+    ensure!(!made.is_empty(), "the audit log has no {resource}");
     for (name, clusters) in made {
         if clusters.len() != 1 {
             bail!(
-                "Job {name} was created {} times: {clusters:?}",
+                "{name} of {resource} was created {} times: {clusters:?}",
                 clusters.len()
             );
         }

@@ -96,10 +96,14 @@ impl Operator {
         let verdict = after.verdict.is_some();
         let happenings = inference_happenings(job, before, &after);
         self.start(HUB_STATUS, status_effect(key), async move {
+            failpoint("status.before");
             let api: Api<InferenceJob> = Api::namespaced(hub, &done.object.namespace);
             let written = api
                 .replace_status(&done.object.name, &PostParams::default(), &object)
                 .await;
+            if written.is_ok() {
+                failpoint("status.written");
+            }
             Box::new(move |operator: &mut Operator| {
                 let result = written.map(|job| {
                     operator.tell(&job, happenings);
@@ -211,10 +215,14 @@ impl Operator {
         });
         let (hub, done) = (self.hub.clone(), key.clone());
         self.start(HUB_STATUS, format!("phase/{key}"), async move {
+            failpoint("phase.before");
             let api: Api<Placement> = Api::namespaced(hub, &done.namespace);
             let written = api
                 .replace_status(&done.name, &PostParams::default(), &next)
                 .await;
+            if written.is_ok() {
+                failpoint("phase.written");
+            }
             Box::new(move |operator: &mut Operator| {
                 operator.metrics.called("write phase", written.is_ok());
                 if let Ok(written) = written {
