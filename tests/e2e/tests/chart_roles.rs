@@ -5,7 +5,7 @@ use std::time::Duration;
 use ampacity_controlplane::{
     ControlPlane, SimulatedNode, apply_yaml, create_nodes, wait_for_object,
 };
-use ampacity_e2e::helm::{IMAGE, chart, helm_ok};
+use ampacity_e2e::helm::install;
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
@@ -38,23 +38,7 @@ async fn installed(settings: &[&str]) -> Result<(ControlPlane, Client)> {
         ),
     )
     .await?;
-    let chart = chart();
-    let mut arguments = vec![
-        "install",
-        "ampacity",
-        chart.to_str().context("the path is not UTF-8")?,
-        "--namespace",
-        NAMESPACE,
-        "--kubeconfig",
-        kubeconfig.to_str().context("the path is not UTF-8")?,
-        "--set",
-        IMAGE,
-    ];
-    for setting in settings {
-        arguments.extend(["--set", setting]);
-    }
-    let notes = helm_ok(&arguments)?;
-    ensure!(notes.contains("STATUS: deployed"), "{notes}");
+    install(&kubeconfig, NAMESPACE, settings)?;
     Ok((plane, client))
 }
 

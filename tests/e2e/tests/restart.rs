@@ -1,6 +1,8 @@
 //! The operator is killed between every two steps of its pipeline, over and over, and nothing is lost or done twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use ampacity_api::{TrainingJob, TrainingJobState};
@@ -119,13 +121,7 @@ async fn two_hundred_kills_lose_nothing_and_start_nothing_twice() -> Result<()> 
         let until = tokio::time::Instant::now() + REACH;
         loop {
             if let Some(status) = operator.ended()? {
-                // An abort, not an error: the point was reached.
-                use std::os::unix::process::ExitStatusExt;
-                ensure!(
-                    status.signal() == Some(6),
-                    "the operator ended by itself at {failpoint}: {status}\n{}",
-                    operator.log_end()
-                );
+                reached(status, &failpoint, &operator.log_end())?;
                 *hits.entry(point).or_default() += 1;
                 kills += 1;
                 break;
@@ -207,12 +203,7 @@ async fn kills_while_replicas_come_and_go_lose_none_and_make_none_twice() -> Res
         let until = tokio::time::Instant::now() + REACH;
         loop {
             if let Some(status) = operator.ended()? {
-                use std::os::unix::process::ExitStatusExt;
-                ensure!(
-                    status.signal() == Some(6),
-                    "the operator ended by itself at {point}: {status}\n{}",
-                    operator.log_end()
-                );
+                reached(status, point, &operator.log_end())?;
                 hits.insert(point);
                 break;
             }
@@ -246,6 +237,15 @@ async fn kills_while_replicas_come_and_go_lose_none_and_make_none_twice() -> Res
         .delete("chat", &DeleteParams::default())
         .await?;
     world.nothing_left().await
+}
+
+/// Sees to it that an operator was ended by its failpoint: by an abort, not by an error of its own.
+fn reached(status: ExitStatus, failpoint: &str, log_end: &str) -> Result<()> {
+    ensure!(
+        status.signal() == Some(6),
+        "the operator ended by itself at {failpoint}: {status}\n{log_end}"
+    );
+    Ok(())
 }
 
 async fn scale(world: &World, replicas: i32) -> Result<()> {
