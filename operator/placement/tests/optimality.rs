@@ -79,7 +79,7 @@ fn small_plans_place_as_many_jobs_as_can_be_and_cost_no_more_than_they_must() {
         assert!(result.placed_as_many(), "{result:?}");
     }
     assert!(
-        mean <= 0.1 && worst <= 2.0,
+        mean <= 0.01 && worst <= 0.5,
         "mean {mean} %, worst {worst} %"
     );
 }
@@ -94,9 +94,9 @@ fn larger_plans_stay_within_a_percent_and_seldom_leave_a_job_out() {
         "fewer jobs than the optimum on {fewer} of {}",
         decided.len()
     );
-    assert!(fewer * 5 <= decided.len(), "{fewer} of {}", decided.len());
+    assert!(fewer * 15 <= decided.len(), "{fewer} of {}", decided.len());
     assert!(
-        mean <= 1.0 && worst <= 5.0,
+        mean <= 0.2 && worst <= 2.0,
         "mean {mean} %, worst {worst} %"
     );
 }

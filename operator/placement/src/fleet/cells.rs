@@ -98,6 +98,8 @@ pub(crate) struct Cells {
     /// By position of the group.
     orders: Vec<Vec<Kept>>,
     touched: Vec<CellIndex>,
+    /// Clusters that have changed.
+    roots: Vec<CellIndex>,
 }
 
 impl Cells {
@@ -254,14 +256,17 @@ impl Cells {
             if !cell.ranked.is_empty() && self.touched.last() != Some(&at) {
                 self.touched.push(at);
             }
+            if next.is_none() && self.roots.last() != Some(&at) {
+                self.roots.push(at);
+            }
         }
     }
 
-    /// Brings the orders up to date after a batch of [`Self::shift`].
-    pub(crate) fn settle(&mut self) {
-        if self.touched.is_empty() {
-            return;
-        }
+    /// Brings the orders up to date after a batch of [`Self::shift`]. Returns the roots that have changed.
+    pub(crate) fn settle(&mut self) -> Vec<CellIndex> {
+        let mut roots = std::mem::take(&mut self.roots);
+        roots.sort_unstable();
+        roots.dedup();
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
@@ -283,6 +288,7 @@ impl Cells {
         }
         touched.clear();
         self.touched = touched;
+        roots
     }
 
     fn kept(&self, group: GroupIndex) -> &[Kept] {

@@ -162,7 +162,7 @@ impl Fleet {
                 self.refresh(node);
             }
         }
-        self.cells.settle();
+        self.settle();
     }
 
     /// The reverse of [`Self::count_in`]: the reservation stays recorded and holds nothing.
@@ -191,7 +191,7 @@ impl Fleet {
             self.power.charge(self.nodes[node].feed, -watts);
             self.refresh(node);
         }
-        self.cells.settle();
+        self.settle();
         self.ledger.reservations[index] = Some(reservation);
     }
 

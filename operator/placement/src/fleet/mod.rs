@@ -5,6 +5,7 @@
 //! added up over time, so releasing what was reserved restores the state exactly.
 
 mod cells;
+mod copies;
 mod ends;
 mod ledger;
 mod node;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 pub(crate) use cells::Cells;
 pub(crate) use ledger::Ledger;
 pub(crate) use node::{Node, Slot};
-pub(crate) use pool::{Cluster, Group, GroupKey, Pool, PoolKey};
+pub(crate) use pool::{Cluster, Group, GroupKey, OfType, Pool, PoolKey};
 pub(crate) use power::{PowerLedger, PowerLimit, PowerShortage, PowerTrial, chargeable};
 use symbols::Symbols;
 
@@ -62,7 +63,7 @@ pub struct Fleet {
     pub(crate) cluster_by_name: BTreeMap<Arc<str>, ClusterIndex>,
     pub(crate) groups: Arena<GroupIndex, Group>,
     group_by_key: BTreeMap<GroupKey, GroupIndex>,
-    pub(crate) groups_by_type: BTreeMap<Arc<str>, Vec<GroupIndex>>,
+    pub(crate) groups_by_type: BTreeMap<Arc<str>, OfType>,
     pub(crate) pools: Arena<PoolIndex, Pool>,
     pool_by_key: HashMap<PoolKey, PoolIndex>,
     pub(crate) nodes: Arena<NodeIndex, Node>,
@@ -90,6 +91,7 @@ impl Fleet {
         }
         for group in self.groups_of_name(&name) {
             self.groups[group].watts_each = self.unit_watts(&self.groups[group].key);
+            self.order_by_rate(group);
         }
         // Watts of devices that others hold were charged by the old facts.
         let holding: Vec<NodeIndex> = self
@@ -126,20 +128,20 @@ impl Fleet {
         for node in nodes {
             self.take_out(node);
         }
-        self.cells.settle();
+        self.settle();
     }
 
     /// Sets a node. What reservations hold on it is kept.
     pub fn set_node(&mut self, spec: NodeSpec) {
         self.put_in(spec);
-        self.cells.settle();
+        self.settle();
     }
 
     /// Removes a node. What reservations hold on it is remembered and counts again when the node comes back.
     pub fn remove_node(&mut self, cluster: &str, name: &str) {
         if let Some(node) = self.find_node(cluster, name) {
             self.take_out(node);
-            self.cells.settle();
+            self.settle();
         }
     }
 
@@ -209,7 +211,33 @@ impl Fleet {
     /// Groups of an accelerator type.
     pub(crate) fn groups_of_name(&self, accelerator_type: &str) -> Vec<GroupIndex> {
         let groups = self.groups_by_type.get(accelerator_type);
-        groups.cloned().unwrap_or_default()
+        groups.map_or_else(Vec::new, |groups| groups.iter().collect())
+    }
+
+    /// Brings a group's place among those of its type up to date: its pools or their watts have changed.
+    fn order_by_rate(&mut self, group: GroupIndex) {
+        let Group {
+            pools, watts_each, ..
+        } = &self.groups[group];
+        let rates = pools.iter().map(|&pool| self.rate(pool, *watts_each));
+        let (least, count) = (rates.min().unwrap_or(0), pools.len());
+        let name = self.groups[group].key.accelerator_type.clone();
+        let of_type = self.groups_by_type.entry(name).or_default();
+        of_type.set(group, least, count);
+        for (place, group) in of_type.iter().enumerate() {
+            self.groups[group].place = place;
+        }
+    }
+
+    /// Brings what is derived from free devices up to date after a batch of changes to nodes.
+    pub(crate) fn settle(&mut self) {
+        for root in self.cells.settle() {
+            let root = self.cells.get(root);
+            let group = &self.groups[root.group];
+            if let Some(of_type) = self.groups_by_type.get_mut(&group.key.accelerator_type) {
+                of_type.set_fits(group.place, |devices| root.capacity(devices, |_| true));
+            }
+        }
     }
 
     pub(crate) fn cluster_index(&mut self, name: &str) -> ClusterIndex {
@@ -261,14 +289,12 @@ impl Fleet {
             key: key.clone(),
             pools: Vec::new(),
             root,
+            place: 0,
             watts_each: self.unit_watts(&key),
         });
         self.clusters[key.cluster].groups.push(group);
-        self.groups_by_type
-            .entry(key.accelerator_type.clone())
-            .or_default()
-            .push(group);
         self.group_by_key.insert(key, group);
+        self.order_by_rate(group);
         group
     }
 
@@ -285,10 +311,11 @@ impl Fleet {
         });
         self.groups[group].pools.push(pool);
         self.pool_by_key.insert(key, pool);
+        self.order_by_rate(group);
         pool
     }
 
-    /// Adds or replaces a node. Call `cells.settle()` afterwards.
+    /// Adds or replaces a node. Call [`Self::settle`] afterwards.
     pub(crate) fn put_in(&mut self, spec: NodeSpec) -> NodeIndex {
         let cluster = self.cluster_index(&spec.cluster);
         if let Some(old) = self.node_in(cluster, &spec.name) {
@@ -412,7 +439,7 @@ impl Fleet {
                 .shift(slot.cell, slot.pool, (node, &name), slot.offered, 0);
         }
         // Cells that become empty are retired, so orders must not hear of them later.
-        self.cells.settle();
+        self.settle();
         for slot in &slots {
             self.cells.detach(slot.cell);
             let pool = &mut self.pools[slot.pool];
@@ -440,59 +467,6 @@ impl Fleet {
         self.nodes.retire(node);
     }
 
-    /// Adds nodes like one that nothing is placed on, for a trial. They share the original's labels and are no members
-    /// of its pool, so that they cost little. Call `cells.settle()` afterwards, and take them out before the original.
-    pub(crate) fn put_in_copies(
-        &mut self,
-        of: NodeIndex,
-        names: impl Iterator<Item = Arc<str>>,
-    ) -> Vec<NodeIndex> {
-        let original = self.nodes[of].clone();
-        let mut copies = Vec::new();
-        for name in names {
-            let copy = self.nodes.add(Node {
-                name: name.clone(),
-                ..original.clone()
-            });
-            for slot in &original.slots {
-                self.cells.attach(slot.cell);
-                self.cells
-                    .shift(slot.cell, slot.pool, (copy, &name), 0, slot.offered);
-                let by_free = &mut self.pools[slot.pool].by_free;
-                *by_free.entry(slot.free).or_default() += 1;
-            }
-            // Reservations find their nodes by name.
-            let registered = self.node_by_name.entry(original.cluster).or_default();
-            registered.insert(name, copy);
-            copies.push(copy);
-        }
-        copies
-    }
-
-    /// Takes copies out again; nothing may be placed on them any more.
-    pub(crate) fn take_out_copies(&mut self, copies: &[NodeIndex]) {
-        for &copy in copies {
-            let node = &self.nodes[copy];
-            for slot in &node.slots {
-                self.cells
-                    .shift(slot.cell, slot.pool, (copy, &node.name), slot.offered, 0);
-            }
-        }
-        // Cells that become empty are retired, so orders must not hear of them later.
-        self.cells.settle();
-        for &copy in copies {
-            for slot in &std::mem::take(&mut self.nodes[copy].slots) {
-                self.cells.detach(slot.cell);
-                count_down(&mut self.pools[slot.pool].by_free, &slot.free);
-            }
-            let node = &self.nodes[copy];
-            if let Some(registered) = self.node_by_name.get_mut(&node.cluster) {
-                registered.remove(&node.name);
-            }
-            self.nodes.retire(copy);
-        }
-    }
-
     /// Charges the watts of devices that others hold.
     pub(crate) fn charge_held(&mut self, node: NodeIndex) {
         let watts: i64 = self.nodes[node]
@@ -509,7 +483,7 @@ impl Fleet {
         node.held_watts = watts;
     }
 
-    /// Derives what is free on a node and moves it in the index. Call `cells.settle()` afterwards.
+    /// Derives what is free on a node and moves it in the index. Call [`Self::settle`] afterwards.
     pub(crate) fn refresh(&mut self, index: NodeIndex) {
         let Self {
             nodes,

@@ -60,8 +60,75 @@ pub(crate) struct Group {
     pub(crate) pools: Vec<PoolIndex>,
     /// The cluster as a topology domain.
     pub(crate) root: CellIndex,
+    /// Its place among the groups of its type.
+    pub(crate) place: usize,
     /// Watts of one unit in use: the device's, or the part's share of the device and of its host, rounded up.
     pub(crate) watts_each: i64,
+}
+
+/// A group among those of its type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ranked {
+    /// The least [rate](crate::fleet::Fleet::rate) of its pools.
+    pub(crate) rate: i128,
+    /// The group.
+    pub(crate) group: GroupIndex,
+    /// Replicas of 1, 2, 4 and 8 devices that fit, as far as devices go.
+    fits: [u32; SIZES],
+}
+
+/// Sizes of replicas for which a group says at a glance how many fit.
+const SIZES: usize = 4;
+
+impl Ranked {
+    /// Whether so many replicas could fit. Cheap, and never wrong when it says no.
+    pub(crate) fn may_hold(&self, replicas: u64, devices: u32) -> bool {
+        // As many fit of a smaller size, or more.
+        let size = devices.max(1).ilog2() as usize;
+        let fits = self.fits.get(size.min(SIZES - 1)).copied();
+        fits.is_none_or(|fits| u64::from(fits) >= replicas || fits == u32::MAX)
+    }
+}
+
+/// Groups of one accelerator type.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OfType {
+    /// Cheapest first. All that is asked of every group lies side by side.
+    pub(crate) by_rate: Vec<Ranked>,
+    /// Most pools of a group.
+    pub(crate) most_pools: usize,
+}
+
+impl OfType {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_rate.len()
+    }
+
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = GroupIndex> + '_ {
+        self.by_rate.iter().map(|ranked| ranked.group)
+    }
+
+    /// Puts a group where it belongs.
+    pub(crate) fn set(&mut self, group: GroupIndex, rate: i128, pools: usize) {
+        let known = self.by_rate.iter().position(|other| other.group == group);
+        let fits = known.map_or([0; SIZES], |at| self.by_rate.remove(at).fits);
+        let place = self
+            .by_rate
+            .partition_point(|other| (other.rate, other.group) < (rate, group));
+        self.by_rate.insert(place, Ranked { rate, group, fits });
+        self.most_pools = self.most_pools.max(pools);
+    }
+
+    /// Takes over how many replicas fit in the group at a place, by their devices.
+    pub(crate) fn set_fits(&mut self, place: usize, fits: impl Fn(u32) -> u64) {
+        if let Some(ranked) = self.by_rate.get_mut(place) {
+            for (size, count) in ranked.fits.iter_mut().enumerate() {
+                *count = u32::try_from(fits(1 << size)).unwrap_or(u32::MAX);
+            }
+        }
+    }
 }
 
 /// What a pool's nodes have in common.

@@ -396,7 +396,7 @@ pub struct Effort {
 impl Default for Effort {
     /// So many that a plan of some dozens of jobs comes close to the optimum, and that a plan of ten thousand takes little longer.
     fn default() -> Self {
-        Self { trials: 120_000 }
+        Self { trials: 360_000 }
     }
 }
 

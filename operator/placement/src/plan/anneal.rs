@@ -11,6 +11,8 @@ use super::search::Search;
 
 /// Most gangs that make way in one step.
 const MOST_EJECTED: usize = 8;
+/// Most draws for one that makes way.
+const MOST_DRAWS: usize = 6;
 /// Most waiting gangs that are tried in one step.
 const MOST_WAITING: usize = 4;
 /// Ways of a gang that are tried before it has to wait.
@@ -168,7 +170,8 @@ impl Search<'_> {
             } else {
                 yard
             };
-            match self.ejected(from) {
+            let of_way = (from == yard && lack == Lack::Devices).then_some((target, choice));
+            match self.ejected(from, of_way) {
                 Some(next) => {
                     self.take_out(next);
                     out.push(next);
@@ -180,17 +183,27 @@ impl Search<'_> {
         false
     }
 
-    /// Of two who stand in a yard, the one that would rather be elsewhere.
-    fn ejected(&mut self, yard: usize) -> Option<usize> {
-        let count = self.board.yards.get(yard)?.len();
-        let (one, two) = (self.sequence.below(count), self.sequence.below(count));
-        let there = self.board.yards.get(yard)?;
-        let (one, two) = (*there.get(one)? as usize, *there.get(two)? as usize);
-        Some(if self.above_best(two) > self.above_best(one) {
-            two
-        } else {
-            one
-        })
+    /// Of two who stand in a yard, and where a way of a target could use the room, the one that would rather be elsewhere.
+    fn ejected(&mut self, yard: usize, of_way: Option<(usize, usize)>) -> Option<usize> {
+        let mut most: Option<(i64, usize)> = None;
+        let mut seen = 0;
+        for _ in 0..MOST_DRAWS {
+            let count = self.board.yards.get(yard)?.len();
+            let place = self.sequence.below(count);
+            let at = *self.board.yards.get(yard)?.get(place)? as usize;
+            if of_way.is_some_and(|(to, choice)| !self.board.shares_bins(at, to, choice)) {
+                continue;
+            }
+            let above = self.above_best(at);
+            if most.is_none_or(|(least, _)| above > least) {
+                most = Some((above, at));
+            }
+            seen += 1;
+            if seen == 2 {
+                break;
+            }
+        }
+        most.map(|(_, at)| at)
     }
 
     /// Places the ejected and some who wait, those of higher priority first, each in the best way with room.

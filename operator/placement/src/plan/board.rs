@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::relax::Wish;
 use crate::arena::{GroupIndex, NodeIndex, PoolIndex};
 
 /// Nodes that differ in nothing but what is free.
@@ -68,6 +69,8 @@ pub(crate) struct Way {
     pub(crate) group: GroupIndex,
     /// Position of the group on the board.
     pub(crate) yard: usize,
+    /// Position, among the ways of the class, of the same way over all prices; its own where it is that.
+    pub(crate) base: usize,
     /// Bins, cheapest first, with what the whole gang would cost there, egress left out.
     pub(crate) bins: Vec<(u32, i64)>,
     /// Egress.
@@ -509,6 +512,33 @@ impl Board {
     pub(crate) fn nth(&self, class: usize, place: usize) -> Option<(usize, &Way)> {
         let at = *self.order.get(class)?.get(place)?;
         Some((at, self.ways.get(class)?.get(at)?))
+    }
+
+    /// The way of a piece at the price of a bin, if it is wanted wholly in one.
+    pub(crate) fn way_at(&self, at: usize, wish: Wish) -> Option<usize> {
+        let (base, bin) = wish?;
+        let ways = self.ways.get(self.pieces.get(at)?.class)?;
+        let tier = ways.iter().enumerate().position(|(at, tier)| {
+            tier.base == base && at != base && tier.bins.iter().any(|(of, _)| Some(*of) == bin)
+        });
+        tier.or(Some(base))
+    }
+
+    /// Whether a piece with a place gives room to a way of another by leaving: always, unless the way is at one of its
+    /// prices only.
+    pub(crate) fn shares_bins(&self, at: usize, other: usize, choice: usize) -> bool {
+        let way = || {
+            let class = self.pieces.get(other)?.class;
+            self.ways.get(class)?.get(choice)
+        };
+        let Some(way) = way().filter(|way| way.base != choice) else {
+            return true;
+        };
+        let held = self.pieces.get(at).map_or(&[][..], |piece| &piece.held);
+        held.iter().any(|(spot, _)| {
+            let bin = self.spots.get(*spot as usize).map(|spot| spot.bin);
+            way.bins.iter().any(|(of, _)| Some(*of) == bin)
+        })
     }
 
     /// Replicas of a piece by node.

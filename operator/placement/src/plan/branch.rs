@@ -1,20 +1,22 @@
 //! From shares to whole jobs: branch and bound on the relaxation, the most promising branches first.
 //!
-//! A dive makes one split job whole at a time, solving again in between, until none is split; what it decided against is
-//! remembered and the next dive starts where the bound is least. It ends when a plan is within a thousandth of the bound.
+//! A dive decides for one split job at a time and solves again in between, until none is split or what is left is of no
+//! interest; what it decided against is remembered, and the next dive starts where the bound is least. After every decision
+//! the shares are rounded to a plan, so that a dive that comes to nothing has still been of use.
 
-use super::relax::Relaxation;
+use super::relax::{Relaxation, Wish};
 use super::simplex::Vertex;
 
 /// A plan that is so close to the bound is good enough.
 pub(crate) const CLOSE: f64 = 1.001;
 
 /// A vertex from which to go on, with what is ruled out.
+#[derive(Clone)]
 struct Open {
     vertex: Vertex,
     usd: Vec<f64>,
     bound: f64,
-    /// The column's piece and way that was decided for before: now ruled out.
+    /// The piece and way that was decided for before: now ruled out.
     against: Option<(usize, Option<usize>)>,
 }
 
@@ -22,12 +24,16 @@ struct Open {
 pub(crate) struct Tree<'r> {
     relaxation: &'r Relaxation,
     open: Vec<Open>,
+    /// Where the dive is.
+    at: Option<Open>,
     /// What a column that is ruled out costs.
     ban_usd: f64,
     /// Dollars below which a plan must be to be of interest.
     cutoff: f64,
-    bound: f64,
-    leaves: u32,
+    /// The bound of the root.
+    root: f64,
+    /// The least bound of a leaf: what its plan costs may be more, where it cannot be placed like that.
+    leaf: f64,
 }
 
 impl<'r> Tree<'r> {
@@ -43,62 +49,101 @@ impl<'r> Tree<'r> {
                 bound,
                 against: None,
             }],
+            at: None,
             ban_usd: 1000.0 * dearest,
             cutoff: f64::INFINITY,
-            bound,
-            leaves: 0,
+            root: bound,
+            leaf: f64::INFINITY,
         }
     }
 
     /// Only what is cheaper is of interest from now on. `false` when that cannot be by much.
     pub(crate) fn cut_off(&mut self, usd: f64) -> bool {
         self.cutoff = self.cutoff.min(usd / CLOSE);
-        self.cutoff > self.bound
+        self.cutoff > self.root
     }
 
-    /// The next way of each piece, none split; `None` when there is no more or the pivots are used up.
-    pub(crate) fn next(&mut self, pivots: &mut u64) -> Option<Vec<Option<usize>>> {
+    /// What no plan goes below.
+    pub(crate) fn bound(&self) -> f64 {
+        let open = self.open.iter().chain(&self.at).map(|open| open.bound);
+        open.fold(self.cutoff.min(self.leaf), f64::min)
+    }
+
+    /// Takes the next decision and says where pieces are wanted then; `None` when there is none left or the pivots are used
+    /// up.
+    pub(crate) fn next(&mut self, pivots: &mut u64) -> Option<Vec<Wish>> {
         loop {
-            // Until there is a plan, the deepest; then where the bound is least.
-            let least = if self.cutoff.is_finite() || self.leaves > 0 {
-                let open = self.open.iter().enumerate();
-                open.min_by(|a, b| a.1.bound.total_cmp(&b.1.bound).then(b.0.cmp(&a.0)))
-                    .map(|(at, _)| at)?
-            } else {
-                self.open.len().checked_sub(1)?
+            let mut node = match self.at.take() {
+                Some(node) => node,
+                None => self.most_promising()?,
             };
-            let mut node = self.open.remove(least);
             if node.bound >= self.cutoff {
-                return None;
+                continue;
             }
-            if let Some((piece, way)) = node.against {
+            if let Some((piece, way)) = node.against.take() {
                 self.rule_out(&mut node.usd, piece, |other| other == way);
-                if !self.settle(&mut node, pivots)? {
-                    continue;
+                let before = node.clone();
+                match self.settle(&mut node, pivots) {
+                    Some(true) => {}
+                    Some(false) => continue,
+                    None => return self.stop(before),
                 }
             }
-            if let Some(ways) = self.dive(node, pivots)? {
-                self.leaves += 1;
-                return Some(ways);
+            let Some((piece, way)) = self.most_split(&node.vertex) else {
+                self.leaf = self.leaf.min(node.bound);
+                return Some(self.relaxation.rounded(&node.vertex));
+            };
+            self.open.push(Open {
+                against: Some((piece, way)),
+                ..node.clone()
+            });
+            self.rule_out(&mut node.usd, piece, |other| other != way);
+            let before = node.clone();
+            let Some(goes_on) = self.settle(&mut node, pivots) else {
+                return self.stop(before);
+            };
+            let wishes = self.relaxation.rounded(&node.vertex);
+            self.at = goes_on.then_some(node);
+            return Some(wishes);
+        }
+    }
+
+    /// Ends the search with a node open.
+    fn stop<T>(&mut self, node: Open) -> Option<T> {
+        self.open.push(node);
+        None
+    }
+
+    /// The open node with the least bound; of equals the latest.
+    fn most_promising(&mut self) -> Option<Open> {
+        let open = self.open.iter().enumerate();
+        let least = open.min_by(|a, b| a.1.bound.total_cmp(&b.1.bound).then(b.0.cmp(&a.0)));
+        let at = least.map(|(at, _)| at)?;
+        Some(self.open.remove(at))
+    }
+
+    /// The piece and way to decide for next, halves before almost wholes and dear ones before cheap; `None` where every
+    /// piece is whole.
+    fn most_split(&self, vertex: &Vertex) -> Option<(usize, Option<usize>)> {
+        let mut best: Option<(f64, (usize, Option<usize>))> = None;
+        for (piece, way, share) in self.relaxation.split(vertex) {
+            let weight = self.relaxation.dearest(piece, way).sqrt() * share * (1.0 - share);
+            if best.is_none_or(|(most, of)| weight > most || weight == most && (piece, way) < of) {
+                best = Some((weight, (piece, way)));
             }
         }
+        best.map(|(_, of)| of)
     }
 
-    /// Where the search stood when it ended, if it found nothing.
-    pub(crate) fn last(&self) -> Option<&Vertex> {
-        if self.leaves > 0 {
-            return None;
-        }
-        self.open.last().map(|open| &open.vertex)
-    }
-
-    /// Solves a node again; whether there is anything left in it.
+    /// Solves a node again; whether there is anything left in it. `None` when the pivots are used up.
     fn settle(&self, node: &mut Open, pivots: &mut u64) -> Option<bool> {
         let program = &self.relaxation.program;
+        // A node takes time even where its vertex stays the best.
+        *pivots = pivots.checked_sub(1)?;
         if !node.vertex.minimise(program, &node.usd, pivots) {
             return None;
         }
-        node.bound = node.vertex.cost(&node.usd);
+        node.bound = node.bound.max(node.vertex.cost(&node.usd));
         let needs_banned = node.vertex.amounts().any(|(column, much)| {
             much > 1e-6 && node.usd.get(column).is_some_and(|usd| *usd >= self.ban_usd)
         });
@@ -111,29 +156,6 @@ impl<'r> Tree<'r> {
                 && out(way)
             {
                 *usd = self.ban_usd;
-            }
-        }
-    }
-
-    fn dive(&mut self, mut node: Open, pivots: &mut u64) -> Option<Option<Vec<Option<usize>>>> {
-        let mut shares = Vec::new();
-        loop {
-            self.relaxation.split(&node.vertex, &mut shares);
-            let largest = shares
-                .iter()
-                .max_by(|a, b| a.2.total_cmp(&b.2).then(b.0.cmp(&a.0)).then(b.1.cmp(&a.1)));
-            let Some(&(piece, way, _)) = largest else {
-                return Some(Some(self.relaxation.rounded(&node.vertex)));
-            };
-            self.open.push(Open {
-                vertex: node.vertex.clone(),
-                usd: node.usd.clone(),
-                bound: node.bound,
-                against: Some((piece, way)),
-            });
-            self.rule_out(&mut node.usd, piece, |other| other != way);
-            if !self.settle(&mut node, pivots)? {
-                return Some(None);
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Candidates: an alternative on the pools of one group, with what it would cost.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::price::{Quote, Use, duration_seconds};
+use super::frontier::Frontier;
+use super::price::{Quote, Use};
 use super::select::{Pick, Want};
 use crate::arena::{ClusterIndex, GroupIndex, PoolIndex};
 use crate::fleet::{Cluster, Fleet, Pool};
@@ -165,7 +166,7 @@ impl Fleet {
                 .groups_by_type
                 .iter()
                 .filter(|(name, _)| suits(wanted, name, self.facts.get(&***name)))
-                .flat_map(|(_, groups)| groups.iter().copied())
+                .flat_map(|(_, groups)| groups.iter())
                 .collect(),
         }
     }
@@ -193,33 +194,22 @@ impl Fleet {
 
     /// Candidates of a job that could have room, best first.
     pub(crate) fn candidates(&self, job: &JobSpec) -> Vec<Candidate> {
-        let open = self.open_clusters(job);
-        let mut found = Vec::new();
-        for (at, alternative) in job.alternatives.iter().enumerate() {
-            if alternative.devices_per_replica == 0 || gang_size(job, alternative) == 0 {
-                continue;
-            }
-            let duration = match &job.kind {
-                Kind::Training { work, .. } => match duration_seconds(*work, alternative) {
-                    Some(seconds) => Some(seconds),
-                    None => continue,
-                },
-                Kind::Inference { .. } => None,
-            };
-            for group in self.groups_for(alternative) {
-                let key = &self.groups[group].key;
-                let is_open = open.get(crate::arena::Key::position(key.cluster));
-                if is_open == Some(&true) && job.capacity_types.contains(&key.capacity_type) {
-                    self.on_group(job, at, alternative, group, duration, &mut found);
-                }
-            }
-        }
-        found.sort_by(|a, b| {
-            a.score
-                .cmp(&b.score)
-                .then_with(|| self.name_order(a).cmp(&self.name_order(b)))
-        });
-        found
+        Frontier::new(self, job).rest(self, job)
+    }
+
+    /// Puts the best candidates first. Stable: those that differ in pools only stay in order.
+    pub(crate) fn sort_candidates(&self, candidates: &mut [Candidate]) {
+        candidates.sort_by(|a, b| self.compare(a, b));
+    }
+
+    /// Whether one candidate comes before another.
+    pub(crate) fn is_better(&self, a: &Candidate, b: &Candidate) -> bool {
+        self.compare(a, b).is_lt()
+    }
+
+    fn compare(&self, a: &Candidate, b: &Candidate) -> Ordering {
+        let by_name = || self.name_order(a).cmp(&self.name_order(b));
+        a.score.cmp(&b.score).then_with(by_name)
     }
 
     /// What decides between equals: names, never indices, which depend on the order of calls.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use super::candidate::Candidate;
-use super::gang::Found;
+use super::frontier::Frontier;
+use super::gang::{Best, Found};
 use crate::fleet::Fleet;
-use crate::model::JobSpec;
+use crate::model::{JobSpec, Kind};
 
 /// Most candidates that one cycle keeps over all of its classes. Where there would be more, each class keeps
 /// [`KEPT_EACH`], so that memory stays bounded however many different jobs there are.
@@ -52,6 +53,8 @@ pub(crate) struct Slate {
     pub(crate) candidates: Vec<Candidate>,
     /// Whether these are all.
     pub(crate) complete: bool,
+    /// Those that were not asked for yet, where the cycle has one job only.
+    ahead: Option<Frontier>,
     /// Candidates that had no room for a job of the class, by position.
     full: Vec<bool>,
 }
@@ -75,6 +78,13 @@ impl Classes {
                     complete: true,
                     ..Slate::default()
                 };
+                // Nothing is placed before the only job, so that its candidates can be made while it is.
+                if jobs.len() == 1 && matches!(job.kind, Kind::Training { .. }) {
+                    slate.complete = false;
+                    slate.ahead = Some(Frontier::new(fleet, job));
+                    classes.slates.push(slate);
+                    return classes.slates.len() - 1;
+                }
                 slate.candidates = fleet.candidates(job);
                 if kept + slate.candidates.len() > MOST_KEPT && slate.candidates.len() > KEPT_EACH {
                     slate.candidates.truncate(KEPT_EACH);
@@ -102,6 +112,19 @@ impl Classes {
     }
 }
 
+impl Slate {
+    /// Adds the best candidate of those that were not asked for yet.
+    fn extend(&mut self, fleet: &Fleet, job: &JobSpec) -> Option<&Candidate> {
+        let Some(candidate) = self.ahead.as_mut()?.next(fleet, job) else {
+            (self.ahead, self.complete) = (None, true);
+            return None;
+        };
+        self.full.push(false);
+        self.candidates.push(candidate);
+        self.candidates.last()
+    }
+}
+
 impl Fleet {
     /// The best way to run a gang now, when nothing was given back since its class was made.
     pub(crate) fn best_of_class(
@@ -110,6 +133,9 @@ impl Fleet {
         slate: &mut Slate,
         now_seconds: i64,
     ) -> Option<Found> {
+        if slate.ahead.is_some() {
+            return self.best_of_one(job, slate, now_seconds);
+        }
         // What had no room for an equal job has none now.
         let candidates = slate
             .candidates
@@ -124,5 +150,28 @@ impl Fleet {
         // Choosing nodes under uneven power is no exact science: asked again before a job is refused.
         let all = self.candidates(job);
         self.best_gang(job, all.iter().map(|c| (c, None)), now_seconds)
+    }
+
+    /// The best way to run the cycle's only job, making no more candidates than it takes.
+    fn best_of_one(&self, job: &JobSpec, slate: &mut Slate, now_seconds: i64) -> Option<Found> {
+        let mut best = Best::default();
+        while !slate
+            .ahead
+            .as_ref()
+            .is_some_and(|a| best.is_settled(a.least()))
+        {
+            let Some(candidate) = slate.extend(self, job) else {
+                break;
+            };
+            if best.is_settled_by(job, candidate) {
+                break;
+            }
+            let found = self.try_candidate(job, candidate, now_seconds);
+            if let (None, Some(full)) = (&found, slate.full.last_mut()) {
+                *full = true;
+            }
+            best.offer(found);
+        }
+        best.0
     }
 }

@@ -347,7 +347,7 @@ impl Fleet {
                     fleet.nodes[*node].fault = (!on).then(|| fault.clone());
                     fleet.refresh(*node);
                 }
-                fleet.cells.settle();
+                fleet.settle();
             },
             |fleet| fleet.fits(case),
         )?;
@@ -382,7 +382,7 @@ impl Fleet {
                     fleet.charge_held(*node);
                     fleet.refresh(*node);
                 }
-                fleet.cells.settle();
+                fleet.settle();
             },
             |fleet| fleet.fits(case),
         )?;
@@ -497,11 +497,11 @@ impl Fleet {
         spec.name = names.next().unwrap_or_default();
         let first = self.put_in(spec);
         let copies = self.put_in_copies(first, names.map(Into::into));
-        self.cells.settle();
+        self.settle();
         let works = self.fits(case);
         self.take_out_copies(&copies);
         self.take_out(first);
-        self.cells.settle();
+        self.settle();
         let key = &self.pools[pool].key;
         let name = if key.instance_type.is_empty() {
             self.groups[case.group].key.accelerator_type.to_string()

@@ -1,5 +1,7 @@
 //! One gang: the best candidate that has room, whole or not at all.
 
+use std::cmp::Ordering;
+
 use super::candidate::{Candidate, Score, gang_size, score};
 use super::price::Quote;
 use super::select::Pick;
@@ -27,6 +29,46 @@ pub(crate) struct Found {
     pub(crate) quote: Quote,
     /// What it is worth.
     pub(crate) score: Score,
+}
+
+/// The best that was found while candidates are gone through, best first.
+#[derive(Default)]
+pub(crate) struct Best(pub(crate) Option<Found>);
+
+impl Best {
+    /// Whether neither a candidate nor any after it can be better.
+    pub(crate) fn is_settled_by(&self, job: &JobSpec, candidate: &Candidate) -> bool {
+        let Some(found) = &self.0 else {
+            return false;
+        };
+        match candidate.score.cmp(&found.score) {
+            Ordering::Greater => true,
+            // Among equals the one that meets the preferred topology is better.
+            Ordering::Equal => {
+                Some(found.level) <= job.topology.preferred || job.topology.preferred.is_none()
+            }
+            Ordering::Less => false,
+        }
+    }
+
+    /// Whether nothing that has at least this objective and these dollars can be better.
+    pub(crate) fn is_settled(&self, least: Option<(i128, i64)>) -> bool {
+        let Some(found) = &self.0 else {
+            return false;
+        };
+        least.is_none_or(|least| least > (found.score.objective, found.score.usd))
+    }
+
+    /// Takes what a candidate gives, if that is better.
+    pub(crate) fn offer(&mut self, found: Option<Found>) {
+        let Some(found) = found else {
+            return;
+        };
+        let is_better = |old: &Found| (found.score, found.level) < (old.score, old.level);
+        if self.0.as_ref().is_none_or(is_better) {
+            self.0 = Some(found);
+        }
+    }
 }
 
 /// Levels to try, best first: the preferred one, then wider, up to the required one.
@@ -114,36 +156,18 @@ impl Fleet {
         candidates: impl Iterator<Item = (&'a Candidate, Option<&'a mut bool>)>,
         now_seconds: i64,
     ) -> Option<Found> {
-        let mut best: Option<Found> = None;
+        let mut best = Best::default();
         for (candidate, full) in candidates {
-            if let Some(found) = &best {
-                let settled = match candidate.score.cmp(&found.score) {
-                    std::cmp::Ordering::Greater => true,
-                    // Among equals the one that meets the preferred topology is better.
-                    std::cmp::Ordering::Equal => {
-                        Some(found.level) <= job.topology.preferred
-                            || job.topology.preferred.is_none()
-                    }
-                    std::cmp::Ordering::Less => false,
-                };
-                if settled {
-                    break;
-                }
+            if best.is_settled_by(job, candidate) {
+                break;
             }
-            let Some(found) = self.try_candidate(job, candidate, now_seconds) else {
-                if let Some(full) = full {
-                    *full = true;
-                }
-                continue;
-            };
-            if best
-                .as_ref()
-                .is_none_or(|old| (found.score, found.level) < (old.score, old.level))
-            {
-                best = Some(found);
+            let found = self.try_candidate(job, candidate, now_seconds);
+            if let Some(full) = full {
+                *full |= found.is_none();
             }
+            best.offer(found);
         }
-        best
+        best.0
     }
 
     /// Nodes for one candidate within every limit.

@@ -15,7 +15,7 @@ use crate::arena::{GroupIndex, NodeIndex, PoolIndex};
 use crate::model::Level;
 
 /// Trials beyond which there is little to find, for each job.
-const TRIALS_EACH: u64 = 2_000;
+const TRIALS_EACH: u64 = 6_000;
 
 /// Jobs with what they had before.
 type Before = Vec<(usize, Vec<Seat>, Option<Missing>)>;

@@ -17,6 +17,9 @@ const MOST_DEVICES: u32 = 1024;
 /// Most domains of one group that a job which requires one may use.
 const MOST_DOMAINS: usize = 32;
 
+/// Most prices of a way that are ways of their own.
+const MOST_TIERS: usize = 4;
+
 /// A board and whose pieces are on it.
 pub(crate) struct Layout {
     /// The board, with every piece where the round has it.
@@ -355,6 +358,12 @@ impl Round<'_, '_> {
             }
         }
         ways.sort_by_key(|way| way.least_usd);
+        for at in 0..ways.len() {
+            let Some(way) = ways.get_mut(at) else { break };
+            way.base = at;
+            let tiers = tiers(way);
+            ways.extend(tiers);
+        }
         ways
     }
 
@@ -408,6 +417,7 @@ impl Round<'_, '_> {
             alternative: candidate.alternative,
             group: candidate.group,
             yard,
+            base: 0,
             bins: Vec::new(),
             usd_egress: candidate.quote.usd_egress,
             least_usd: candidate.score.usd,
@@ -476,7 +486,7 @@ impl Round<'_, '_> {
             .filter_map(|pick| Some((*spot_of.get(&(place.group, pick.node))?, pick.replicas)))
             .collect();
         let choice = board.ways.get(class).and_then(|ways| {
-            ways.iter().position(|way| {
+            ways.iter().rposition(|way| {
                 (way.alternative, way.group) == (place.alternative, place.group)
                     && spots.iter().all(|(spot, _)| {
                         let bin = board.spots.get(*spot as usize).map(|spot| spot.bin);
@@ -497,4 +507,27 @@ impl Round<'_, '_> {
         board.restore(piece, choice, usd, &held);
         true
     }
+}
+
+/// A way at each of its prices alone, the cheapest first; none where there is one price only.
+fn tiers(way: &Way) -> Vec<Way> {
+    let mut tiers: Vec<Way> = Vec::new();
+    for &(bin, usd) in &way.bins {
+        let count = tiers.len();
+        match tiers.last_mut() {
+            Some(tier) if tier.bins.first().is_some_and(|(_, of)| *of == usd) => {
+                tier.bins.push((bin, usd));
+            }
+            _ if count == MOST_TIERS => break,
+            _ => tiers.push(Way {
+                bins: vec![(bin, usd)],
+                least_usd: usd.saturating_add(way.usd_egress),
+                ..way.clone()
+            }),
+        }
+    }
+    if tiers.len() < 2 {
+        return Vec::new();
+    }
+    tiers
 }

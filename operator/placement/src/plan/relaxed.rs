@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 
 use super::branch::Tree;
-use super::relax::{Prices, Relaxation};
+use super::relax::{Prices, Relaxation, Wish};
 use super::search::{Bound, Search};
 use super::simplex::Vertex;
 
@@ -11,31 +11,25 @@ use super::simplex::Vertex;
 const TRIALS_OF_PIVOT: u64 = 8;
 /// Times that the relaxation is solved for other numbers of waiting jobs.
 const ROUNDS: u64 = 6;
-/// Most whole plans of one tree.
-const MOST_PLANS: u32 = 40;
 
 impl Search<'_> {
     /// Solves the relaxation and makes whole jobs of its shares, down to `end` trials left.
     ///
     /// First for as few waiting as the relaxation needs; while more have to wait than that, again with one more allowed of
-    /// the highest priority that falls short. With `as_is`, for as many as wait in the best plan.
-    pub(crate) fn relax(&mut self, as_is: bool, end: u64) {
+    /// the highest priority that falls short.
+    pub(crate) fn relax(&mut self, end: u64) {
         let Some(relaxation) = Relaxation::new(self.board) else {
             return;
         };
         let each = TRIALS_OF_PIVOT + relaxation.work() / 64;
         let mut pivots = self.trials.saturating_sub(end) / each;
         let all = pivots;
-        let mut allowed = if as_is {
-            self.missed()
-        } else {
-            vec![0.0; self.board.placed.len()]
-        };
+        let mut allowed = vec![0.0; self.board.placed.len()];
         for round in 0..ROUNDS {
             let Some((root, waiting)) = relaxation.solve(&allowed, &mut pivots) else {
                 break;
             };
-            if round == 0 && !as_is {
+            if round == 0 {
                 self.bound = Some(Bound {
                     waiting: waiting.clone(),
                     usd: root.cost(&relaxation.usd),
@@ -50,9 +44,15 @@ impl Search<'_> {
             // Half for the first, and a third of the rest for each that follows.
             let part = pivots / if round == 0 { 2 } else { 3 };
             let mut left = part;
-            self.branch(&relaxation, &root, &waiting, &mut left);
+            let proven = self.branch(&relaxation, &root, &waiting, &mut left);
             pivots -= part - left;
             let missed = self.missed();
+            if missed == waiting
+                && let Some(bound) = &mut self.bound
+                && bound.waiting == waiting
+            {
+                bound.usd = bound.usd.max(proven);
+            }
             let short = (0..missed.len())
                 .rev()
                 .find(|&rank| missed.get(rank) > waiting.get(rank));
@@ -69,31 +69,35 @@ impl Search<'_> {
         self.trials = self.trials.saturating_sub((all - pivots) * each);
     }
 
-    /// Whole plans from one tree, until one is close to the bound.
+    /// Whole plans from one tree, until one is close to the bound. What no plan goes below in which so many wait.
     fn branch(
         &mut self,
         relaxation: &Relaxation,
         root: &Vertex,
         waiting: &[f64],
         pivots: &mut u64,
-    ) {
+    ) -> f64 {
         let mut tree = Tree::new(relaxation, root);
-        for _ in 0..MOST_PLANS {
-            if self.missed() == waiting && !tree.cut_off(-self.best_worth.1 as f64 / 1e6) {
+        loop {
+            let usd = -self.best_worth.1 as f64 / 1e6;
+            if !tree.cut_off(relaxation.worth(usd, &self.missed(), waiting)) {
                 break;
             }
-            let Some(ways) = tree.next(pivots) else {
-                if let Some(vertex) = tree.last() {
-                    self.place_as(&relaxation.rounded(vertex));
-                }
+            let Some(wishes) = tree.next(pivots) else {
                 break;
             };
-            self.place_as(&ways);
+            self.place_as(&wishes);
         }
+        tree.bound()
     }
 
     /// Places pieces as said, the largest units first; who has no room there, and who is to wait, takes what is left.
-    fn place_as(&mut self, ways: &[Option<usize>]) {
+    fn place_as(&mut self, wishes: &[Wish]) {
+        let ways: Vec<Option<usize>> = wishes
+            .iter()
+            .enumerate()
+            .map(|(at, wish)| self.board.way_at(at, *wish))
+            .collect();
         let mut order: Vec<(Reverse<u32>, usize)> = Vec::with_capacity(self.board.pieces.len());
         for (at, piece) in self.board.pieces.iter().enumerate() {
             let way = ways.get(at).copied().flatten();

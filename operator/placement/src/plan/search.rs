@@ -1,14 +1,14 @@
 //! The search for a better plan on a [board](super::board), and the best that it has seen.
 //!
-//! Two ways take turns. [Branch and bound](super::relaxed) on the linear relaxation finds which jobs belong where;
+//! First [branch and bound](super::relaxed) on the linear relaxation finds which jobs belong where; then
 //! [annealing](super::anneal) moves jobs about at the prices that the relaxation proves. Both are bounded by trials, take
 //! their chances from a fixed sequence and keep the best plan: most jobs by priority, then fewest dollars.
 
 use super::board::Board;
 use super::branch::CLOSE;
 
-/// Times that the two ways take turns.
-const TURNS: u64 = 2;
+/// Trials that are kept for annealing, in percent.
+const ANNEALED: u64 = 15;
 /// Not in the list of those who wait.
 const NOWHERE: u32 = u32::MAX;
 
@@ -117,18 +117,9 @@ impl<'b> Search<'b> {
     pub(crate) fn run(mut self) -> (bool, Option<Bound>) {
         let before = self.best_worth.clone();
         self.warm_up();
-        for turn in 0..TURNS {
-            let left = self.trials / (TURNS - turn);
-            let after = self.trials - left;
-            // The second time for as many waiting as it came to.
-            self.relax(turn > 0, after + left / 4);
-            if self.is_close() {
-                break;
-            }
-            self.anneal(after);
-            if self.is_perfect() {
-                break;
-            }
+        self.relax(self.trials * ANNEALED / 100);
+        if !self.is_close() {
+            self.anneal(0);
         }
         (self.best_worth > before, self.bound)
     }

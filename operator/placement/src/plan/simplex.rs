@@ -310,18 +310,7 @@ impl Vertex {
 
     /// Brings a column into the basis; how far it went.
     fn pivot(&mut self, program: &Program, entering: Basic, work: &mut Work) -> Option<f64> {
-        let rows = self.slack_in.len();
-        let mut beyond = std::mem::take(&mut work.beyond);
-        self.beyond_key(program, entering, &mut beyond);
-        work.rates.clear();
-        for row in self.inverse.chunks_exact(rows.max(1)) {
-            let rate: f64 = beyond
-                .iter()
-                .map(|(at, amount)| amount * row.get(*at as usize).copied().unwrap_or(0.0))
-                .sum();
-            work.rates.push(rate);
-        }
-        work.beyond = beyond;
+        self.rates_of(program, entering, work);
         // How fast each set's key goes down.
         let own = match entering {
             Basic::Column(column) => Some(program.set(column as usize)),
@@ -377,25 +366,64 @@ impl Vertex {
                     matches!(basic, Basic::Column(column) if program.set(*column as usize) == set)
                 });
                 match (entering, place) {
-                    (Basic::Column(column), _) if Some(set) == own => {
-                        *self.keys.get_mut(set)? = (column, step);
-                        if place.is_some() {
-                            self.invert(program)?;
-                        }
-                    }
                     (_, Some(place)) => {
+                        // The key and a column of its set change places, so that the key can leave as others do.
                         let (Basic::Column(column), much) = *self.basis.get(place)? else {
                             return None;
                         };
+                        self.change_key(program, set, place);
                         *self.keys.get_mut(set)? = (column, much);
                         *self.basis.get_mut(place)? = (entering, step);
-                        self.invert(program)?;
+                        self.rates_of(program, entering, work);
+                        self.replace(place, work)?;
+                    }
+                    (Basic::Column(column), None) if Some(set) == own => {
+                        *self.keys.get_mut(set)? = (column, step);
                     }
                     (_, None) => return None,
                 }
             }
         }
         Some(step)
+    }
+
+    /// How fast what is in the basis goes down while a column comes in.
+    fn rates_of(&self, program: &Program, entering: Basic, work: &mut Work) {
+        let rows = self.slack_in.len();
+        let mut beyond = std::mem::take(&mut work.beyond);
+        self.beyond_key(program, entering, &mut beyond);
+        work.rates.clear();
+        for row in self.inverse.chunks_exact(rows.max(1)) {
+            let rate: f64 = beyond
+                .iter()
+                .map(|(at, amount)| amount * row.get(*at as usize).copied().unwrap_or(0.0))
+                .sum();
+            work.rates.push(rate);
+        }
+        work.beyond = beyond;
+    }
+
+    /// The inverse after a set's key and the column of the set at a place of the basis have changed places. What the others
+    /// of the set are beyond the new key is what they were beyond the old one less what the new key was; what the old key is
+    /// beyond the new one is minus that. So only the place's own line changes: it becomes minus the sum of the set's lines.
+    fn change_key(&mut self, program: &Program, set: usize, place: usize) {
+        let rows = self.slack_in.len();
+        let mut line = vec![0.0; rows];
+        let of_set = |basic: &Basic| matches!(basic, Basic::Column(column) if program.set(*column as usize) == set);
+        for ((basic, _), row) in self
+            .basis
+            .iter()
+            .zip(self.inverse.chunks_exact(rows.max(1)))
+        {
+            if of_set(basic) {
+                for (sum, entry) in line.iter_mut().zip(row) {
+                    *sum -= entry;
+                }
+            }
+        }
+        if let Some(row) = self.inverse.get_mut(place * rows..(place + 1) * rows) {
+            row.copy_from_slice(&line);
+        }
     }
 
     fn note(&mut self, basic: Basic, in_basis: bool) {
@@ -427,68 +455,6 @@ impl Vertex {
         }
         Some(())
     }
-
-    /// The inverse anew, by Gauss and Jordan with the largest pivot of each column.
-    fn invert(&mut self, program: &Program) -> Option<()> {
-        let rows = self.slack_in.len();
-        let width = 2 * rows;
-        // The basis beside the identity, row by row.
-        let mut wide = vec![0.0; rows * width];
-        let mut beyond = Vec::new();
-        for (place, (basic, _)) in self.basis.iter().enumerate() {
-            self.beyond_key(program, *basic, &mut beyond);
-            for &(row, amount) in &beyond {
-                *wide.get_mut(row as usize * width + place)? = amount;
-            }
-        }
-        for row in 0..rows {
-            *wide.get_mut(row * width + rows + row)? = 1.0;
-        }
-        let mut line = Vec::with_capacity(width);
-        for column in 0..rows {
-            let size = |row: usize| {
-                wide.get(row * width + column)
-                    .map_or(0.0, |entry: &f64| entry.abs())
-            };
-            let largest = (column..rows).max_by(|a, b| size(*a).total_cmp(&size(*b)))?;
-            if size(largest) < 1e-12 {
-                return None;
-            }
-            if largest != column {
-                let (upper, lower) = wide.split_at_mut(largest * width);
-                let upper = upper.get_mut(column * width..(column + 1) * width)?;
-                upper.swap_with_slice(lower.get_mut(..width)?);
-            }
-            let by = *wide.get(column * width + column)?;
-            line.clear();
-            line.extend(
-                wide.get(column * width..(column + 1) * width)?
-                    .iter()
-                    .map(|entry| entry / by),
-            );
-            for (row, other) in wide.chunks_exact_mut(width).enumerate() {
-                if row == column {
-                    other.copy_from_slice(&line);
-                    continue;
-                }
-                let factor = *other.get(column)?;
-                if factor != 0.0 {
-                    let from = other.get_mut(column..)?.iter_mut();
-                    for (entry, pivot) in from.zip(line.get(column..)?) {
-                        *entry -= factor * pivot;
-                    }
-                }
-            }
-        }
-        for (row, line) in self
-            .inverse
-            .chunks_exact_mut(rows.max(1))
-            .zip(wide.chunks_exact(width))
-        {
-            row.copy_from_slice(line.get(rows..)?);
-        }
-        Some(())
-    }
 }
 
 /// Buffers of one walk.
@@ -507,6 +473,7 @@ struct Work {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Two jobs, a cheap place for one and a half: the dearer alternative of either takes the rest.
     #[test]
@@ -527,5 +494,79 @@ mod tests {
         // One more half is worth as much.
         vertex.widen(&program, 0, 0.5);
         assert!((vertex.cost(&cost) - 3.0).abs() < 1e-9);
+    }
+
+    prop_compose! {
+        /// Sets of columns with a few entries each, some negative, as cuts have; the first of each uses nothing.
+        fn programs()(rows in 1..9_usize)(
+            sets in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec((0..rows, -9..10_i32), 0..4), 1..6), 1..14),
+            have in prop::collection::vec(0..12_i32, rows),
+            costs in prop::collection::vec(-20..20_i32, 90),
+        ) -> (Program, Vec<f64>, Vec<f64>) {
+            let mut program = Program::new(have.len());
+            for set in sets {
+                program.add([]);
+                for mut uses in set {
+                    uses.sort_unstable();
+                    uses.dedup_by_key(|(row, _)| *row);
+                    program.add(uses.into_iter().map(|(row, amount)| (row, f64::from(amount) / 4.0)));
+                }
+                program.end_set();
+            }
+            let costs = costs.into_iter().cycle().take(program.columns()).map(f64::from).collect();
+            (program, have.into_iter().map(f64::from).collect(), costs)
+        }
+    }
+
+    /// Whether a vertex is within what there is, and its duals prove that none costs less.
+    fn assert_optimal(vertex: &Vertex, program: &Program, have: &[f64], costs: &[f64]) {
+        let mut left = have.to_vec();
+        let mut shares = vec![0.0; program.first.len() - 1];
+        for (column, much) in vertex.amounts() {
+            shares[program.set(column)] += much;
+            for (row, amount) in program.uses(column) {
+                left[*row as usize] -= amount * much;
+            }
+        }
+        assert!(
+            shares.iter().all(|share| (share - 1.0).abs() < 1e-5),
+            "{shares:?}"
+        );
+        assert!(left.iter().all(|left| *left > -1e-5), "{left:?}");
+        let duals = vertex.duals(program, costs);
+        assert!(duals.iter().all(|dual| *dual < 1e-5), "{duals:?}");
+        let of_set = |set| {
+            let columns = program
+                .of_set(set)
+                .map(|column| program.priced(column, costs, &duals));
+            columns.fold(f64::INFINITY, f64::min)
+        };
+        let bound: f64 = (0..shares.len()).map(of_set).sum::<f64>()
+            + duals
+                .iter()
+                .zip(have)
+                .map(|(dual, have)| dual * have)
+                .sum::<f64>();
+        let cost = vertex.cost(costs);
+        assert!(
+            (cost - bound).abs() < 1e-4,
+            "{cost} beside the dual bound {bound}"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn duals_prove_every_optimum((program, have, costs) in programs()) {
+            let mut vertex = Vertex::first(&program, &have);
+            prop_assert!(vertex.minimise(&program, &costs, &mut 20_000));
+            assert_optimal(&vertex, &program, &have, &costs);
+            // From there on with other costs, as branches do.
+            let others: Vec<f64> = costs.iter().rev().copied().collect();
+            prop_assert!(vertex.minimise(&program, &others, &mut 20_000));
+            assert_optimal(&vertex, &program, &have, &others);
+        }
     }
 }
