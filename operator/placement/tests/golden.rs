@@ -216,6 +216,30 @@ fn t4_twice_what_there_is_fills_every_device_that_fits() {
 }
 
 #[test]
+fn what_is_left_of_a_node_is_what_the_jobs_that_usually_come_can_use() {
+    let free = |name: &str, free: u32| {
+        let mut node = node(name);
+        node.devices[0].held = 8 - free;
+        node
+    };
+    let mut fleet = fleet([free("four", 4), free("seven", 7), free("whole", 8)]);
+    let one = |fleet: &mut _| {
+        let plan = plan(fleet, &[gang("one", 1, 1)]);
+        only(&plan).reservation.nodes[0].name.clone()
+    };
+    // Nothing runs: least is left over of the node with four.
+    assert_eq!(one(&mut fleet), "four");
+    fleet.release("one/0");
+    // With fours about, it holds one as it is; of seven, three are of no use to them.
+    plan(&mut fleet, &[gang("fours", 2, 4)]);
+    assert_eq!(one(&mut fleet), "seven");
+    // Once they have gone, as before.
+    fleet.release("one/0");
+    fleet.release("fours/0");
+    assert_eq!(one(&mut fleet), "four");
+}
+
+#[test]
 fn a_verdict_names_the_binding_constraint_with_its_numbers_and_what_helps() {
     let one = || vec![node("n")];
     let changed = |change: &dyn Fn(&mut NodeSpec)| {

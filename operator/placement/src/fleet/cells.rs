@@ -39,6 +39,9 @@ pub(crate) struct Cell {
     pub(crate) level: Level,
     /// Names from the cluster down: the order of domains.
     pub(crate) path: Arc<str>,
+    /// The same order among the cells of its group and level, once they are kept in order of room: compared without
+    /// looking at names.
+    rank: u64,
     /// The domain's own name.
     pub(crate) name: Arc<str>,
     /// The next wider domain.
@@ -80,8 +83,11 @@ impl Cell {
     }
 }
 
-/// Cells that hold so many replicas, fewest first.
-type Order = BTreeSet<(u64, Arc<str>, CellIndex)>;
+/// Cells that hold so many replicas, fewest first; equals by rank.
+type Order = BTreeSet<(u64, u64, CellIndex)>;
+
+/// Between the ranks of neighbours, at first: room for cells that come later.
+const RANK_GAP: u64 = 1 << 32;
 
 /// The order of a group's cells of one level for one count of devices.
 #[derive(Clone, Debug)]
@@ -125,6 +131,7 @@ impl Cells {
             group,
             level,
             path,
+            rank: 0,
             name,
             parent,
             children: BTreeMap::new(),
@@ -156,9 +163,7 @@ impl Cells {
                         self.cells
                             .add(Self::cell(group, level, full, key.1.clone(), Some(at)));
                     self.cells[at].children.insert(key, child);
-                    for devices in self.ordered(group, level) {
-                        self.rank(child, devices);
-                    }
+                    self.list(child, root);
                     child
                 }
             };
@@ -184,11 +189,11 @@ impl Cells {
             cell.nodes = cell.nodes.saturating_sub(1);
             let (empty, parent) = (cell.nodes == 0, cell.parent);
             if let (true, Some(parent)) = (empty, parent) {
-                let (group, level, path) = (cell.group, cell.level, cell.path.clone());
+                let (group, level, rank) = (cell.group, cell.level, cell.rank);
                 let key = (level, cell.name.clone());
                 for (devices, capacity) in std::mem::take(&mut cell.ranked) {
                     if let Some(order) = self.order_mut(group, level, devices) {
-                        order.remove(&(capacity, path.clone(), at));
+                        order.remove(&(capacity, rank, at));
                     }
                 }
                 self.cells[parent].children.remove(&key);
@@ -272,15 +277,15 @@ impl Cells {
         touched.dedup();
         for &at in &touched {
             let cell = &mut self.cells[at];
-            let (group, level, path) = (cell.group, cell.level, cell.path.clone());
+            let (group, level, rank) = (cell.group, cell.level, cell.rank);
             let mut ranked = std::mem::take(&mut cell.ranked);
             for (devices, capacity) in &mut ranked {
                 let now = self.cells[at].capacity(*devices, |_| true);
                 if now != *capacity
                     && let Some(order) = self.order_mut(group, level, *devices)
                 {
-                    order.remove(&(*capacity, path.clone(), at));
-                    order.insert((now, path.clone(), at));
+                    order.remove(&(*capacity, rank, at));
+                    order.insert((now, rank, at));
                     *capacity = now;
                 }
             }
@@ -319,13 +324,63 @@ impl Cells {
         devices
     }
 
-    fn rank(&mut self, at: CellIndex, devices: u32) {
+    /// Puts a cell into an order.
+    fn enter(&mut self, at: CellIndex, devices: u32) {
         let cell = &mut self.cells[at];
         let capacity = cell.capacity(devices, |_| true);
         cell.ranked.push((devices, capacity));
-        let (group, level, path) = (cell.group, cell.level, cell.path.clone());
+        let (group, level, rank) = (cell.group, cell.level, cell.rank);
         if let Some(order) = self.order_mut(group, level, devices) {
-            order.insert((capacity, path, at));
+            order.insert((capacity, rank, at));
+        }
+    }
+
+    /// Puts a new cell into the orders of its level.
+    fn list(&mut self, at: CellIndex, root: CellIndex) {
+        let (group, level) = (self.cells[at].group, self.cells[at].level);
+        let ordered = self.ordered(group, level);
+        if ordered.is_empty() {
+            return;
+        }
+        let all = self.at_level(root, level);
+        let place = all.iter().position(|&other| other == at);
+        let beside = |place: Option<usize>| {
+            let other = place.and_then(|place| all.get(place));
+            other.map(|&other| self.cells[other].rank)
+        };
+        let below = beside(place.and_then(|place| place.checked_sub(1))).unwrap_or(0);
+        let above = beside(place.map(|place| place + 1))
+            .unwrap_or_else(|| below.saturating_add(2 * RANK_GAP));
+        let rank = below + (above - below) / 2;
+        if rank > below {
+            self.cells[at].rank = rank;
+            for devices in ordered {
+                self.enter(at, devices);
+            }
+            return;
+        }
+        // No room between its neighbours: all get new ranks.
+        for &devices in &ordered {
+            if let Some(order) = self.order_mut(group, level, devices) {
+                order.clear();
+            }
+        }
+        for &other in &all {
+            self.cells[other].ranked.clear();
+        }
+        self.spread_ranks(&all);
+        for devices in ordered {
+            for &other in &all {
+                self.enter(other, devices);
+            }
+        }
+    }
+
+    fn spread_ranks(&mut self, all: &[CellIndex]) {
+        let mut rank = 0;
+        for &at in all {
+            rank += RANK_GAP;
+            self.cells[at].rank = rank;
         }
     }
 
@@ -340,6 +395,10 @@ impl Cells {
         if self.orders.len() <= group.position() {
             self.orders.resize(group.position() + 1, Vec::new());
         }
+        let all = self.at_level(root, level);
+        if self.ordered(group, level).is_empty() {
+            self.spread_ranks(&all);
+        }
         if let Some(kept) = self.orders.get_mut(group.position()) {
             kept.push(Kept {
                 level,
@@ -347,8 +406,8 @@ impl Cells {
                 order: Order::new(),
             });
         }
-        for at in self.at_level(root, level) {
-            self.rank(at, devices);
+        for at in all {
+            self.enter(at, devices);
         }
     }
 
@@ -397,7 +456,7 @@ impl Cells {
         match self.order(group, level, devices) {
             Some(order) => Box::new(
                 order
-                    .range((replicas, Arc::from(""), CellIndex::FIRST)..)
+                    .range((replicas, 0, CellIndex::FIRST)..)
                     .map(|(_, _, cell)| *cell),
             ),
             None => {

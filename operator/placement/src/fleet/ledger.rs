@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::ends::Ends;
+use super::mix::Mix;
 use super::{Fleet, chargeable};
 use crate::arena::{Arena, FeedIndex, ReservationIndex};
 use crate::fleet::node::Holder;
@@ -15,6 +16,7 @@ pub(crate) struct Ledger {
     by_key: BTreeMap<String, ReservationIndex>,
     absent: HashMap<String, HashMap<String, Vec<Holder>>>,
     ends: Ends,
+    mix: Mix,
 }
 
 impl Ledger {
@@ -31,6 +33,11 @@ impl Ledger {
     /// When reservations end.
     pub(crate) fn ends(&self) -> &Ends {
         &self.ends
+    }
+
+    /// What is reserved, by size.
+    pub(crate) fn mix(&self) -> &Mix {
+        &self.mix
     }
 
     /// Whether a key is taken.
@@ -106,6 +113,7 @@ impl Fleet {
         let index = self.ledger.reservations.add(Some(reservation));
         if let Some(reservation) = self.ledger.reservations[index].as_ref() {
             self.ledger.ends.add(reservation, index);
+            self.ledger.mix.add(reservation);
         }
         self.ledger.by_key.insert(key, index);
         self.count_in(index);
@@ -123,6 +131,7 @@ impl Fleet {
         self.ledger.by_key.remove(key);
         let reservation = self.ledger.reservations[index].take()?;
         self.ledger.ends.remove(&reservation, index);
+        self.ledger.mix.remove(&reservation);
         self.ledger.reservations.retire(index);
         Some(reservation)
     }

@@ -8,6 +8,7 @@ mod cells;
 mod copies;
 mod ends;
 mod ledger;
+mod mix;
 mod node;
 mod pool;
 mod power;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub(crate) use cells::Cells;
 pub(crate) use ledger::Ledger;
+pub(crate) use mix::{Sizes, stranded};
 pub(crate) use node::{Node, Slot};
 pub(crate) use pool::{Cluster, Group, GroupKey, OfType, Pool, PoolKey};
 pub(crate) use power::{PowerLedger, PowerLimit, PowerShortage, PowerTrial, chargeable};
@@ -125,23 +127,52 @@ impl Fleet {
             .map(|nodes| nodes.values().copied().collect())
             .unwrap_or_default();
         nodes.sort_unstable();
+        let mut left = Vec::new();
         for node in nodes {
+            left.extend(self.pools_of(node));
             self.take_out(node);
         }
+        self.forget_empty(left);
         self.settle();
     }
 
     /// Sets a node. What reservations hold on it is kept.
     pub fn set_node(&mut self, spec: NodeSpec) {
+        let old = self.find_node(&spec.cluster, &spec.name);
+        let left = old.map_or_else(Vec::new, |old| self.pools_of(old));
         self.put_in(spec);
+        self.forget_empty(left);
         self.settle();
     }
 
     /// Removes a node. What reservations hold on it is remembered and counts again when the node comes back.
     pub fn remove_node(&mut self, cluster: &str, name: &str) {
         if let Some(node) = self.find_node(cluster, name) {
+            let left = self.pools_of(node);
             self.take_out(node);
+            self.forget_empty(left);
             self.settle();
+        }
+    }
+
+    fn pools_of(&self, node: NodeIndex) -> Vec<PoolIndex> {
+        let slots = self.nodes[node].slots.iter();
+        slots.map(|slot| slot.pool).collect()
+    }
+
+    /// Forgets those of the pools that have no nodes any more: prices change for as long as the fleet lives, and every price
+    /// is a pool of its own.
+    fn forget_empty(&mut self, pools: Vec<PoolIndex>) {
+        for pool in pools {
+            let key = &self.pools[pool].key;
+            if !self.pools[pool].members.is_empty() || self.pool_by_key.get(key) != Some(&pool) {
+                continue;
+            }
+            let group = key.group;
+            self.pool_by_key.remove(key);
+            self.groups[group].pools.retain(|&other| other != pool);
+            self.pools.retire(pool);
+            self.order_by_rate(group);
         }
     }
 
@@ -578,5 +609,42 @@ fn count_down<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K) {
         if *count == 0 {
             counts.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Amount, MicroUsd, NodePrice};
+
+    #[test]
+    fn prices_may_change_for_ever() {
+        let mut fleet = Fleet::new();
+        for usd in 0..1000 {
+            for name in ["a", "b"] {
+                fleet.set_node(NodeSpec {
+                    cluster: "c".into(),
+                    name: name.into(),
+                    devices: vec![DeviceGroup {
+                        accelerator_type: "t".into(),
+                        devices: 8,
+                        ..DeviceGroup::default()
+                    }],
+                    pod_slots: Amount { total: 9, held: 0 },
+                    price: NodePrice {
+                        usd_per_node_hour: Some(MicroUsd(usd)),
+                        ..NodePrice::default()
+                    },
+                    ..NodeSpec::default()
+                });
+            }
+        }
+        assert_eq!(fleet.pools.len(), 2, "one is let go once the next is there");
+        assert_eq!(fleet.pool_by_key.len(), 1);
+        let of_type = &fleet.groups_by_type["t"];
+        assert_eq!(of_type.by_rate[0].rate, 999 * 1_000_000 / 8);
+        fleet.remove_node("c", "a");
+        fleet.remove_node("c", "b");
+        assert!(fleet.pool_by_key.is_empty());
     }
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::arena::{CellIndex, FeedIndex, GroupIndex, NodeIndex, PoolIndex};
-use crate::fleet::{Fleet, PowerTrial, Slot};
-use crate::model::{Level, NodeRequirement};
+use crate::fleet::{Fleet, PowerTrial, Sizes, Slot, stranded};
+use crate::model::{DevicePart, Level, NodeRequirement};
 
 /// What is looked for within one group.
 #[derive(Clone, Debug)]
@@ -71,11 +71,27 @@ struct Fill {
     whole: bool,
 }
 
-/// How good it is to put `replicas` replicas on a node with so many free devices; least is best. A whole node is broken
-/// last, then the node with the least left over, then a node in use before a whole one, then the one that takes most.
-fn fit_key(fill: Fill, replicas: u64, devices: u32) -> (bool, u64, bool, Reverse<u64>) {
+/// How good a fill is; least is best. A whole node is broken last, which also leaves nodes without power. Then the node
+/// that it makes most useful for the replicas that usually come, then the node with the least left over, then a node in use
+/// before a whole one, then the one that takes most.
+type Fit = (bool, i128, u64, bool, Reverse<u64>);
+
+/// What `replicas` replicas do to a node with so many free devices.
+fn fit_key(fill: Fill, replicas: u64, devices: u32, usual: &Sizes) -> Fit {
     let left = u64::from(fill.free).saturating_sub(replicas * u64::from(devices));
-    (fill.whole && left > 0, left, fill.whole, Reverse(replicas))
+    let after = stranded(usual, u32::try_from(left).unwrap_or(u32::MAX));
+    let change = signed(after).saturating_sub(signed(stranded(usual, fill.free)));
+    (
+        fill.whole && left > 0,
+        change,
+        left,
+        fill.whole,
+        Reverse(replicas),
+    )
+}
+
+fn signed(value: u128) -> i128 {
+    i128::try_from(value).unwrap_or(i128::MAX)
 }
 
 impl Fleet {
@@ -163,6 +179,16 @@ impl Fleet {
         false
     }
 
+    /// Sizes of the replicas that usually come to a group's type.
+    fn usual_sizes(&self, want: &Want<'_>) -> &Sizes {
+        let key = &self.groups[want.group].key;
+        let name = match key.part {
+            DevicePart::Whole => &*key.accelerator_type,
+            _ => "",
+        };
+        self.ledger.mix().of_type(name)
+    }
+
     fn is_whole(&self, pool: PoolIndex, free: u32) -> bool {
         self.pools[pool].key.devices == free
     }
@@ -183,13 +209,16 @@ impl Fleet {
                 *nodes.entry(fill).or_default() += u64::from(count.nodes);
             }
         }
+        let usual = self.usual_sizes(want);
         let mut chosen: BTreeMap<Fill, Vec<(u64, u64)>> = BTreeMap::new();
         let mut left = want.replicas;
         while left > 0 {
             let (fill, each) = nodes
                 .keys()
                 .map(|&fill| (fill, u64::from(fill.free / want.devices).min(left)))
-                .min_by_key(|&(fill, each)| (fill.rank, fit_key(fill, each, want.devices)))?;
+                .min_by_key(|&(fill, each)| {
+                    (fill.rank, fit_key(fill, each, want.devices, usual))
+                })?;
             let available = nodes.get_mut(&fill)?;
             let used = (left / each).min(*available);
             *available -= used;
@@ -341,6 +370,7 @@ impl Fleet {
     ) -> Vec<Pick> {
         let mut nodes = Vec::new();
         self.offered_below(at, &mut nodes);
+        let usual = self.usual_sizes(want);
         let mut options: Vec<_> = nodes
             .into_iter()
             .filter_map(|node| {
@@ -351,7 +381,7 @@ impl Fleet {
                     free: slot.offered,
                     whole: slot.offered == slot.devices,
                 };
-                let key = (fill.rank, fit_key(fill, room, want.devices));
+                let key = (fill.rank, fit_key(fill, room, want.devices, usual));
                 (room > 0).then_some((key, node, slot.pool, room))
             })
             .collect();

@@ -1,7 +1,8 @@
 //! From first create to last pod bound: plain Jobs (the floor), Kueue, and Ampacity, on the same machine in the same run.
 //!
 //! Each scenario gets a fresh control plane of its own with simulated nodes, and the same work: `--jobs` one-device jobs,
-//! then `--gangs` gangs of 8. Prints one figure a line with its unit; with several rounds the median and the range.
+//! then `--gangs` gangs of 8, then the same gangs with a headless Service each, as JobSet and Ampacity make for pods to find
+//! each other. Prints one figure a line with its unit; with several rounds the median and the range.
 
 mod cpu;
 mod kueue;
@@ -29,11 +30,15 @@ struct Arguments {
     /// How often each scenario is measured.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// Systems to measure, in this order.
+    /// Systems to measure, in this order; each round begins with the next.
     #[arg(long, value_delimiter = ',', default_value = "plain,kueue,ampacity")]
     systems: Vec<System>,
     /// Kinds of work, in this order.
-    #[arg(long, value_delimiter = ',', default_value = "singles,gangs")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "singles,gangs,rendezvous"
+    )]
     work: Vec<Work>,
     /// Also print what the API server was asked, per job.
     #[arg(long)]
@@ -46,7 +51,11 @@ async fn main() -> anyhow::Result<()> {
     let mut results: BTreeMap<(Work, System), Vec<Figures>> = BTreeMap::new();
     for round in 1..=arguments.rounds {
         for &work in &arguments.work {
-            for &system in &arguments.systems {
+            // Each system comes first once: a machine under load for minutes is slower than one that was idle.
+            let mut systems = arguments.systems.clone();
+            let turn = (round - 1) % systems.len().max(1);
+            systems.rotate_left(turn);
+            for system in systems {
                 let count = if work == Work::Singles {
                     arguments.jobs
                 } else {

@@ -72,6 +72,8 @@ pub(crate) enum Work {
     Singles,
     /// Gangs of 8 pods.
     Gangs,
+    /// The same, and each gang has a headless Service by which its pods find each other. Ampacity always makes one.
+    Rendezvous,
 }
 
 impl Work {
@@ -79,7 +81,7 @@ impl Work {
     pub(crate) fn pods(self) -> usize {
         match self {
             Self::Singles => 1,
-            Self::Gangs => 8,
+            Self::Gangs | Self::Rendezvous => 8,
         }
     }
 }
@@ -89,6 +91,7 @@ impl fmt::Display for Work {
         f.write_str(match self {
             Self::Singles => "one-pod jobs",
             Self::Gangs => "gangs of 8",
+            Self::Rendezvous => "gangs of 8 with a Service each",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use kube::api::{Api, PostParams};
 use serde_json::json;
@@ -53,11 +54,25 @@ impl Submitter {
         } else {
             json!({})
         };
+        let mut pod = json!({"restartPolicy": "Never", "containers": [container(true)]});
+        if self.work == Work::Rendezvous {
+            pod["subdomain"] = name.as_str().into();
+            let service = json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                "spec": {
+                    "clusterIP": "None", "publishNotReadyAddresses": true,
+                    "selector": {"batch.kubernetes.io/job-name": name},
+                },
+            });
+            let api: Api<Service> = Api::namespaced(self.client.clone(), "default");
+            api.create(&PostParams::default(), &serde_json::from_value(service)?)
+                .await?;
+        }
         let job = json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "labels": labels},
             "spec": {
                 "parallelism": pods, "completions": pods, "completionMode": "Indexed", "suspend": kueue,
-                "template": {"spec": {"restartPolicy": "Never", "containers": [container(true)]}},
+                "template": {"spec": pod},
             },
         });
         let api: Api<Job> = Api::namespaced(self.client.clone(), "default");
