@@ -10,7 +10,9 @@ use ampacity_controlplane::{
 };
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
+use serde_json::json;
 
 use crate::helm;
 use crate::manifest::PRICES;
@@ -297,6 +299,18 @@ impl World {
     #[must_use]
     pub fn inference(&self) -> Api<InferenceJob> {
         Api::namespaced(self.hub.admin.clone(), "default")
+    }
+
+    /// `kubectl scale` of an InferenceJob of the default namespace, as an autoscaler would.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn scale(&self, name: &str, replicas: i32) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        self.inference()
+            .patch_scale(name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
     }
 
     /// Placements of the default namespace.

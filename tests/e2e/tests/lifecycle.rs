@@ -509,22 +509,14 @@ async fn an_inference_job_spans_kinds_and_clusters_and_follows_its_scale() -> Re
     );
 
     // `kubectl scale`, as an autoscaler would: down, the dearest first; then up again.
-    let scale = async |replicas: i32| -> Result<()> {
-        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        world
-            .inference()
-            .patch_scale("chat", &PatchParams::default(), &patch)
-            .await?;
-        Ok(())
-    };
-    scale(2).await?;
+    world.scale("chat", 2).await?;
     let job = ready(2).await?;
     let placements = job.status.context("no status")?.placements;
     ensure!(
         placements.iter().all(|p| p.cluster == "east"),
         "the dear ones go first: {placements:?}"
     );
-    scale(5).await?;
+    world.scale("chat", 5).await?;
     ready(5).await?;
 
     // A pod that is lost comes back by the member's own controllers.

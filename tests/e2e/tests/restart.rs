@@ -12,9 +12,8 @@ use ampacity_e2e::manifest::{Training, h100, inference, l4};
 use ampacity_e2e::world::PATIENCE;
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
 
 /// Least number of times that the operator is killed.
 const KILLS: u32 = 200;
@@ -194,7 +193,7 @@ async fn kills_while_replicas_come_and_go_lose_none_and_make_none_twice() -> Res
         let point = left[runs % left.len()];
         let replicas = SIZES[runs % SIZES.len()];
         runs += 1;
-        scale(&world, replicas).await?;
+        world.scale("chat", replicas).await?;
         let mut operator = world.another_operator(
             &format!("run-{runs}"),
             &["--lease-seconds=0"],
@@ -217,7 +216,7 @@ async fn kills_while_replicas_come_and_go_lose_none_and_make_none_twice() -> Res
     }
     println!("{runs} runs, every one killed; {} points", hits.len());
 
-    scale(&world, 4).await?;
+    world.scale("chat", 4).await?;
     world.start_operator(&[])?;
     let settled = ampacity_controlplane::wait_until("4 replicas to serve", PATIENCE, || async {
         serves(&world, 4).await.unwrap_or(false)
@@ -245,15 +244,6 @@ fn reached(status: ExitStatus, failpoint: &str, log_end: &str) -> Result<()> {
         status.signal() == Some(6),
         "the operator ended by itself at {failpoint}: {status}\n{log_end}"
     );
-    Ok(())
-}
-
-async fn scale(world: &World, replicas: i32) -> Result<()> {
-    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    world
-        .inference()
-        .patch_scale("chat", &PatchParams::default(), &patch)
-        .await?;
     Ok(())
 }
 

@@ -2,12 +2,13 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::frontier::Frontier;
 use super::price::{Quote, Use};
 use super::select::{Pick, Want};
 use crate::arena::{ClusterIndex, GroupIndex, PoolIndex};
-use crate::fleet::{Cluster, Fleet, Pool};
+use crate::fleet::{Cluster, Fleet, OfType, Pool};
 use crate::model::{
     AcceleratorFacts, AcceleratorRequirement, Alternative, JobSpec, Kind, NodeRequirement,
     Objective, PodShape, Reason, Taint,
@@ -160,14 +161,24 @@ impl Fleet {
 
     /// Groups of the types that are asked for, whatever the part.
     pub(crate) fn groups_of_type(&self, wanted: &AcceleratorRequirement) -> Vec<GroupIndex> {
+        let types = self.types_for(wanted);
+        types.flat_map(|(_, groups)| groups.iter()).collect()
+    }
+
+    /// Accelerator types that a requirement admits, with their groups.
+    pub(crate) fn types_for<'a>(
+        &'a self,
+        wanted: &'a AcceleratorRequirement,
+    ) -> Box<dyn Iterator<Item = (&'a Arc<str>, &'a OfType)> + 'a> {
         match wanted {
-            AcceleratorRequirement::Named(name) => self.groups_of_name(name),
-            AcceleratorRequirement::Selected { .. } => self
-                .groups_by_type
-                .iter()
-                .filter(|(name, _)| suits(wanted, name, self.facts.get(&***name)))
-                .flat_map(|(_, groups)| groups.iter())
-                .collect(),
+            AcceleratorRequirement::Named(name) => {
+                Box::new(self.groups_by_type.get_key_value(name.as_str()).into_iter())
+            }
+            AcceleratorRequirement::Selected { .. } => Box::new(
+                self.groups_by_type
+                    .iter()
+                    .filter(|(name, _)| suits(wanted, name, self.facts.get(&***name))),
+            ),
         }
     }
 

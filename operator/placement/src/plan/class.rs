@@ -167,9 +167,6 @@ impl Fleet {
                 break;
             }
             let found = self.try_candidate(job, candidate, now_seconds);
-            if let (None, Some(full)) = (&found, slate.full.last_mut()) {
-                *full = true;
-            }
             best.offer(found);
         }
         best.0

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use super::candidate::{Candidate, cluster_refusal, gang_size, suits};
+use super::candidate::{Candidate, cluster_refusal, gang_size};
 use super::price::{clamp, duration_seconds};
 use crate::arena::{GroupIndex, Key};
 use crate::fleet::{Fleet, OfType};
-use crate::model::{AcceleratorRequirement, Alternative, JobSpec, Kind, Objective};
+use crate::model::{Alternative, JobSpec, Kind, Objective};
 
 /// The least objective and dollars that a candidate may have.
 type Least = (i128, i64);
@@ -204,31 +204,12 @@ impl Candidate {
     }
 }
 
-impl Fleet {
-    /// Accelerator types that a requirement admits, with their groups.
-    fn types_for<'a>(
-        &'a self,
-        wanted: &'a AcceleratorRequirement,
-    ) -> Box<dyn Iterator<Item = (&'a Arc<str>, &'a OfType)> + 'a> {
-        match wanted {
-            AcceleratorRequirement::Named(name) => {
-                Box::new(self.groups_by_type.get_key_value(name.as_str()).into_iter())
-            }
-            AcceleratorRequirement::Selected { .. } => Box::new(
-                self.groups_by_type
-                    .iter()
-                    .filter(|(name, _)| suits(wanted, name, self.facts.get(&***name))),
-            ),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{
-        AcceleratorFacts, CapacityType, ClusterSpec, DeviceGroup, EgressCost, MicroUsd, NodePrice,
-        NodeSpec, PodShape, Watts, Work,
+        AcceleratorFacts, AcceleratorRequirement, CapacityType, ClusterSpec, DeviceGroup,
+        EgressCost, MicroUsd, NodePrice, NodeSpec, PodShape, Watts, Work,
     };
     use proptest::prelude::*;
 
