@@ -75,6 +75,8 @@ fn figures_are_possible_and_agree() {
         &["--objective", "time"][..],
         &["--objective", "cost", "--order", "arrival"][..],
         &["--gpus-per-node", "1", "--max-slowdown", "1"][..],
+        &["--no-preemption"][..],
+        &["--order", "shortest", "--restore-seconds", "3600"][..],
     ] {
         let report = run(args);
         assert_eq!(number(&report, "/totals/finished"), 100.0, "{args:?}");
@@ -114,6 +116,38 @@ fn knowing_the_throughputs_beats_not_knowing_them() {
 }
 
 #[test]
+fn making_way_shortens_the_mean_and_is_counted() {
+    // Enough jobs that they are in each other's way.
+    let of = |args: &[&str], figure: &str| -> f64 {
+        let seeds = ["0", "1", "2"];
+        let run = |seed: &str| number(&run_at("0.8", &[args, &["--seed", seed]].concat()), figure);
+        seeds.map(run).iter().sum()
+    };
+    let mean = |args: &[&str]| of(args, "/meanCompletionHours");
+    assert!(mean(&[]) < mean(&["--no-preemption"]));
+    assert!(mean(&[]) < mean(&["--restore-seconds", "86400"]));
+    assert!(of(&[], "/stopsPerJob") > 0.0);
+    assert_eq!(of(&["--no-preemption"], "/stopsPerJob"), 0.0);
+}
+
+#[test]
+fn types_weigh_what_they_are_worth_and_are_billed_at_their_price() {
+    let report = run(&[]);
+    let of = |what: &str| [0, 1, 2].map(|at| number(&report, &format!("/cluster/{at}/{what}")));
+    let weights = of("weightPerGpuHour");
+    assert!(
+        weights[0] > weights[1] && weights[1] > weights[2],
+        "{report}"
+    );
+    assert_eq!(of("usdPerGpuHour"), [2.48, 1.46, 0.45]);
+    let report = run(&["--objective", "cost"]);
+    assert_eq!(number(&report, "/cluster/2/weightPerGpuHour"), 0.45);
+    // Whatever types are chosen by, an hour of the dearest costs no more than its price.
+    let gpu_hours = 36.0 * number(&report, "/totals/makespanSeconds") / 3600.0;
+    assert!(number(&report, "/totals/usd") < 2.48 * gpu_hours);
+}
+
+#[test]
 fn the_best_type_alone_is_used_where_nothing_else_is_an_alternative() {
     let report = run_at("0.01", &["--max-slowdown", "1"]);
     let late =
@@ -150,7 +184,7 @@ fn bad_input_names_the_place_and_ends_with_1() {
         good.replacen("{\"null\": ", "{\"null\": -", 1),
     )
     .unwrap();
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 10] = [
         &["--throughputs", "absent.json"],
         &["--throughputs", "cut.json"],
         &["--throughputs", "text.json"],
@@ -160,6 +194,7 @@ fn bad_input_names_the_place_and_ends_with_1() {
         &["--throughputs", "good.json", "--measure", "9-9"],
         &["--throughputs", "good.json", "--max-slowdown", "0.5"],
         &["--throughputs", "good.json", "--prices", "v100=cheap"],
+        &["--throughputs", "good.json", "--restore-seconds", "90000"],
     ];
     let mut said = String::new();
     for args in cases {

@@ -279,11 +279,12 @@ proptest! {
             job.alternatives[0].throughput_micro = Some(big);
             job.alternatives[0].pod.cpu_milli = wide;
             job.capacity_types = CapacityType::ALL.to_vec();
-            if let Kind::Training { work, deadline_seconds, checkpoint_interval_seconds, checkpoint_restore_seconds } = &mut job.kind {
+            if let Kind::Training { work, deadline_seconds, checkpoint_interval_seconds, checkpoint_restore_seconds, restores } = &mut job.kind {
                 *work = ampacity_placement::Work::UnitsMicro(big);
                 *deadline_seconds = Some(big);
                 *checkpoint_interval_seconds = big;
                 *checkpoint_restore_seconds = big;
+                *restores = true;
             }
         }
         for domain in &mut world.power.domains {

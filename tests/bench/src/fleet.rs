@@ -200,6 +200,7 @@ pub fn job(key: u64, sequence: &mut Sequence, largest: u32) -> JobSpec {
             deadline_seconds: None,
             checkpoint_interval_seconds: 600,
             checkpoint_restore_seconds: 60,
+            restores: false,
         },
         objective: Objective::Cost,
         budget: DollarBudget::default(),

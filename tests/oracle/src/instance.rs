@@ -276,6 +276,7 @@ fn job(at: u64, classes: u64, sizes: &[u32], sequence: &mut Sequence) -> JobSpec
             deadline_seconds: None,
             checkpoint_interval_seconds: 0,
             checkpoint_restore_seconds: 0,
+            restores: false,
         },
         objective: Objective::Cost,
         budget: DollarBudget::default(),

@@ -91,6 +91,9 @@ pub fn training_spec(
             deadline_seconds: spec.deadline.as_ref().map(|t| t.0.as_second()),
             checkpoint_interval_seconds: checkpoint.interval_seconds,
             checkpoint_restore_seconds: checkpoint.restore_seconds,
+            restores: status
+                .checkpointed_share
+                .is_some_and(|share| share.micros() > 0),
         },
         objective: objective(spec.objective),
         budget: DollarBudget {

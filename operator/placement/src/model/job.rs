@@ -146,6 +146,8 @@ pub enum Kind {
         checkpoint_interval_seconds: i64,
         /// Seconds to restore one.
         checkpoint_restore_seconds: i64,
+        /// Whether it starts from a checkpoint: that is restored before its work goes on.
+        restores: bool,
     },
     /// Replicas that each stand alone, in any number of clusters and on any of the alternatives.
     Inference {

@@ -6,6 +6,7 @@ mod part;
 mod plan;
 mod power;
 mod quantity;
+mod replan;
 mod selector;
 
 pub use fleet::*;
@@ -14,4 +15,5 @@ pub use part::*;
 pub use plan::*;
 pub use power::*;
 pub use quantity::*;
+pub use replan::*;
 pub use selector::*;

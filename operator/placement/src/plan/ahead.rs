@@ -5,18 +5,14 @@
 //! says before which end there is no use in trying; from there the steps double until the gang fits, and halve until the
 //! first such end is found.
 
-use super::candidate::{Score, gang_size};
-use super::price::duration_seconds;
+use super::candidate::Score;
+use super::prospect::{Prospect, Worth};
 use super::verdict::{MOST_REASONS, Missing};
 use super::window::{Span, Window};
-use crate::arena::{GroupIndex, Key};
+use crate::arena::GroupIndex;
 use crate::fleet::Fleet;
-use crate::model::{
-    Alternative, Fix, JobSpec, Kind, Level, PlacementDecision, Reason, Refusal, Unplaced,
-};
+use crate::model::{Fix, JobSpec, Kind, PlacementDecision, Reason, Refusal, Unplaced};
 
-/// Most groups that are looked at for one gang.
-const MOST_GROUPS: usize = 4;
 /// Most moments that are tried on one group once enough has ended, while promises are in the way.
 const MOST_STEPS: usize = 32;
 /// No deadline is missed from here: a start that is too late is found all the same, to say by how much.
@@ -42,6 +38,11 @@ impl Ahead {
             self.decision.start_seconds
         };
         (late, seconds, self.score)
+    }
+
+    /// What it is worth to the job.
+    pub(crate) fn worth(&self, job: &JobSpec) -> Worth {
+        Worth::of(job, self.score, self.decision.start_seconds)
     }
 
     /// Whether it starts within so many seconds, and on time.
@@ -92,24 +93,6 @@ impl Ahead {
     }
 }
 
-/// A gang's alternative on one group.
-#[derive(Clone, Copy)]
-struct Case<'a> {
-    job: &'a JobSpec,
-    at: usize,
-    alternative: &'a Alternative,
-    group: GroupIndex,
-    duration: i64,
-}
-
-impl Case<'_> {
-    /// Devices of the whole gang.
-    fn devices(&self) -> u64 {
-        u64::from(self.alternative.replicas)
-            .saturating_mul(u64::from(self.alternative.devices_per_replica))
-    }
-}
-
 impl Fleet {
     /// The earliest start of a gang after now, beside these promises, all of which are counted in. What looking costs is
     /// added to `moved`, in nodes counted in or out.
@@ -120,28 +103,28 @@ impl Fleet {
         now_seconds: i64,
         moved: &mut u64,
     ) -> Option<Ahead> {
-        let mut hopes: Vec<(i64, Case<'_>, Vec<Span>)> = Vec::new();
-        for case in self.nearest(job) {
-            let spans = self.spans(case.group, false, promises, now_seconds);
-            if let Some(end) = self.soonest(case, &spans) {
-                hopes.push((end, case, spans));
+        let mut hopes: Vec<(i64, Prospect<'_>, Vec<Span>)> = Vec::new();
+        for prospect in self.nearest(job) {
+            let spans = self.spans(prospect.group, false, promises, now_seconds);
+            if let Some(end) = self.soonest(prospect, &spans) {
+                hopes.push((end, prospect, spans));
             }
         }
         // Stable: nearest first among equals.
         hopes.sort_by_key(|(end, ..)| *end);
         let mut best: Option<Ahead> = None;
-        for (soonest, case, spans) in hopes {
+        for (soonest, prospect, spans) in hopes {
             let settled =
                 |best: &Ahead| best.late_seconds == 0 && best.decision.start_seconds < soonest;
             if best.as_ref().is_some_and(settled) {
                 break;
             }
-            let found = match self.on_case(case, spans, now_seconds, moved) {
+            let found = match self.on_prospect(prospect, spans, now_seconds, None, moved) {
                 Ok(found) => found,
                 // Watts are what is short: whatever ends anywhere is waited for.
                 Err(ShortOfWatts) => {
-                    let spans = self.spans(case.group, true, promises, now_seconds);
-                    self.on_case(case, spans, now_seconds, moved)
+                    let spans = self.spans(prospect.group, true, promises, now_seconds);
+                    self.on_prospect(prospect, spans, now_seconds, None, moved)
                         .unwrap_or_default()
                 }
             };
@@ -154,104 +137,37 @@ impl Fleet {
         best
     }
 
-    /// The cases that could hold the gang if nobody else were there, those that lack the fewest devices now first.
-    fn nearest<'a>(&self, job: &'a JobSpec) -> Vec<Case<'a>> {
-        let Kind::Training { work, .. } = &job.kind else {
-            return Vec::new();
-        };
-        let open = self.open_clusters(job);
-        let mut cases: Vec<(i128, Case<'_>)> = Vec::new();
-        for (at, alternative) in job.alternatives.iter().enumerate() {
-            let duration = duration_seconds(*work, alternative).filter(|seconds| *seconds > 0);
-            let Some(duration) = duration
-                .filter(|_| alternative.devices_per_replica > 0 && gang_size(job, alternative) > 0)
-            else {
-                continue;
-            };
-            for group in self.groups_for(alternative) {
-                let key = &self.groups[group].key;
-                if open.get(key.cluster.position()) != Some(&true)
-                    || !job.capacity_types.contains(&key.capacity_type)
-                    || self.most_replicas(group, alternative) < gang_size(job, alternative)
-                {
-                    continue;
+    /// The start within the horizon that is worth most to a gang and more than `than`, beside these promises, all of which are
+    /// counted in. What looking costs is added to `moved`, in nodes counted in or out.
+    pub(crate) fn better_start(
+        &mut self,
+        job: &JobSpec,
+        than: Worth,
+        promises: &[Span],
+        (now_seconds, horizon_seconds): (i64, i64),
+        moved: &mut u64,
+    ) -> Option<Ahead> {
+        let mut best: Option<Ahead> = None;
+        let mut than = than;
+        for (least, prospect) in self.cheapest(job) {
+            if least >= than {
+                break;
+            }
+            let spans = self.spans(prospect.group, false, promises, now_seconds);
+            let found = match self.on_prospect(prospect, spans, now_seconds, Some(than), moved) {
+                Ok(found) => found,
+                Err(ShortOfWatts) => {
+                    let spans = self.spans(prospect.group, true, promises, now_seconds);
+                    self.on_prospect(prospect, spans, now_seconds, Some(than), moved)
+                        .unwrap_or_default()
                 }
-                let case = Case {
-                    job,
-                    at,
-                    alternative,
-                    group,
-                    duration,
-                };
-                let free = self.cells.get(self.groups[group].root).free_devices;
-                cases.push((i128::from(case.devices()) - i128::from(free), case));
+            };
+            if let Some(found) = found.filter(|found| found.is_within(horizon_seconds)) {
+                than = found.worth(job);
+                best = Some(found);
             }
         }
-        cases.sort_by(|(lack, a), (other, b)| {
-            let name = |case: &Case<'_>| {
-                let key = &self.groups[case.group].key;
-                let cluster = self.clusters[key.cluster].name.clone();
-                (
-                    cluster,
-                    case.at,
-                    key.capacity_type,
-                    key.accelerator_type.clone(),
-                    key.resource.clone(),
-                )
-            };
-            lack.cmp(other).then_with(|| name(a).cmp(&name(b)))
-        });
-        cases
-            .into_iter()
-            .map(|(_, case)| case)
-            .filter(|case| self.could_hold(case))
-            .take(MOST_GROUPS)
-            .collect()
-    }
-
-    /// Replicas that a group's nodes hold when nobody else does.
-    fn most_replicas(&self, group: GroupIndex, alternative: &Alternative) -> u64 {
-        self.groups[group]
-            .pools
-            .iter()
-            .map(|&pool| &self.pools[pool])
-            .map(|pool| {
-                let each = pool
-                    .key
-                    .devices
-                    .checked_div(alternative.devices_per_replica);
-                pool.nodes().saturating_sub(pool.faulty()) * u64::from(each.unwrap_or(0))
-            })
-            .fold(0, u64::saturating_add)
-    }
-
-    /// Whether the admitted nodes of a group, and those of one domain of the required level, are enough in number.
-    fn could_hold(&self, case: &Case<'_>) -> bool {
-        let pools = self.admitted(case.job, case.alternative, case.group);
-        let each =
-            |pool| u64::from(self.pools[pool].key.devices / case.alternative.devices_per_replica);
-        let (mut all, mut largest) = (0_u64, 0_u64);
-        for pool in pools {
-            largest = largest.max(each(pool));
-            all = all.saturating_add(self.pools[pool].nodes().saturating_mul(each(pool)));
-        }
-        let needed = gang_size(case.job, case.alternative);
-        let level = case.job.topology.required;
-        all >= needed
-            && match level {
-                Level::Cluster => true,
-                Level::Node => largest >= needed,
-                _ => {
-                    let root = self.groups[case.group].root;
-                    let nodes = self
-                        .cells
-                        .at_level(root, level)
-                        .into_iter()
-                        .map(|cell| u64::from(self.cells.get(cell).nodes))
-                        .max();
-                    nodes.unwrap_or(0).saturating_mul(largest) >= needed
-                }
-            }
+        best
     }
 
     /// What ends on a group, soonest first, and the promises that hold devices of its type there or, with `elsewhere`, all.
@@ -275,13 +191,16 @@ impl Fleet {
     }
 
     /// The soonest end by which so many devices were given back as the gang needs; `None` where that is not in sight.
-    fn soonest(&self, case: Case<'_>, spans: &[Span]) -> Option<i64> {
-        let mut free = self.cells.get(self.groups[case.group].root).free_devices;
+    fn soonest(&self, prospect: Prospect<'_>, spans: &[Span]) -> Option<i64> {
+        let mut free = self
+            .cells
+            .get(self.groups[prospect.group].root)
+            .free_devices;
         // Promised devices are free until they are taken.
         for span in spans.iter().filter(|span| span.start > 0) {
             free = free.saturating_add(span.devices);
         }
-        if free >= case.devices() {
+        if free >= prospect.devices() {
             return Some(0);
         }
         spans
@@ -289,24 +208,26 @@ impl Fleet {
             .filter(|span| span.start <= 0)
             .find_map(|span| {
                 free = free.saturating_add(span.devices);
-                (free >= case.devices()).then_some(span.end)
+                (free >= prospect.devices()).then_some(span.end)
             })
     }
 
     /// The earliest start on one group, beside these spans.
-    fn on_case(
+    fn on_prospect(
         &mut self,
-        case: Case<'_>,
+        prospect: Prospect<'_>,
         spans: Vec<Span>,
         now_seconds: i64,
+        than: Option<Worth>,
         moved: &mut u64,
     ) -> Result<Option<Ahead>, ShortOfWatts> {
-        let Some(soonest) = self.soonest(case, &spans) else {
+        let Some(soonest) = self.soonest(prospect, &spans) else {
             return Ok(None);
         };
         let mut search = StartSearch {
-            case,
+            prospect,
             now_seconds,
+            than,
             window: Window::new(self, spans, moved),
         };
         match search.enough(soonest) {
@@ -322,8 +243,10 @@ struct ShortOfWatts;
 
 /// The search on one group.
 struct StartSearch<'f, 'a> {
-    case: Case<'a>,
+    prospect: Prospect<'a>,
     now_seconds: i64,
+    /// Only a start that is worth more than this will do.
+    than: Option<Worth>,
     window: Window<'f>,
 }
 
@@ -377,7 +300,7 @@ impl StartSearch<'_, '_> {
 
     /// The first moment from `from` on at which it fits for as long as it runs, promises included.
     fn first_start(&mut self, from: i64) -> Option<Ahead> {
-        let duration = self.case.duration;
+        let duration = self.prospect.duration;
         self.ends(from, true)
             .into_iter()
             .take(MOST_STEPS)
@@ -389,13 +312,13 @@ impl StartSearch<'_, '_> {
 
     /// How it would run if it started then, in the fleet as the window shows it.
     fn fits(&self, start: i64) -> Option<Ahead> {
-        let Case {
+        let Prospect {
             job,
             at,
             alternative,
             group,
             duration,
-        } = self.case;
+        } = self.prospect;
         let fleet = &*self.window.fleet;
         let mut candidates = Vec::new();
         fleet.on_group(job, at, alternative, group, Some(duration), &mut candidates);
@@ -403,6 +326,11 @@ impl StartSearch<'_, '_> {
             .iter()
             .find_map(|candidate| fleet.try_candidate(job, candidate, NEVER_LATE))?;
         let score = found.score;
+        if let Some(than) = self.than
+            && Worth::of(job, score, start) >= than
+        {
+            return None;
+        }
         let mut decision = fleet.decision(job, found)?;
         decision.start_seconds = start;
         let ends_seconds = self
@@ -427,12 +355,12 @@ impl StartSearch<'_, '_> {
     /// Whether, with all gone that ends, there would be room but for watts.
     fn is_short_of_watts(&mut self) -> bool {
         self.window.show(|_| false);
-        let Case {
+        let Prospect {
             job,
             alternative,
             group,
             ..
-        } = self.case;
+        } = self.prospect;
         let missing = Missing {
             replicas: 0,
             spent_per_hour: 0,

@@ -346,7 +346,7 @@ impl Fleet {
     }
 
     /// What so many replicas use of a pool, on as few nodes as can be.
-    fn part_of(&self, pool: PoolIndex, replicas: u64, devices: u32) -> Use {
+    pub(crate) fn part_of(&self, pool: PoolIndex, replicas: u64, devices: u32) -> Use {
         let per_node = u64::from(
             self.pools[pool]
                 .key

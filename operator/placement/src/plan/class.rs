@@ -66,8 +66,17 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// Sorts jobs into classes; returns each job's.
+    /// Sorts jobs into classes; returns each job's. The candidates of an only job are made while it is placed.
     pub(crate) fn sort(fleet: &Fleet, jobs: &[&JobSpec]) -> (Self, Vec<usize>) {
+        Self::sort_with(fleet, jobs, jobs.len() == 1)
+    }
+
+    /// As [`Self::sort`], with all candidates made at once.
+    pub(crate) fn sort_complete(fleet: &Fleet, jobs: &[&JobSpec]) -> (Self, Vec<usize>) {
+        Self::sort_with(fleet, jobs, false)
+    }
+
+    fn sort_with(fleet: &Fleet, jobs: &[&JobSpec], lazily: bool) -> (Self, Vec<usize>) {
         let mut seen: HashMap<Shape<'_>, usize> = HashMap::new();
         let mut classes = Self::default();
         let mut of = Vec::with_capacity(jobs.len());
@@ -79,7 +88,7 @@ impl Classes {
                     ..Slate::default()
                 };
                 // Nothing is placed before the only job, so that its candidates can be made while it is.
-                if jobs.len() == 1 && matches!(job.kind, Kind::Training { .. }) {
+                if lazily && matches!(job.kind, Kind::Training { .. }) {
                     slate.complete = false;
                     slate.ahead = Some(Frontier::new(fleet, job));
                     classes.slates.push(slate);

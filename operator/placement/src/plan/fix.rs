@@ -142,8 +142,8 @@ impl Fleet {
             return false;
         }
         match &job.kind {
-            Kind::Training { work, .. } => {
-                let duration = duration_seconds(*work, alternative);
+            Kind::Training { .. } => {
+                let duration = duration_seconds(&job.kind, alternative);
                 let mut candidates = Vec::new();
                 self.on_group(job, case.at, alternative, group, duration, &mut candidates);
                 duration.is_some()
@@ -522,16 +522,14 @@ impl Fleet {
     /// Whether a gang breaks its own limits even at the group's lowest price, so that no nodes help: cheap to ask, and never wrong
     /// when it says yes.
     fn is_beyond_budget(&self, case: Case<'_>, replicas: u64) -> bool {
-        let Kind::Training { work, .. } = &case.job.kind else {
-            return false;
-        };
         let watts_each = self.watts_each(case.group);
         let lowest = self
             .admitted(case.job, case.alternative, case.group)
             .into_iter()
             .map(|pool| self.rate(pool, watts_each))
             .min();
-        let (Some(lowest), Some(seconds)) = (lowest, duration_seconds(*work, case.alternative))
+        let (Some(lowest), Some(seconds)) =
+            (lowest, duration_seconds(&case.job.kind, case.alternative))
         else {
             return false;
         };

@@ -46,7 +46,7 @@ impl Frontier {
                 continue;
             }
             let duration = match &job.kind {
-                Kind::Training { work, .. } => match duration_seconds(*work, alternative) {
+                Kind::Training { .. } => match duration_seconds(&job.kind, alternative) {
                     Some(seconds) => Some(seconds),
                     None => continue,
                 },
@@ -288,6 +288,7 @@ mod tests {
                         deadline_seconds: None,
                         checkpoint_interval_seconds: 60,
                         checkpoint_restore_seconds: 5,
+                        restores: false,
                     }
                 } else {
                     Kind::Inference { replicas: 2, placed: Vec::new(), spread: None }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::candidate::score;
 use super::gang::{Found, affordable};
 use super::layout::Layout;
+use super::price::duration_seconds;
 use super::round::{Entry, Round, Seat};
 use super::search::Search;
 use super::select::Pick;
@@ -192,12 +193,7 @@ impl Round<'_, '_> {
                 replicas,
             });
         }
-        let duration = match &job.kind {
-            crate::model::Kind::Training { work, .. } => {
-                super::price::duration_seconds(*work, alternative)
-            }
-            crate::model::Kind::Inference { .. } => None,
-        };
+        let duration = duration_seconds(&job.kind, alternative);
         let cluster = &self.fleet.clusters[self.fleet.cluster_of(*group)].name;
         let uses = self.fleet.uses(&picks, want.devices);
         let quote = self

@@ -7,15 +7,19 @@ mod branch;
 mod candidate;
 mod class;
 mod cutting;
+mod defer;
+mod displace;
 mod fix;
 mod frontier;
 mod gang;
 mod improve;
 mod layout;
 mod parts;
+mod preempt;
 mod price;
 mod promise;
 mod proof;
+mod prospect;
 mod relax;
 mod relaxed;
 mod replicas;
@@ -40,7 +44,8 @@ impl Fleet {
     /// for fewer dollars.
     ///
     /// Gangs that have to wait are told when they can start, where that is known. Once something runs whose end is known,
-    /// or with a horizon, they are also kept their start: who comes after them may use the room only until then.
+    /// or with a horizon, they are also kept their start: who comes after them may use the room only until then. Within the
+    /// horizon a gang starts when it is worth most to it: later than it could, if it then costs less.
     pub fn plan(&mut self, jobs: &[JobSpec], options: &PlanOptions) -> Plan {
         self.plan_with(jobs, options, Effort::default())
     }
@@ -78,6 +83,9 @@ impl Fleet {
         round.place_all();
         round.improve(effort.trials);
         round.look_ahead(strict);
+        if effort.trials > 0 {
+            round.defer(options.horizon_seconds);
+        }
         plan.proof = round.proof();
         let mut promises = std::mem::take(&mut round.promises);
         let waiting = round.finish(&mut plan, options.horizon_seconds);

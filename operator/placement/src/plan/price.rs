@@ -37,16 +37,28 @@ pub(crate) struct Quote {
     pub(crate) unpriced: bool,
 }
 
-/// Seconds that an alternative needs for the work; `None` where it would never end.
-pub(crate) fn duration_seconds(work: Work, alternative: &Alternative) -> Option<i64> {
-    match work {
-        Work::DurationSeconds(seconds) => Some(seconds),
+/// Seconds that an alternative needs for a gang's work, with restoring a checkpoint where there is one; `None` where it would
+/// never end, and for inference.
+pub(crate) fn duration_seconds(kind: &Kind, alternative: &Alternative) -> Option<i64> {
+    let Kind::Training {
+        work,
+        restores,
+        checkpoint_restore_seconds,
+        ..
+    } = kind
+    else {
+        return None;
+    };
+    let seconds = match *work {
+        Work::DurationSeconds(seconds) => seconds,
         Work::UnitsMicro(units) => {
             let rate = i128::from(alternative.throughput_micro.filter(|&t| t > 0)?);
             // To the nearest second, and never nothing.
-            Some(clamp((i128::from(units) + rate / 2) / rate).max(1))
+            clamp((i128::from(units) + rate / 2) / rate).max(1)
         }
-    }
+    };
+    let restore = (*checkpoint_restore_seconds).max(0);
+    Some(seconds.saturating_add(if *restores { restore } else { 0 }))
 }
 
 /// What a unit is of its device and its node.

@@ -30,8 +30,8 @@ const MOST_MOVED: u64 = 200_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Promises {
     /// What is held, and when.
-    spans: Vec<Span>,
-    /// The keys that it is held under.
+    pub(crate) spans: Vec<Span>,
+    /// The keys that it is held under, in the same order.
     keys: Vec<String>,
     /// Classes whose gangs have no start in sight, or only one that is too late: true for all that come after.
     without: BTreeMap<usize, Option<Ahead>>,
@@ -40,7 +40,7 @@ pub(crate) struct Promises {
     /// Gangs for which a start was looked for.
     looks: usize,
     /// Nodes counted in or out so far.
-    moved: u64,
+    pub(crate) moved: u64,
 }
 
 impl Promises {
@@ -50,10 +50,24 @@ impl Promises {
         self.spans.iter().filter(within).count()
     }
 
+    /// Whether looking ahead has cost as much as it may.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.moved > MOST_MOVED
+    }
+
+    /// Whether something is held for a job that has this ahead.
+    pub(crate) fn is_kept(ahead: &Ahead) -> bool {
+        ahead.late_seconds == 0 && ahead.decision.start_seconds > 0
+    }
+
+    /// The key that is held for a job: no job's reservation has such a one.
+    fn key(job: &str) -> String {
+        format!("\u{0}promise\u{0}{job}")
+    }
+
     /// Holds for a job what it would have ahead.
-    fn hold(&mut self, fleet: &mut Fleet, job: &str, ahead: &Ahead) {
-        // No job's reservation has such a key.
-        let key = format!("\u{0}promise\u{0}{job}");
+    pub(crate) fn hold(&mut self, fleet: &mut Fleet, job: &str, ahead: &Ahead) {
+        let key = Self::key(job);
         fleet.reserve(Reservation {
             key: key.clone(),
             ends_seconds: None,
@@ -65,6 +79,16 @@ impl Promises {
             let (start, end) = (ahead.decision.start_seconds, ahead.end_seconds());
             self.spans.push(Span::new(index, held, start, end));
             self.keys.push(key);
+        }
+    }
+
+    /// Gives back what is held for a job, if anything is.
+    pub(crate) fn give_back(&mut self, fleet: &mut Fleet, job: &str) {
+        let key = Self::key(job);
+        if let Some(at) = self.keys.iter().position(|held| *held == key) {
+            fleet.release(&key);
+            self.keys.remove(at);
+            self.spans.remove(at);
         }
     }
 
@@ -107,7 +131,7 @@ impl Promises {
         let job = waits.job;
         if waits.keeps == 0
             || self.spans.is_empty()
-            || self.moved > MOST_MOVED
+            || self.is_spent()
             || matches!(job.kind, Kind::Inference { .. })
         {
             return false;
@@ -208,7 +232,7 @@ impl Round<'_, '_> {
         look: impl FnOnce(&Fleet) -> Option<T>,
     ) -> Option<T> {
         let promises = &mut self.promises;
-        if promises.within(duration) == promises.spans.len() || promises.moved > MOST_MOVED {
+        if promises.within(duration) == promises.spans.len() || promises.is_spent() {
             return None;
         }
         let spans = promises.spans.clone();
@@ -232,7 +256,7 @@ impl Round<'_, '_> {
         self.seat(at, found)
     }
 
-    fn best_beside(&mut self, at: usize) -> Option<Found> {
+    pub(crate) fn best_beside(&mut self, at: usize) -> Option<Found> {
         let mut best = self.best_now(at);
         let entry = self.entries.get(at)?;
         let (job, slate) = (entry.job, self.classes.get(entry.class)?.clone());
@@ -282,7 +306,7 @@ impl Round<'_, '_> {
             entry.ahead.clone_from(without);
             return false;
         }
-        if promises.looks >= MOST_LOOKS || promises.moved > MOST_MOVED {
+        if promises.looks >= MOST_LOOKS || promises.is_spent() {
             return false;
         }
         promises.looks += 1;

@@ -77,8 +77,8 @@ impl Fleet {
         for (at, alternative) in job.alternatives.iter().enumerate() {
             let name = Some(alternative.name.as_str());
             let mut offered = vec![false; self.clusters.len()];
-            if let Kind::Training { work, .. } = &job.kind
-                && duration_seconds(*work, alternative).is_none()
+            if matches!(job.kind, Kind::Training { .. })
+                && duration_seconds(&job.kind, alternative).is_none()
             {
                 count(Reason::NoThroughput, None, name);
                 continue;
@@ -430,10 +430,7 @@ impl Fleet {
             Kind::Training { .. } => job.topology.required,
             Kind::Inference { .. } => Level::Cluster,
         };
-        let duration = match &job.kind {
-            Kind::Training { work, .. } => duration_seconds(*work, alternative),
-            Kind::Inference { .. } => None,
-        };
+        let duration = duration_seconds(&job.kind, alternative);
         // The cheapest prefix of prices that holds it, as the planner would take it.
         let mut free = job.clone();
         free.budget = crate::model::DollarBudget::default();
@@ -520,14 +517,13 @@ impl Fleet {
 /// Seconds by which the work would miss the deadline if it started now, if any.
 fn late_seconds(job: &JobSpec, alternative: &Alternative, now_seconds: i64) -> Option<i64> {
     let Kind::Training {
-        work,
         deadline_seconds: Some(deadline),
         ..
     } = job.kind
     else {
         return None;
     };
-    let duration = duration_seconds(work, alternative)?;
+    let duration = duration_seconds(&job.kind, alternative)?;
     let late = now_seconds
         .saturating_add(duration)
         .saturating_sub(deadline);

@@ -121,6 +121,7 @@ pub fn gang(key: &str, replicas: u32, devices: u32) -> JobSpec {
             deadline_seconds: None,
             checkpoint_interval_seconds: 0,
             checkpoint_restore_seconds: 0,
+            restores: false,
         },
         objective: Objective::Cost,
         budget: DollarBudget::default(),

@@ -24,6 +24,8 @@ pub(super) struct Worker {
     pub(super) gpus: u32,
     /// Price of one GPU and hour.
     pub(super) usd_per_gpu_hour: MicroUsd,
+    /// What one GPU and hour costs where types are chosen.
+    pub(super) weight_per_gpu_hour: MicroUsd,
 }
 
 /// The fleet: nodes of `gpus_per_node`, the last one of a type with what is left.
@@ -52,7 +54,10 @@ pub(super) fn fleet(workers: &[Worker], gpus_per_node: u32) -> Fleet {
 }
 
 fn node(worker: &Worker, devices: u32, number: u32) -> NodeSpec {
-    let price = worker.usd_per_gpu_hour.0.saturating_mul(i64::from(devices));
+    let price = worker
+        .weight_per_gpu_hour
+        .0
+        .saturating_mul(i64::from(devices));
     NodeSpec {
         cluster: CLUSTER.to_owned(),
         name: format!("{}-{number:04}", worker.name),
@@ -85,6 +90,8 @@ pub(super) struct Manners {
     /// A type on which a job would take more than this times as long as on its best is no alternative.
     pub(super) max_slowdown: f64,
     pub(super) gpus_per_node: u32,
+    /// Seconds to go on after a stop.
+    pub(super) restore_seconds: i64,
 }
 
 /// The job as it arrives.
@@ -125,7 +132,8 @@ pub(super) fn arrival(job: &Job, workers: &[Worker], manners: &Manners) -> Arriv
                 work: Work::UnitsMicro(micro(job.steps)),
                 deadline_seconds: None,
                 checkpoint_interval_seconds: 0,
-                checkpoint_restore_seconds: 0,
+                checkpoint_restore_seconds: manners.restore_seconds,
+                restores: false,
             },
             objective: manners.objective,
             budget: DollarBudget::default(),
@@ -149,6 +157,20 @@ fn priority(order: Order, arrival_seconds: i64, best_seconds: f64) -> i32 {
     -(due.min(2e9) as i32)
 }
 
+/// The priority of a job of which this is left.
+pub(super) fn priority_of_rest(order: Order, arrival_seconds: i64, job: &JobSpec) -> i32 {
+    let Kind::Training {
+        work: Work::UnitsMicro(units),
+        ..
+    } = job.kind
+    else {
+        return 0;
+    };
+    let rates = job.alternatives.iter().filter_map(|a| a.throughput_micro);
+    let fastest = rates.max().unwrap_or(0).max(1);
+    priority(order, arrival_seconds, units as f64 / fastest as f64)
+}
+
 /// In millionths, at least one.
 fn micro(value: f64) -> i64 {
     ((value * 1e6).round() as i64).max(1)
@@ -164,6 +186,7 @@ mod tests {
                 name: name.into(),
                 gpus,
                 usd_per_gpu_hour: MicroUsd(1_000_000),
+                weight_per_gpu_hour: MicroUsd(1_000_000),
             })
             .into()
     }
@@ -196,6 +219,7 @@ mod tests {
                 order: Order::Shortest,
                 max_slowdown,
                 gpus_per_node,
+                restore_seconds: 60,
             };
             let arrival = arrival(&job, &workers(), &manners);
             let got: Vec<&str> = arrival

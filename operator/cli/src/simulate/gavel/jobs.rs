@@ -5,7 +5,7 @@ use ampacity_placement::packing::SplitMix64;
 use super::throughputs::{Model, Rates};
 
 /// Number of GPUs and how often it is asked for, in percent: the mix of sizes that Gavel takes from the Philly trace.
-const SIZE_PERCENT: [(u32, f64); 4] = [(1, 70.0), (2, 10.0), (4, 15.0), (8, 5.0)];
+pub(super) const SIZE_PERCENT: [(u32, f64); 4] = [(1, 70.0), (2, 10.0), (4, 15.0), (8, 5.0)];
 /// Part of the jobs that are short, and minutes as powers of ten: short ones from 10^1.5 to 10^3, long ones from 10^3 to 10^4.
 const SHORT: f64 = 0.8;
 const SHORT_POWERS: (f64, f64) = (1.5, 3.0);

@@ -6,6 +6,7 @@ mod jobs;
 mod options;
 mod report;
 mod throughputs;
+mod worth;
 
 use ampacity_placement::{MicroUsd, Objective};
 
@@ -14,7 +15,8 @@ use self::jobs::Jobs;
 pub(crate) use self::options::GavelArgs;
 use self::options::{ObjectiveChoice, Order, PolicyChoice};
 use self::report::{Report, Type};
-use super::timeline::{Player, Policy, totals_of};
+use self::throughputs::Model;
+use super::timeline::{Played, Player, Policy, totals_of};
 use super::{Ended, progress, rounded};
 use crate::exit::Exit;
 use crate::input::{BadInput, Source};
@@ -67,26 +69,12 @@ fn simulate(
         .map(|(name, _)| name.as_str())
         .collect();
     let models = throughputs::read(throughputs, &names)?;
-    let workers: Vec<Worker> = args
-        .cluster
-        .0
-        .iter()
-        .map(|(name, gpus)| Worker {
-            name: name.clone(),
-            gpus: *gpus,
-            usd_per_gpu_hour: args
-                .prices
-                .0
-                .iter()
-                .find(|(priced, _)| priced == name)
-                .map_or(MicroUsd::ZERO, |&(_, usd)| usd),
-        })
-        .collect();
+    let workers = workers(&models, args);
     let gpus: u64 = workers.iter().map(|worker| u64::from(worker.gpus)).sum();
     let engine = args.policy == PolicyChoice::Ampacity;
     let manners = Manners {
         objective: match args.objective {
-            ObjectiveChoice::Cost => Objective::Cost,
+            ObjectiveChoice::Worth | ObjectiveChoice::Cost => Objective::Cost,
             ObjectiveChoice::Time => Objective::Time,
         },
         order: if engine { args.order } else { Order::Arrival },
@@ -96,6 +84,7 @@ fn simulate(
             f64::INFINITY
         },
         gpus_per_node: args.gpus_per_node,
+        restore_seconds: i64::from(args.restore_seconds),
     };
     let window = args.measure.from..args.measure.to;
     let most = args.measure.to.saturating_mul(MAX_TIMES);
@@ -114,34 +103,46 @@ fn simulate(
     } else {
         Policy::FirstFit
     };
-    let played = Player::new(cluster::fleet(&workers, args.gpus_per_node), 0)
+    let mut player = Player::new(cluster::fleet(&workers, args.gpus_per_node), 0)
         .with_policy(policy)
-        .until_ended(window.clone())
-        .play(arrivals, tick);
+        .until_ended(window.clone());
+    let preempts = engine && !args.no_preemption;
+    if preempts {
+        let order = manners.order;
+        player = player.with_preemption(Box::new(move |arrival, job| {
+            cluster::priority_of_rest(order, arrival, job)
+        }));
+    }
+    let mut played = player.play(arrivals, tick);
+    bill(&mut played, &workers);
 
     let totals = totals_of(&played, window.clone(), gpus);
     let jobs = played.jobs.get(window).unwrap_or_default();
     let on = |name: &str| {
         jobs.iter()
-            .filter_map(|job| job.ran.as_ref())
+            .filter_map(|job| job.runs.last())
             .filter(|ran| ran.decision.reservation.accelerator_type == name)
             .count()
     };
+    let stops: usize = jobs
+        .iter()
+        .map(|job| job.runs.len().saturating_sub(1))
+        .sum();
     Ok(Report {
         experiment: "gavel",
         policy: if engine { "ampacity" } else { "fifo" },
-        objective: engine
-            .then_some(manners.objective)
-            .map(|objective| match objective {
-                Objective::Cost => "cost",
-                Objective::Time => "time",
-                Objective::Energy => "energy",
-            }),
+        objective: engine.then_some(match args.objective {
+            ObjectiveChoice::Worth => "worth",
+            ObjectiveChoice::Cost => "cost",
+            ObjectiveChoice::Time => "time",
+        }),
         order: engine.then_some(match args.order {
             Order::Arrival => "arrival",
             Order::Shortest => "shortest",
             Order::Due => "due",
         }),
+        restore_seconds: preempts.then_some(args.restore_seconds),
+        stops_per_job: rounded(stops as f64 / jobs.len().max(1) as f64, 4),
         max_slowdown: engine.then_some(manners.max_slowdown),
         jobs_per_hour: args.jobs_per_hour,
         seed: args.seed,
@@ -151,6 +152,7 @@ fn simulate(
                 name: worker.name.clone(),
                 gpus: worker.gpus,
                 usd_per_gpu_hour: worker.usd_per_gpu_hour.0 as f64 / 1e6,
+                weight_per_gpu_hour: worker.weight_per_gpu_hour.0 as f64 / 1e6,
                 measured_jobs: on(&worker.name),
             })
             .collect(),
@@ -168,10 +170,47 @@ fn simulate(
     })
 }
 
+/// The types with their prices, and what they weigh where a type is chosen.
+fn workers(models: &[Model], args: &GavelArgs) -> Vec<Worker> {
+    let gpus: Vec<u32> = args.cluster.0.iter().map(|&(_, gpus)| gpus).collect();
+    let worth = worth::of(models, &gpus);
+    let types = args.cluster.0.iter().zip(worth);
+    types
+        .map(|((name, gpus), worth)| {
+            let price = args.prices.0.iter().find(|(priced, _)| priced == name);
+            let usd_per_gpu_hour = price.map_or(MicroUsd::ZERO, |&(_, usd)| usd);
+            let weighs_worth =
+                args.policy == PolicyChoice::Ampacity && args.objective == ObjectiveChoice::Worth;
+            Worker {
+                name: name.clone(),
+                gpus: *gpus,
+                usd_per_gpu_hour,
+                weight_per_gpu_hour: if weighs_worth {
+                    MicroUsd((worth * 1e6).round() as i64)
+                } else {
+                    usd_per_gpu_hour
+                },
+            }
+        })
+        .collect()
+}
+
+/// Puts prices on what ran, whatever types were chosen by.
+fn bill(played: &mut Played, workers: &[Worker]) {
+    for run in played.jobs.iter_mut().flat_map(|job| &mut job.runs) {
+        let held = &run.decision.reservation;
+        let worker = workers
+            .iter()
+            .find(|worker| worker.name == held.accelerator_type);
+        let usd = worker.map_or(MicroUsd::ZERO, |worker| worker.usd_per_gpu_hour);
+        let gpus = i64::try_from(run.units()).unwrap_or(i64::MAX);
+        run.decision.usd_per_hour = MicroUsd(usd.0.saturating_mul(gpus));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::timeline::Played;
 
     /// One GPU for the 1st, all 8 of the only type for the 2nd, one for the 3rd: 100 s each, a second apart.
     fn three_jobs(policy: Policy) -> Played {
@@ -179,12 +218,14 @@ mod tests {
             name: "v100".into(),
             gpus: 8,
             usd_per_gpu_hour: MicroUsd(1_000_000),
+            weight_per_gpu_hour: MicroUsd(1_000_000),
         }];
         let manners = Manners {
             objective: Objective::Cost,
             order: Order::Arrival,
             max_slowdown: 1.0,
             gpus_per_node: 4,
+            restore_seconds: 0,
         };
         let arrivals = [1, 8, 1].into_iter().enumerate().map(|(number, gpus)| {
             let job = jobs::Job {
@@ -203,7 +244,7 @@ mod tests {
     }
 
     fn starts(played: &Played) -> Vec<i64> {
-        let start = |job: &super::super::timeline::Outcome| job.ran.as_ref().unwrap().start_seconds;
+        let start = |job: &super::super::timeline::Outcome| job.start_seconds().unwrap();
         played.jobs.iter().map(start).collect()
     }
 

@@ -33,13 +33,19 @@ pub(crate) struct GavelArgs {
     #[arg(long, value_enum, default_value_t = PolicyChoice::Ampacity)]
     pub(super) policy: PolicyChoice,
     /// What Ampacity's jobs are judged by.
-    #[arg(long, value_enum, default_value_t = ObjectiveChoice::Cost)]
+    #[arg(long, value_enum, default_value_t = ObjectiveChoice::Worth)]
     pub(super) objective: ObjectiveChoice,
     /// Which of Ampacity's jobs have priority.
     #[arg(long, value_enum, default_value_t = Order::Due)]
     pub(super) order: Order,
+    /// Ampacity leaves a job that has started where it is until it ends.
+    #[arg(long)]
+    pub(super) no_preemption: bool,
+    /// Seconds that a job needs to go on after it was stopped or moved.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub(super) restore_seconds: u32,
     /// Ampacity's jobs name a type as an alternative only if it takes at most this times as long as their best type.
-    #[arg(long, value_name = "FACTOR", default_value = "3", value_parser = parse_slowdown)]
+    #[arg(long, value_name = "FACTOR", default_value = "5", value_parser = parse_slowdown)]
     pub(super) max_slowdown: f64,
     /// The jobs measured: the first one's number and the number after the last one's, counted from 0 in order of arrival.
     #[arg(long, value_name = "FROM-TO", default_value = "4000-5000", value_parser = parse_window)]
@@ -61,6 +67,8 @@ pub(super) enum PolicyChoice {
 /// What a job is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum ObjectiveChoice {
+    /// The fewest hours of GPUs, those of each type weighed by what they are worth to the mix of jobs.
+    Worth,
     /// The fewest dollars.
     Cost,
     /// The earliest end.
@@ -74,7 +82,8 @@ pub(super) enum Order {
     Arrival,
     /// The one that is done first on its best type. A long gang may wait without end.
     Shortest,
-    /// The one whose arrival plus ten times its time on its best type comes first: short ones overtake, but not for ever.
+    /// The one whose arrival plus ten times what is left of its time on its best type comes first: short ones overtake, but not
+    /// for ever.
     Due,
 }
 

@@ -17,6 +17,9 @@ pub(super) struct Report {
     pub(super) order: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_slowdown: Option<f64>,
+    /// Where jobs may be stopped and moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) restore_seconds: Option<u32>,
     pub(super) jobs_per_hour: f64,
     pub(super) seed: u64,
     pub(super) cluster: Vec<Type>,
@@ -30,6 +33,8 @@ pub(super) struct Report {
     pub(super) mean_completion_hours_alone: f64,
     pub(super) totals: Totals,
     pub(super) usd_per_job: f64,
+    /// How often a measured job was stopped or moved.
+    pub(super) stops_per_job: f64,
 }
 
 /// A type of worker and what the measured jobs did on it.
@@ -39,6 +44,9 @@ pub(super) struct Type {
     pub(super) name: String,
     pub(super) gpus: u32,
     pub(super) usd_per_gpu_hour: f64,
+    /// What an hour of it costs where a type is chosen.
+    pub(super) weight_per_gpu_hour: f64,
+    /// Measured jobs that ended on it.
     pub(super) measured_jobs: usize,
 }
 
@@ -58,6 +66,12 @@ pub(super) fn text(report: &Report) -> String {
         out.push_str(&format!(
             "Objective {objective}, priority by {order}, types up to {slowdown} times slower than a job's best.\n"
         ));
+        out.push_str(&match report.restore_seconds {
+            Some(seconds) => {
+                format!("Running jobs may be stopped and moved, which costs them {seconds} s.\n")
+            }
+            None => "A job that has started stays where it is.\n".to_owned(),
+        });
     }
     let totals = &report.totals;
     let hours = |seconds: f64| format!("{:.2}", seconds / 3600.0);
@@ -86,6 +100,7 @@ pub(super) fn text(report: &Report) -> String {
         ),
         ("dollars", format!("{:.2}", totals.usd)),
         ("dollars a job", format!("{:.2}", report.usd_per_job)),
+        ("stops a job", format!("{:.2}", report.stops_per_job)),
         ("longest queue, jobs", totals.peak_queue.to_string()),
         ("never placed, jobs", totals.never_placed.to_string()),
     ];
@@ -100,11 +115,12 @@ pub(super) fn text(report: &Report) -> String {
             worker.name.clone(),
             worker.gpus.to_string(),
             format!("{:.2}", worker.usd_per_gpu_hour),
+            format!("{:.3}", worker.weight_per_gpu_hour),
             worker.measured_jobs.to_string(),
         ]
     });
     out.push_str(&table::render(
-        &["TYPE", "GPUS", "USD/H", "MEASURED JOBS"],
+        &["TYPE", "GPUS", "USD/H", "WEIGHT/H", "MEASURED JOBS"],
         rows,
     ));
     out

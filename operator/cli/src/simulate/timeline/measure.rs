@@ -84,15 +84,19 @@ pub(in crate::simulate) fn totals_of(
     fleet_devices: u64,
 ) -> Totals {
     let jobs = played.jobs.get(jobs).unwrap_or_default();
-    let ran = || jobs.iter().filter_map(|job| Some((job, job.ran.as_ref()?)));
-    let seconds = |of: fn(&Outcome, &Ran) -> i64| ran().map(|(job, run)| of(job, run)).collect();
+    let runs = || jobs.iter().flat_map(|job| &job.runs);
+    let since_arrival = |of: fn(&Outcome) -> Option<i64>| {
+        let seconds = |job: &Outcome| Some(of(job)?.saturating_sub(job.arrival_seconds));
+        jobs.iter().filter_map(seconds).collect()
+    };
     let first = jobs
         .iter()
         .map(|job| job.arrival_seconds)
         .min()
         .unwrap_or(0);
-    let last = ran()
-        .map(|(_, run)| run.finish_seconds)
+    let last = jobs
+        .iter()
+        .filter_map(Outcome::finish_seconds)
         .max()
         .unwrap_or(first);
     let makespan = last.saturating_sub(first).max(0);
@@ -108,19 +112,15 @@ pub(in crate::simulate) fn totals_of(
         .map(|(sample, seconds)| sample.devices as f64 * seconds as f64)
         .sum();
     let capacity = fleet_devices as f64 * makespan as f64;
-    let usd_micro: i128 = ran().map(|(_, run)| run.usd_micro()).sum();
-    let watt_seconds: i128 = ran().map(|(_, run)| run.watt_seconds()).sum();
-    let finished = ran().count();
+    let usd_micro: i128 = runs().map(Ran::usd_micro).sum();
+    let watt_seconds: i128 = runs().map(Ran::watt_seconds).sum();
+    let finished = jobs.iter().filter(|job| !job.runs.is_empty()).count();
     Totals {
         jobs: jobs.len(),
         finished,
         never_placed: jobs.len() - finished,
-        queue_seconds: Quantiles::of(seconds(|job, run| {
-            run.start_seconds.saturating_sub(job.arrival_seconds)
-        })),
-        completion_seconds: Quantiles::of(seconds(|job, run| {
-            run.finish_seconds.saturating_sub(job.arrival_seconds)
-        })),
+        queue_seconds: Quantiles::of(since_arrival(Outcome::start_seconds)),
+        completion_seconds: Quantiles::of(since_arrival(Outcome::finish_seconds)),
         makespan_seconds: makespan,
         usd: rounded(usd_micro as f64 / 1e6, 6),
         kwh: rounded(watt_seconds as f64 / WATT_SECONDS_PER_KWH, 6),
@@ -138,7 +138,7 @@ pub(in crate::simulate) fn totals_of(
             .map(|sample| sample.queued)
             .max()
             .unwrap_or(0),
-        unpriced: ran().any(|(_, run)| run.decision.unpriced),
+        unpriced: runs().any(|run| run.decision.unpriced),
     }
 }
 

@@ -6,10 +6,12 @@
 //!                                                                  measure ◄───────────┘  waiting time, dollars, kWh
 //! ```
 //!
-//! A job runs for exactly as long as the engine expects: nothing fails and nothing is interrupted.
+//! A job runs for exactly as long as the engine expects: nothing fails. Where jobs may be stopped for others
+//! ([`Player::with_preemption`]), a stopped one saves its state, waits in the queue again, and restores before it goes on.
 
 mod measure;
 mod play;
+mod preempt;
 
 pub(super) use measure::{DomainPeak, Totals, WATT_SECONDS_PER_KWH, totals, totals_of};
 pub(super) use play::{Played, Player, Policy};
@@ -34,10 +36,22 @@ pub(super) struct Outcome {
     pub(super) name: String,
     /// Seconds after the start.
     pub(super) arrival_seconds: i64,
-    /// Where and when it ran, if it did.
-    pub(super) ran: Option<Ran>,
+    /// Where and when it ran: each time but the last until it was stopped.
+    pub(super) runs: Vec<Ran>,
     /// Why it never ran, as the last plan said.
     pub(super) reasons: Vec<Refusal>,
+}
+
+impl Outcome {
+    /// When it started, if it did.
+    pub(super) fn start_seconds(&self) -> Option<i64> {
+        self.runs.first().map(|run| run.start_seconds)
+    }
+
+    /// When it ended, if it did.
+    pub(super) fn finish_seconds(&self) -> Option<i64> {
+        self.runs.last().map(|run| run.finish_seconds)
+    }
 }
 
 /// One run of a job.

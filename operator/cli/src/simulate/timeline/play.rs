@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use ampacity_placement::{Alternative, Fleet, JobSpec, PlacementDecision, PlanOptions};
 
+use super::preempt::Priority;
 use super::{Arrival, DomainPeak, Outcome, Ran, Sample};
 
 /// What happened.
@@ -30,18 +31,22 @@ pub(in crate::simulate) enum Policy {
 
 /// Plays arrivals on a fleet.
 pub(in crate::simulate) struct Player {
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
     policy: Policy,
+    /// With which running jobs may be stopped for others.
+    pub(super) priority: Option<Priority>,
     /// Jobs whose end ends it all, by order of arrival, and how many of them have not ended.
     awaited: Option<(Range<usize>, usize)>,
     start_unix_seconds: i64,
-    now: i64,
-    queue: Vec<JobSpec>,
+    pub(super) now: i64,
+    pub(super) queue: Vec<JobSpec>,
     /// Key of a job to its outcome.
-    index: BTreeMap<String, usize>,
-    outcomes: Vec<Outcome>,
+    pub(super) index: BTreeMap<String, usize>,
+    pub(super) outcomes: Vec<Outcome>,
     /// Ends of running jobs: seconds and index of the outcome.
-    ends: BTreeSet<(i64, usize)>,
+    pub(super) ends: BTreeSet<(i64, usize)>,
+    /// Jobs that run, as they were when they started, where they may be stopped.
+    pub(super) running: BTreeMap<usize, JobSpec>,
     sample: Sample,
     samples: Vec<Sample>,
     power: BTreeMap<String, DomainPeak>,
@@ -53,6 +58,7 @@ impl Player {
         Self {
             fleet,
             policy: Policy::Engine,
+            priority: None,
             awaited: None,
             start_unix_seconds,
             now: 0,
@@ -60,6 +66,7 @@ impl Player {
             index: BTreeMap::new(),
             outcomes: Vec::new(),
             ends: BTreeSet::new(),
+            running: BTreeMap::new(),
             sample: Sample::default(),
             samples: Vec::new(),
             power: BTreeMap::new(),
@@ -69,6 +76,14 @@ impl Player {
     /// With another policy than the engine.
     pub(in crate::simulate) fn with_policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
+    }
+
+    /// Where the engine places, running jobs may be stopped or moved for others, and each cycle sees the priorities that this gives.
+    pub(in crate::simulate) fn with_preemption(self, priority: Priority) -> Self {
+        Self {
+            priority: Some(priority),
+            ..self
+        }
     }
 
     /// Stops when these jobs, by order of arrival, have ended.
@@ -108,6 +123,9 @@ impl Player {
                 break;
             }
         }
+        if self.priority.is_some() && self.ends.is_empty() {
+            self.plan_queue(); // It says why what is left never ran.
+        }
         Played {
             jobs: self.outcomes,
             samples: self.samples,
@@ -126,7 +144,7 @@ impl Player {
         self.outcomes.push(Outcome {
             name,
             arrival_seconds: seconds,
-            ran: None,
+            runs: Vec::new(),
             reasons: Vec::new(),
         });
         self.queue.push(job);
@@ -145,43 +163,56 @@ impl Player {
             {
                 *left = left.saturating_sub(1);
             }
-            let Some(ran) = self
+            self.running.remove(&at);
+            self.leave(at);
+            let run = self
                 .outcomes
                 .get(at)
-                .and_then(|outcome| outcome.ran.as_ref())
-            else {
-                continue;
-            };
-            self.fleet.release(&ran.decision.reservation.key);
-            self.sample.running = self.sample.running.saturating_sub(1);
-            self.sample.devices = self.sample.devices.saturating_sub(ran.devices());
-            self.sample.watts = self
-                .sample
-                .watts
-                .saturating_sub(ran.decision.reservation.watts.0);
-            self.sample.usd_per_hour_micro = self
-                .sample
-                .usd_per_hour_micro
-                .saturating_sub(ran.decision.usd_per_hour.0);
+                .and_then(|outcome| outcome.runs.last());
+            if let Some(run) = run {
+                self.fleet.release(&run.decision.reservation.key);
+            }
         }
         ended
     }
 
+    /// What a job held in its last run is held no more, as far as the samples go.
+    pub(super) fn leave(&mut self, at: usize) {
+        let Some(ran) = self
+            .outcomes
+            .get(at)
+            .and_then(|outcome| outcome.runs.last())
+        else {
+            return;
+        };
+        self.sample.running = self.sample.running.saturating_sub(1);
+        self.sample.devices = self.sample.devices.saturating_sub(ran.devices());
+        self.sample.watts = self
+            .sample
+            .watts
+            .saturating_sub(ran.decision.reservation.watts.0);
+        self.sample.usd_per_hour_micro = self
+            .sample
+            .usd_per_hour_micro
+            .saturating_sub(ran.decision.usd_per_hour.0);
+    }
+
     fn plan(&mut self) {
         match self.policy {
+            Policy::Engine if self.priority.is_some() => self.plan_over(),
             Policy::Engine => self.plan_queue(),
             Policy::FirstFit => while self.place_first() {},
         }
     }
 
-    fn options(&self) -> PlanOptions {
+    pub(super) fn options(&self) -> PlanOptions {
         PlanOptions {
             now_seconds: self.start_unix_seconds.saturating_add(self.now),
             horizon_seconds: 0,
         }
     }
 
-    fn plan_queue(&mut self) {
+    pub(super) fn plan_queue(&mut self) {
         if self.queue.is_empty() {
             return;
         }
@@ -225,7 +256,7 @@ impl Player {
         false
     }
 
-    fn start(&mut self, decision: PlacementDecision) {
+    pub(super) fn start(&mut self, decision: PlacementDecision) {
         let Some(&at) = self.index.get(&decision.job) else {
             return;
         };
@@ -249,7 +280,7 @@ impl Player {
         self.ends.insert((ran.finish_seconds, at));
         if let Some(outcome) = self.outcomes.get_mut(at) {
             outcome.reasons.clear();
-            outcome.ran = Some(ran);
+            outcome.runs.push(ran);
         }
     }
 

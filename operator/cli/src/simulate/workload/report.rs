@@ -122,7 +122,7 @@ fn kwh(ran: &Ran) -> f64 {
 
 fn by_accelerator(played: &Played) -> Vec<AcceleratorShare> {
     let mut shares = std::collections::BTreeMap::new();
-    for ran in played.jobs.iter().filter_map(|job| job.ran.as_ref()) {
+    for ran in played.jobs.iter().flat_map(|job| &job.runs) {
         let held = &ran.decision.reservation;
         let capacity_type = ran.decision.capacity_type;
         let share = shares
@@ -151,7 +151,7 @@ fn line(outcome: &Outcome) -> JobLine {
     JobLine {
         job: outcome.name.clone(),
         arrival_seconds: outcome.arrival_seconds,
-        ran: outcome.ran.as_ref().map(|ran| RanLine {
+        ran: outcome.runs.last().map(|ran| RanLine {
             start_seconds: ran.start_seconds,
             finish_seconds: ran.finish_seconds,
             queue_seconds: ran.start_seconds.saturating_sub(outcome.arrival_seconds),

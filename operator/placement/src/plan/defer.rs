@@ -1,0 +1,388 @@
+//! Start windows: within the horizon, a gang may start later where that is worth more to it, on cheaper devices that are still
+//! in use, say, and leave its room to those that come after it.
+//!
+//! ```text
+//!            now                         horizon
+//!   $2 an h  ███ runs ┃ job b ┃ job a                    a and b are worth more one after the other here …
+//!   $9 an h  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░                … than one of them at once there
+//! ```
+//!
+//! What starts now or was [promised](super::promise) a start is gone through in order of the jobs; each takes the start that
+//! is worth most to it beside what all others have, until no one gains. Then each job that still costs more than it could
+//! chooses first, and those on its cheapest devices choose anew after it, in one order after another. That is kept where no
+//! fewer jobs of any priority start, for fewer dollars in all. Nobody is made to wait for a job of lower priority.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::ahead::Ahead;
+use super::gang::Found;
+use super::promise::Promises;
+use super::prospect::Worth;
+use super::round::{Entry, Round, Seat};
+use super::verdict::Missing;
+
+/// Most times that all jobs are gone through.
+const MOST_PASSES: usize = 4;
+/// Most choices of a start in one plan.
+const MOST_CHOICES: u32 = 10_000;
+/// Most jobs that choose anew after one.
+const MOST_OTHERS: usize = 12;
+
+/// What a job has: seats now, or a start later.
+struct Has {
+    at: usize,
+    seats: Vec<Seat>,
+    missing: Option<Missing>,
+    ahead: Option<Ahead>,
+}
+
+/// A start that was found.
+enum Start {
+    Now(Found),
+    Later(Box<Ahead>),
+}
+
+/// How good what some jobs have is, least is best: those that do not start within the horizon, by priority, highest first; the
+/// dollars of those that do; how long they wait.
+type Tally = (Vec<(Reverse<i32>, usize)>, i128, i128);
+
+/// A round whose gangs may start within a horizon.
+struct Deferral<'r, 'a, 'f> {
+    round: &'r mut Round<'a, 'f>,
+    horizon_seconds: i64,
+    /// The least that a start could cost, by class.
+    least: BTreeMap<usize, Option<Worth>>,
+    choices: u32,
+}
+
+impl Round<'_, '_> {
+    /// Lets gangs start within the horizon when it is worth most to them.
+    pub(crate) fn defer(&mut self, horizon_seconds: i64) {
+        if horizon_seconds <= 0 {
+            return;
+        }
+        self.promises.moved = 0;
+        let mut least = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| entry.is_gang()) {
+            least
+                .entry(entry.class)
+                .or_insert_with(|| self.fleet.least_worth(entry.job));
+        }
+        let mut deferral = Deferral {
+            round: self,
+            horizon_seconds,
+            least,
+            choices: 0,
+        };
+        let mut changed = false;
+        for _ in 0..MOST_PASSES {
+            if !deferral.choose_all() {
+                break;
+            }
+            changed = true;
+        }
+        changed |= deferral.reorder_all();
+        if changed {
+            self.promise_in_order();
+            // What was proven is proven of plans in which everything starts now.
+            self.bound = None;
+        }
+    }
+
+    /// Holds all promises in the order of the jobs, as if each had been made in its turn.
+    fn promise_in_order(&mut self) {
+        self.promises.release(self.fleet);
+        for entry in &mut self.entries {
+            entry.keeps = self.promises.spans.len();
+            if let Some(ahead) = entry
+                .ahead
+                .as_ref()
+                .filter(|ahead| Promises::is_kept(ahead))
+            {
+                self.promises.hold(self.fleet, &entry.job.key, ahead);
+            }
+        }
+    }
+
+    /// Takes back what a job has.
+    fn step_back(&mut self, at: usize) -> Has {
+        let missing = self.entries.get(at).and_then(|entry| entry.missing);
+        let seats = self.unseat(at);
+        let mut ahead = None;
+        if let Some(entry) = self.entries.get_mut(at) {
+            ahead = entry.ahead.take();
+            entry.missing = Some(Missing {
+                replicas: 0,
+                spent_per_hour: 0,
+            });
+            self.promises.give_back(self.fleet, &entry.job.key);
+        }
+        Has {
+            at,
+            seats,
+            missing,
+            ahead,
+        }
+    }
+
+    /// Gives a job what it had.
+    fn restore(&mut self, has: Has) {
+        self.step_back(has.at);
+        self.reseat(has.at, has.seats, has.missing);
+        if let Some(ahead) = has.ahead {
+            self.look_forward(has.at, ahead);
+        }
+    }
+
+    /// Lets a gang have a start ahead of it, and keeps it that start.
+    fn look_forward(&mut self, at: usize, ahead: Ahead) {
+        let Some(entry) = self.entries.get_mut(at) else {
+            return;
+        };
+        if Promises::is_kept(&ahead) {
+            self.promises.hold(self.fleet, &entry.job.key, &ahead);
+        }
+        entry.ahead = Some(ahead);
+    }
+
+    /// Places missing replicas in what is free now, if that places more of them.
+    fn fill_up(&mut self, at: usize) {
+        let Some(entry) = self.entries.get(at) else {
+            return;
+        };
+        let Some(before) = entry.missing.filter(|_| !entry.is_gang()) else {
+            return;
+        };
+        let seats = self.unseat(at);
+        self.fill_in(at);
+        let missing = self.entries.get(at).and_then(|entry| entry.missing);
+        if missing.is_some_and(|missing| missing.replicas >= before.replicas) {
+            self.reseat(at, seats, Some(before));
+        }
+    }
+}
+
+impl Deferral<'_, '_, '_> {
+    /// What a start within the horizon is worth; `None` where a job has none.
+    fn worth(&self, entry: &Entry<'_>) -> Option<Worth> {
+        let now = entry
+            .place()
+            .map(|place| Worth::of(entry.job, place.score, 0));
+        now.or_else(|| {
+            let ahead = entry.ahead.as_ref()?;
+            ahead
+                .is_within(self.horizon_seconds)
+                .then(|| ahead.worth(entry.job))
+        })
+    }
+
+    /// Gangs with a start within the horizon that could be worth more, and those without one; with the dollars that this could save.
+    fn could_gain(&self) -> Vec<(usize, i128)> {
+        let entries = self.round.entries.iter().enumerate();
+        entries
+            .filter_map(|(at, entry)| {
+                let least = self.least.get(&entry.class)?.as_ref()?;
+                if !is_judged(entry) {
+                    return None;
+                }
+                match self.worth(entry) {
+                    Some(has) => (*least < has).then(|| (at, has.usd() - least.usd())),
+                    None => Some((at, i128::MAX)),
+                }
+            })
+            .collect()
+    }
+
+    /// Whether choosing has cost as much as it may.
+    fn is_spent(&self) -> bool {
+        self.choices >= MOST_CHOICES || self.round.promises.is_spent()
+    }
+
+    /// Lets every job choose in its turn; whether any of them gained.
+    fn choose_all(&mut self) -> bool {
+        let mut changed = false;
+        for (at, _) in self.could_gain() {
+            changed |= self.choose(at);
+        }
+        // What left its place makes room for replicas that are missing.
+        if changed {
+            for at in 0..self.round.entries.len() {
+                self.round.fill_up(at);
+            }
+        }
+        changed
+    }
+
+    /// Gives a gang the start that is worth most to it beside what all others have; whether that is another one than before.
+    fn choose(&mut self, at: usize) -> bool {
+        let before = self
+            .round
+            .entries
+            .get(at)
+            .and_then(|entry| self.worth(entry));
+        let has = self.round.step_back(at);
+        let start = self.best_start(at, before);
+        let is_better = start.is_some();
+        match start {
+            Some(start) => self.take(at, start),
+            None => self.round.restore(has),
+        }
+        is_better
+    }
+
+    /// The start that is worth most to a gang, and more than `than`.
+    fn best_start(&mut self, at: usize, than: Option<Worth>) -> Option<Start> {
+        if self.is_spent() {
+            return None;
+        }
+        self.choices += 1;
+        let job = self.round.entries.get(at)?.job;
+        let worth = |found: &Found| Worth::of(job, found.score, 0);
+        let now = self.round.best_beside(at);
+        let now = now.filter(|found| than.is_none_or(|than| worth(found) < than));
+        let than = now.as_ref().map(worth).or(than).unwrap_or(Worth::NOTHING);
+        let promises = &mut self.round.promises;
+        let later = self.round.fleet.better_start(
+            job,
+            than,
+            &promises.spans,
+            (self.round.now_seconds, self.horizon_seconds),
+            &mut promises.moved,
+        );
+        later
+            .map(|ahead| Start::Later(Box::new(ahead)))
+            .or(now.map(Start::Now))
+    }
+
+    fn take(&mut self, at: usize, start: Start) {
+        match start {
+            Start::Now(found) => {
+                self.round.seat(at, Some(found));
+            }
+            Start::Later(ahead) => self.round.look_forward(at, *ahead),
+        }
+    }
+
+    /// Lets those who could save most choose first, one after the other; whether that was worth it to any.
+    fn reorder_all(&mut self) -> bool {
+        let mut savings: Vec<(Reverse<i128>, usize)> = self
+            .could_gain()
+            .into_iter()
+            .filter(|&(at, _)| self.round.entries.get(at).is_some_and(Entry::by_dollars))
+            .map(|(at, saving)| (Reverse(saving), at))
+            .collect();
+        savings.sort_unstable();
+        let mut changed = false;
+        for (_, at) in savings {
+            if self.is_spent() {
+                break;
+            }
+            let others = self.on_cheaper_devices(at);
+            changed |= !others.is_empty() && self.reorder(at, &others);
+        }
+        changed
+    }
+
+    /// Gangs that have a start where one would be worth more to a job: of no higher priority, the last ones in order.
+    fn on_cheaper_devices(&self, at: usize) -> Vec<usize> {
+        let Some(first) = self.round.entries.get(at) else {
+            return Vec::new();
+        };
+        let than = self.worth(first).unwrap_or(Worth::NOTHING);
+        let wanted = self.round.fleet.cheaper_types(first.job, than);
+        let is_there = |other: &Entry<'_>| {
+            let now = other.seats.first().map(|seat| &seat.decision);
+            let decision = now.or(other.ahead.as_ref().map(|ahead| &ahead.decision));
+            decision.is_some_and(|decision| {
+                let held = &decision.reservation;
+                wanted.contains(&(held.cluster.clone(), held.accelerator_type.clone()))
+            })
+        };
+        let chooses = |other: &Entry<'_>| {
+            other.by_dollars()
+                && is_judged(other)
+                && other.job.priority <= first.job.priority
+                && is_there(other)
+        };
+        let entries = self.round.entries.iter().enumerate();
+        let mut others: Vec<usize> = entries
+            .filter(|&(other, entry)| other != at && chooses(entry))
+            .map(|(other, _)| other)
+            .collect();
+        others.drain(..others.len().saturating_sub(MOST_OTHERS));
+        others
+    }
+
+    /// Lets a job and others choose anew in other orders than they did, until none is better; whether any was.
+    fn reorder(&mut self, first: usize, others: &[usize]) -> bool {
+        let mut order: Vec<usize> = std::iter::once(first)
+            .chain(others.iter().copied())
+            .collect();
+        let mut changed = self.choose_in_order(&order);
+        // Each pair changes places, as long as that helps.
+        while let Some(better) = self.swap_one(&order) {
+            order = better;
+            changed = true;
+        }
+        changed
+    }
+
+    /// The first order that differs in one pair and is better.
+    fn swap_one(&mut self, order: &[usize]) -> Option<Vec<usize>> {
+        for a in 0..order.len() {
+            for b in a + 1..order.len() {
+                if self.is_spent() {
+                    return None;
+                }
+                let mut swapped = order.to_vec();
+                swapped.swap(a, b);
+                if self.choose_in_order(&swapped) {
+                    return Some(swapped);
+                }
+            }
+        }
+        None
+    }
+
+    /// Lets jobs choose anew one after the other, the higher priorities first; whether that was worth it to all of them together.
+    fn choose_in_order(&mut self, order: &[usize]) -> bool {
+        let mut order = order.to_vec();
+        order.sort_by_key(|&at| Reverse(self.round.entries.get(at).map(|e| e.job.priority)));
+        let before = self.tally(&order);
+        let had: Vec<Has> = order.iter().map(|&at| self.round.step_back(at)).collect();
+        for &at in &order {
+            if let Some(start) = self.best_start(at, None) {
+                self.take(at, start);
+            }
+        }
+        if self.tally(&order) < before {
+            return true;
+        }
+        for &at in &order {
+            self.round.step_back(at);
+        }
+        for has in had {
+            self.round.restore(has);
+        }
+        false
+    }
+
+    fn tally(&self, jobs: &[usize]) -> Tally {
+        let mut without: BTreeMap<Reverse<i32>, usize> = BTreeMap::new();
+        let (mut usd, mut waits) = (0, 0);
+        for entry in jobs.iter().filter_map(|&at| self.round.entries.get(at)) {
+            let worth = self.worth(entry);
+            *without.entry(Reverse(entry.job.priority)).or_default() +=
+                usize::from(worth.is_none());
+            usd += worth.map_or(0, |worth| worth.usd());
+            waits += worth.map_or(0, |worth| worth.waits());
+        }
+        (without.into_iter().collect(), usd, waits)
+    }
+}
+
+/// Whether it is a gang of which it is known what its place is worth to it.
+fn is_judged(entry: &Entry<'_>) -> bool {
+    entry.is_gang() && entry.seats.iter().all(|seat| seat.place.is_some())
+}
