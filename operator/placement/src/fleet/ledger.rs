@@ -5,14 +5,23 @@ use std::collections::{BTreeMap, HashMap};
 use super::ends::Ends;
 use super::mix::Mix;
 use super::{Fleet, chargeable};
-use crate::arena::{Arena, FeedIndex, ReservationIndex};
+use crate::arena::{Arena, FeedIndex, NodeIndex, ReservationIndex};
 use crate::fleet::node::Holder;
 use crate::model::Reservation;
+
+/// A recorded reservation.
+#[derive(Clone, Debug)]
+struct Record {
+    reservation: Reservation,
+    /// Its nodes, in order, as of a membership of the fleet; `None` for one that is not there.
+    nodes: Box<[Option<NodeIndex>]>,
+    membership: u64,
+}
 
 /// Recorded reservations, and their parts on nodes that are not there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    reservations: Arena<ReservationIndex, Option<Reservation>>,
+    records: Arena<ReservationIndex, Option<Record>>,
     by_key: BTreeMap<String, ReservationIndex>,
     absent: HashMap<String, HashMap<String, Vec<Holder>>>,
     ends: Ends,
@@ -22,7 +31,9 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// A reservation.
     pub(crate) fn get(&self, index: ReservationIndex) -> Option<&Reservation> {
-        self.reservations[index].as_ref()
+        self.records[index]
+            .as_ref()
+            .map(|record| &record.reservation)
     }
 
     /// The index of a key's reservation.
@@ -108,15 +119,43 @@ impl Fleet {
     /// Records what is: never refused, replaces what has the same key, may exceed what there is. Nodes that are not known
     /// yet are remembered and charged when they appear.
     pub fn reserve(&mut self, reservation: Reservation) {
+        let nodes = self.resolve(&reservation);
+        self.reserve_on(reservation, nodes);
+    }
+
+    /// As [`Self::reserve`], where the nodes are known already.
+    pub(crate) fn reserve_on(&mut self, reservation: Reservation, nodes: Box<[Option<NodeIndex>]>) {
         self.release(&reservation.key);
         let key = reservation.key.clone();
-        let index = self.ledger.reservations.add(Some(reservation));
-        if let Some(reservation) = self.ledger.reservations[index].as_ref() {
-            self.ledger.ends.add(reservation, index);
-            self.ledger.mix.add(reservation);
-        }
+        let index = self.ledger.records.next_key();
+        self.ledger.ends.add(&reservation, index);
+        self.ledger.mix.add(&reservation);
+        self.ledger.records.add(Some(Record {
+            reservation,
+            nodes,
+            membership: self.membership,
+        }));
         self.ledger.by_key.insert(key, index);
         self.count_in(index);
+    }
+
+    /// The nodes of a reservation.
+    fn resolve(&self, reservation: &Reservation) -> Box<[Option<NodeIndex>]> {
+        let cluster = self.cluster_by_name.get(reservation.cluster.as_str());
+        let nodes = reservation.nodes.iter();
+        nodes
+            .map(|share| self.node_in(*cluster?, &share.name))
+            .collect()
+    }
+
+    /// A record, taken out of the ledger for a while, with its nodes as they are now.
+    fn take_record(&mut self, index: ReservationIndex) -> Option<Record> {
+        let mut record = self.ledger.records[index].take()?;
+        if record.membership != self.membership {
+            record.nodes = self.resolve(&record.reservation);
+            record.membership = self.membership;
+        }
+        Some(record)
     }
 
     /// Gives back what a reservation holds; `false` when there is none of this key.
@@ -129,61 +168,58 @@ impl Fleet {
         let index = self.ledger.find(key)?;
         self.count_out(index);
         self.ledger.by_key.remove(key);
-        let reservation = self.ledger.reservations[index].take()?;
+        let reservation = self.ledger.records[index].take()?.reservation;
         self.ledger.ends.remove(&reservation, index);
         self.ledger.mix.remove(&reservation);
-        self.ledger.reservations.retire(index);
+        self.ledger.records.retire(index);
         Some(reservation)
     }
 
     /// Charges a recorded reservation to its nodes, its power domains and its queue.
     pub(crate) fn count_in(&mut self, index: ReservationIndex) {
-        let Some(reservation) = self.ledger.reservations[index].take() else {
+        let Some(record) = self.take_record(index) else {
             return;
         };
-        let cluster = self.cluster_index(&reservation.cluster);
+        let reservation = &record.reservation;
+        // A cluster that holds something is one that there is, also before it is described.
+        self.cluster_index(&reservation.cluster);
         self.power
             .charge_queue(&reservation.queue, chargeable(reservation.watts.0));
-        let parts: Vec<_> = reservation
-            .nodes
-            .iter()
-            .zip(shares(&reservation))
-            .map(|(share, watts)| {
-                let holder = Holder {
-                    reservation: index,
-                    replicas: share.replicas,
-                    watts,
-                };
-                (self.node_in(cluster, &share.name), holder)
-            })
-            .collect();
-        for (share, (node, holder)) in reservation.nodes.iter().zip(&parts) {
-            if node.is_none() {
+        let mut there: Vec<NodeIndex> = Vec::with_capacity(record.nodes.len());
+        let shares = reservation.nodes.iter().zip(shares(reservation));
+        for ((share, watts), node) in shares.zip(&record.nodes) {
+            let holder = Holder {
+                reservation: index,
+                replicas: share.replicas,
+                watts,
+            };
+            let Some(node) = *node else {
                 self.ledger
-                    .put_absent(&reservation.cluster, &share.name, [*holder]);
-            }
+                    .put_absent(&reservation.cluster, &share.name, [holder]);
+                continue;
+            };
+            self.nodes[node].holders.push(holder);
+            self.power.charge(self.nodes[node].feed, holder.watts);
+            there.push(node);
         }
-        self.ledger.reservations[index] = Some(reservation);
-        for (node, holder) in parts {
-            if let Some(node) = node {
-                self.nodes[node].holders.push(holder);
-                self.power.charge(self.nodes[node].feed, holder.watts);
-                self.refresh(node);
-            }
+        // What a node has left is worked out from the records of those who hold it.
+        self.ledger.records[index] = Some(record);
+        for node in there {
+            self.refresh(node);
         }
         self.settle();
     }
 
     /// The reverse of [`Self::count_in`]: the reservation stays recorded and holds nothing.
     pub(crate) fn count_out(&mut self, index: ReservationIndex) {
-        let Some(reservation) = self.ledger.reservations[index].take() else {
+        let Some(record) = self.take_record(index) else {
             return;
         };
+        let reservation = &record.reservation;
         self.power
             .charge_queue(&reservation.queue, -chargeable(reservation.watts.0));
-        let cluster = self.cluster_index(&reservation.cluster);
-        for share in &reservation.nodes {
-            let Some(node) = self.node_in(cluster, &share.name) else {
+        for (share, node) in reservation.nodes.iter().zip(&record.nodes) {
+            let Some(node) = *node else {
                 self.ledger
                     .forget_absent(&reservation.cluster, &share.name, index);
                 continue;
@@ -201,7 +237,7 @@ impl Fleet {
             self.refresh(node);
         }
         self.settle();
-        self.ledger.reservations[index] = Some(reservation);
+        self.ledger.records[index] = Some(record);
     }
 
     /// Whether everything that a reservation would hold is free: devices, CPU, memory and pod slots of its nodes, watts.

@@ -70,6 +70,8 @@ pub struct Fleet {
     pool_by_key: HashMap<PoolKey, PoolIndex>,
     pub(crate) nodes: Arena<NodeIndex, Node>,
     node_by_name: HashMap<ClusterIndex, HashMap<Arc<str>, NodeIndex>>,
+    /// Changes whenever a node comes or goes.
+    membership: u64,
     pub(crate) cells: Cells,
     pub(crate) facts: BTreeMap<String, AcceleratorFacts>,
     pub(crate) power: PowerLedger,

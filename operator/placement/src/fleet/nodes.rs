@@ -121,6 +121,7 @@ impl Fleet {
             .entry(cluster)
             .or_default()
             .insert(name, node);
+        self.membership = self.membership.wrapping_add(1);
         self.charge_held(node);
         self.refresh(node);
         node
@@ -161,6 +162,7 @@ impl Fleet {
             nodes.remove(&name);
         }
         self.nodes.retire(node);
+        self.membership = self.membership.wrapping_add(1);
     }
 
     /// Charges the watts of devices that others hold.

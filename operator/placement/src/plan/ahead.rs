@@ -322,7 +322,7 @@ impl StartSearch<'_, '_> {
         let fleet = &*self.window.fleet;
         let mut candidates = Vec::new();
         fleet.on_group(job, at, alternative, group, Some(duration), &mut candidates);
-        let found = candidates
+        let mut found = candidates
             .iter()
             .find_map(|candidate| fleet.try_candidate(job, candidate, NEVER_LATE))?;
         let score = found.score;
@@ -331,7 +331,7 @@ impl StartSearch<'_, '_> {
         {
             return None;
         }
-        let mut decision = fleet.decision(job, found)?;
+        let mut decision = fleet.decision(job, &mut found)?;
         decision.start_seconds = start;
         let ends_seconds = self
             .now_seconds

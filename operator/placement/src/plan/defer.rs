@@ -10,7 +10,7 @@
 //! What starts now or was [promised](super::promise) a start is gone through in order of the jobs; each takes the start that
 //! is worth most to it beside what all others have, until no one gains. Then each job that still costs more than it could
 //! chooses first, and those on its cheapest devices choose anew after it, in one order after another. That is kept where no
-//! fewer jobs of any priority start, for fewer dollars in all. Nobody is made to wait for a job of lower priority.
+//! fewer jobs of any priority start, for fewer dollars in all; for the same dollars, who came first goes first. Nobody is made to wait for a job of lower priority.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -44,13 +44,19 @@ enum Start {
 }
 
 /// How good what some jobs have is, least is best: those that do not start within the horizon, by priority, highest first; the
-/// dollars of those that do; how long they wait.
-type Tally = (Vec<(Reverse<i32>, usize)>, i128, i128);
+/// dollars of those that do.
+type Tally = (Vec<(Reverse<i32>, usize)>, i128);
+
+/// Jobs in the order in which they choose, with how good what they got by it is, and for how long they wait.
+struct Order {
+    jobs: Vec<usize>,
+    tally: Tally,
+    waits: i128,
+}
 
 /// A round whose gangs may start within a horizon.
 struct Deferral<'r, 'a, 'f> {
     round: &'r mut Round<'a, 'f>,
-    horizon_seconds: i64,
     /// The least that a start could cost, by class.
     least: BTreeMap<usize, Option<Worth>>,
     choices: u32,
@@ -58,8 +64,8 @@ struct Deferral<'r, 'a, 'f> {
 
 impl Round<'_, '_> {
     /// Lets gangs start within the horizon when it is worth most to them.
-    pub(crate) fn defer(&mut self, horizon_seconds: i64) {
-        if horizon_seconds <= 0 {
+    pub(crate) fn defer(&mut self) {
+        if self.horizon_seconds <= 0 {
             return;
         }
         self.promises.moved = 0;
@@ -71,7 +77,6 @@ impl Round<'_, '_> {
         }
         let mut deferral = Deferral {
             round: self,
-            horizon_seconds,
             least,
             choices: 0,
         };
@@ -83,6 +88,7 @@ impl Round<'_, '_> {
             changed = true;
         }
         changed |= deferral.reorder_all();
+        self.promises.show_all(self.fleet);
         if changed {
             self.promise_in_order();
             // What was proven is proven of plans in which everything starts now.
@@ -172,7 +178,7 @@ impl Deferral<'_, '_, '_> {
         now.or_else(|| {
             let ahead = entry.ahead.as_ref()?;
             ahead
-                .is_within(self.horizon_seconds)
+                .is_within(self.round.horizon_seconds)
                 .then(|| ahead.worth(entry.job))
         })
     }
@@ -243,11 +249,12 @@ impl Deferral<'_, '_, '_> {
         let now = now.filter(|found| than.is_none_or(|than| worth(found) < than));
         let than = now.as_ref().map(worth).or(than).unwrap_or(Worth::NOTHING);
         let promises = &mut self.round.promises;
+        promises.show_all(self.round.fleet);
         let later = self.round.fleet.better_start(
             job,
             than,
             &promises.spans,
-            (self.round.now_seconds, self.horizon_seconds),
+            (self.round.now_seconds, self.round.horizon_seconds),
             &mut promises.moved,
         );
         later
@@ -269,7 +276,9 @@ impl Deferral<'_, '_, '_> {
         let mut savings: Vec<(Reverse<i128>, usize)> = self
             .could_gain()
             .into_iter()
-            .filter(|&(at, _)| self.round.entries.get(at).is_some_and(Entry::by_dollars))
+            .filter(|&(at, saving)| {
+                saving > 0 && self.round.entries.get(at).is_some_and(Entry::by_dollars)
+            })
             .map(|(at, saving)| (Reverse(saving), at))
             .collect();
         savings.sort_unstable();
@@ -316,59 +325,90 @@ impl Deferral<'_, '_, '_> {
 
     /// Lets a job and others choose anew in other orders than they did, until none is better; whether any was.
     fn reorder(&mut self, first: usize, others: &[usize]) -> bool {
-        let mut order: Vec<usize> = std::iter::once(first)
+        let mut jobs: Vec<usize> = std::iter::once(first)
             .chain(others.iter().copied())
             .collect();
-        let mut changed = self.choose_in_order(&order);
-        // Each pair changes places, as long as that helps.
-        while let Some(better) = self.swap_one(&order) {
-            order = better;
-            changed = true;
+        jobs.sort_by_key(|&at| Reverse(self.round.entries.get(at).map(|e| e.job.priority)));
+        let before = self.snapshot(&jobs);
+        let mut best = self.judged(jobs.clone());
+        let tally = best.tally.clone();
+        if let Some(better) = self.choose_in_order(jobs, &best) {
+            best = better;
         }
-        changed
+        // Each pair changes places, as long as that helps. Who waits less for the same dollars is on the way to fewer.
+        while let Some(better) = self.swap_one(&best) {
+            best = better;
+        }
+        if best.tally < tally {
+            return true;
+        }
+        self.put_back(before);
+        false
     }
 
-    /// The first order that differs in one pair and is better.
-    fn swap_one(&mut self, order: &[usize]) -> Option<Vec<usize>> {
-        for a in 0..order.len() {
-            for b in a + 1..order.len() {
+    /// The first order that differs in one pair and is better; carried out.
+    fn swap_one(&mut self, best: &Order) -> Option<Order> {
+        let priority = |at: usize| self.round.entries.get(at).map(|entry| entry.job.priority);
+        let priorities: Vec<Option<i32>> = best.jobs.iter().map(|&at| priority(at)).collect();
+        for a in 0..best.jobs.len() {
+            for b in a + 1..best.jobs.len() {
                 if self.is_spent() {
                     return None;
                 }
-                let mut swapped = order.to_vec();
+                if priorities.get(a) != priorities.get(b) {
+                    continue;
+                }
+                let mut swapped = best.jobs.clone();
                 swapped.swap(a, b);
-                if self.choose_in_order(&swapped) {
-                    return Some(swapped);
+                if let Some(better) = self.choose_in_order(swapped, best) {
+                    return Some(better);
                 }
             }
         }
         None
     }
 
-    /// Lets jobs choose anew one after the other, the higher priorities first; whether that was worth it to all of them together.
-    fn choose_in_order(&mut self, order: &[usize]) -> bool {
-        let mut order = order.to_vec();
-        order.sort_by_key(|&at| Reverse(self.round.entries.get(at).map(|e| e.job.priority)));
-        let before = self.tally(&order);
-        let had: Vec<Has> = order.iter().map(|&at| self.round.step_back(at)).collect();
-        for &at in &order {
+    /// Lets jobs choose anew one after the other, if that is better for all of them together than what they have.
+    fn choose_in_order(&mut self, jobs: Vec<usize>, best: &Order) -> Option<Order> {
+        let had: Vec<Has> = jobs.iter().map(|&at| self.round.step_back(at)).collect();
+        for &at in &jobs {
             if let Some(start) = self.best_start(at, None) {
                 self.take(at, start);
             }
         }
-        if self.tally(&order) < before {
-            return true;
+        let order = self.judged(jobs);
+        if (&order.tally, order.waits) < (&best.tally, best.waits) {
+            return Some(order);
         }
-        for &at in &order {
-            self.round.step_back(at);
+        self.put_back(had);
+        None
+    }
+
+    fn snapshot(&self, jobs: &[usize]) -> Vec<Has> {
+        let entries = jobs
+            .iter()
+            .filter_map(|&at| Some((at, self.round.entries.get(at)?)));
+        entries
+            .map(|(at, entry)| Has {
+                at,
+                seats: entry.seats.clone(),
+                missing: entry.missing,
+                ahead: entry.ahead.clone(),
+            })
+            .collect()
+    }
+
+    /// Gives jobs what they had.
+    fn put_back(&mut self, had: Vec<Has>) {
+        for has in &had {
+            self.round.step_back(has.at);
         }
         for has in had {
             self.round.restore(has);
         }
-        false
     }
 
-    fn tally(&self, jobs: &[usize]) -> Tally {
+    fn judged(&self, jobs: Vec<usize>) -> Order {
         let mut without: BTreeMap<Reverse<i32>, usize> = BTreeMap::new();
         let (mut usd, mut waits) = (0, 0);
         for entry in jobs.iter().filter_map(|&at| self.round.entries.get(at)) {
@@ -378,7 +418,11 @@ impl Deferral<'_, '_, '_> {
             usd += worth.map_or(0, |worth| worth.usd());
             waits += worth.map_or(0, |worth| worth.waits());
         }
-        (without.into_iter().collect(), usd, waits)
+        Order {
+            jobs,
+            tally: (without.into_iter().collect(), usd),
+            waits,
+        }
     }
 }
 

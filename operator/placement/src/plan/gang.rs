@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::candidate::{Candidate, Score, gang_size, score};
 use super::price::Quote;
 use super::select::Pick;
+use crate::arena::{GroupIndex, NodeIndex};
 use crate::fleet::Fleet;
 use crate::model::{
     AcceleratorRequirement, Alternative, JobSpec, Kind, Level, NodeShare, PlacementDecision,
@@ -20,7 +21,7 @@ pub(crate) struct Found {
     /// Of the job.
     pub(crate) alternative: usize,
     /// Group.
-    pub(crate) group: crate::arena::GroupIndex,
+    pub(crate) group: GroupIndex,
     /// Nodes.
     pub(crate) picks: Vec<Pick>,
     /// Level of the domain that holds it.
@@ -29,6 +30,13 @@ pub(crate) struct Found {
     pub(crate) quote: Quote,
     /// What it is worth.
     pub(crate) score: Score,
+}
+
+impl Found {
+    /// The nodes, in the order of picks.
+    pub(crate) fn nodes(&self) -> Box<[Option<NodeIndex>]> {
+        self.picks.iter().map(|pick| Some(pick.node)).collect()
+    }
 }
 
 /// The best that was found while candidates are gone through, best first.
@@ -229,12 +237,12 @@ impl Fleet {
         }
     }
 
-    /// The decision that `found` means, under a key of its own. Not yet reserved.
-    pub(crate) fn decision(&self, job: &JobSpec, found: Found) -> Option<PlacementDecision> {
+    /// The decision that `found` means, under a key of its own. Not yet reserved. Puts the nodes in the order of ranks.
+    pub(crate) fn decision(&self, job: &JobSpec, found: &mut Found) -> Option<PlacementDecision> {
         let alternative = job.alternatives.get(found.alternative)?;
         let group = &self.groups[found.group].key;
-        let mut picks = found.picks;
         // Ranks follow the topology: by domain, then by name.
+        let picks = &mut found.picks;
         picks.sort_by(|a, b| self.rank_order(a).cmp(&self.rank_order(b)));
         let facts = self.facts.get(&*group.accelerator_type);
         Some(PlacementDecision {

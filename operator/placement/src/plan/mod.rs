@@ -79,16 +79,16 @@ impl Fleet {
             }
         }
         let strict = options.horizon_seconds > 0 || !self.ledger.ends().is_empty();
-        let mut round = Round::new(self, &valid, options.now_seconds);
+        let mut round = Round::new(self, &valid, options);
         round.place_all();
         round.improve(effort.trials);
         round.look_ahead(strict);
         if effort.trials > 0 {
-            round.defer(options.horizon_seconds);
+            round.defer();
         }
         plan.proof = round.proof();
         let mut promises = std::mem::take(&mut round.promises);
-        let waiting = round.finish(&mut plan, options.horizon_seconds);
+        let waiting = round.finish(&mut plan);
         if !strict {
             promises.release(self);
         }

@@ -111,19 +111,19 @@ impl Fleet {
         };
         members.sort_by_cached_key(|member| order(member.job));
         waiting.sort_by_cached_key(|job| order(job));
-        let first = self.place_free(&waiting, options.now_seconds);
+        let first = self.place_free(&waiting, options);
         let mut turns = Turns::new(self, members, &first, options.now_seconds);
         turns.take();
         turns.finish(first, invalid_keys)
     }
 
     /// Places what has room without anyone making way.
-    fn place_free(&mut self, jobs: &[&JobSpec], now_seconds: i64) -> Plan {
+    fn place_free(&mut self, jobs: &[&JobSpec], options: &PlanOptions) -> Plan {
         let mut plan = Plan::default();
-        let mut round = Round::new(self, jobs, now_seconds);
+        let mut round = Round::new(self, jobs, options);
         round.place_all();
         round.improve(Effort::default().trials);
-        round.finish(&mut plan, 0);
+        round.finish(&mut plan);
         plan
     }
 }
@@ -348,14 +348,15 @@ impl<'a, 'f> Turns<'a, 'f> {
     }
 
     /// Reserves what was found.
-    fn start(&mut self, at: usize, job: &JobSpec, found: Found) {
+    fn start(&mut self, at: usize, job: &JobSpec, mut found: Found) {
         let duration = found.quote.duration_seconds;
-        let Some(mut decision) = self.fleet.decision(job, found) else {
+        let Some(mut decision) = self.fleet.decision(job, &mut found) else {
             return;
         };
         decision.reservation.ends_seconds =
             duration.map(|seconds| self.now_seconds.saturating_add(seconds));
-        self.fleet.reserve(decision.reservation.clone());
+        self.fleet
+            .reserve_on(decision.reservation.clone(), found.nodes());
         let seat = self.seat_of(job, &decision, duration, true);
         self.sit(at, seat);
     }

@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ahead::Ahead;
+use super::candidate::Candidate;
 use super::gang::Found;
 use super::round::{Entry, Round, Seat, Waiting};
 use super::verdict::MOST_REASONS;
@@ -21,10 +22,31 @@ use super::window::{Span, Window};
 use crate::fleet::Fleet;
 use crate::model::{Kind, PlanOptions, Reason, Refusal, Reservation, Unplaced};
 
-/// Most gangs for which a start is looked for in one plan: the first in order of those that wait.
-const MOST_LOOKS: usize = 64;
-/// Most nodes counted in or out over one plan to look ahead.
-const MOST_MOVED: u64 = 200_000;
+/// How far one plan looks ahead.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    /// Most gangs for which a start is looked for: the first in order of those that wait.
+    looks: usize,
+    /// Most nodes counted in or out.
+    moved: u64,
+}
+
+/// Where starts are told only.
+const NEAR: Reach = Reach {
+    looks: 64,
+    moved: 1_000_000,
+};
+/// Where starts within a horizon are asked for.
+const FAR: Reach = Reach {
+    looks: 1024,
+    moved: 5_000_000,
+};
+
+impl Default for Reach {
+    fn default() -> Self {
+        NEAR
+    }
+}
 
 /// What was promised in one plan.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +55,14 @@ pub(crate) struct Promises {
     pub(crate) spans: Vec<Span>,
     /// The keys that it is held under, in the same order.
     keys: Vec<String>,
+    /// Which of it is counted out at the moment, in the same order.
+    out: Vec<bool>,
     /// Classes whose gangs have no start in sight, or only one that is too late: true for all that come after.
     without: BTreeMap<usize, Option<Ahead>>,
     /// Classes that have no room beside the promises.
     full: BTreeSet<usize>,
+    /// How far it looks.
+    reach: Reach,
     /// Gangs for which a start was looked for.
     looks: usize,
     /// Nodes counted in or out so far.
@@ -44,6 +70,14 @@ pub(crate) struct Promises {
 }
 
 impl Promises {
+    /// None yet, of a plan with such a horizon.
+    pub(crate) fn new(horizon_seconds: i64) -> Self {
+        Self {
+            reach: if horizon_seconds > 0 { FAR } else { NEAR },
+            ..Self::default()
+        }
+    }
+
     /// How many promises are broken by what runs from now for so many seconds.
     fn within(&self, duration: i64) -> usize {
         let within = |span: &&Span| span.overlaps(0, duration);
@@ -52,7 +86,7 @@ impl Promises {
 
     /// Whether looking ahead has cost as much as it may.
     pub(crate) fn is_spent(&self) -> bool {
-        self.moved > MOST_MOVED
+        self.moved > self.reach.moved
     }
 
     /// Whether something is held for a job that has this ahead.
@@ -79,25 +113,60 @@ impl Promises {
             let (start, end) = (ahead.decision.start_seconds, ahead.end_seconds());
             self.spans.push(Span::new(index, held, start, end));
             self.keys.push(key);
+            self.out.push(false);
         }
+    }
+
+    /// Counts in exactly those that are held as `held` says. Whoever asks next for the same ones pays nothing.
+    fn show(&mut self, fleet: &mut Fleet, held: impl Fn(&Span) -> bool) {
+        for (span, out) in self.spans.iter().zip(&mut self.out) {
+            let wanted_out = !held(span);
+            if wanted_out == *out {
+                continue;
+            }
+            self.moved = self.moved.saturating_add(span.nodes);
+            if wanted_out {
+                fleet.count_out(span.reservation);
+            } else {
+                fleet.count_in(span.reservation);
+            }
+            *out = wanted_out;
+        }
+    }
+
+    /// Counts all in.
+    pub(crate) fn show_all(&mut self, fleet: &mut Fleet) {
+        self.show(fleet, |_| true);
+    }
+
+    /// Counts in what is in the way of a job that runs from now for so many seconds: room is free that is promised for later.
+    /// Once looking has cost as much as it may, everything is in the way.
+    fn show_beside(&mut self, fleet: &mut Fleet, seconds: i64) {
+        let is_spent = self.is_spent();
+        self.show(fleet, |span| is_spent || span.overlaps(0, seconds));
     }
 
     /// Gives back what is held for a job, if anything is.
     pub(crate) fn give_back(&mut self, fleet: &mut Fleet, job: &str) {
         let key = Self::key(job);
         if let Some(at) = self.keys.iter().position(|held| *held == key) {
-            fleet.release(&key);
+            let span = self.spans.remove(at);
+            if self.out.remove(at) {
+                fleet.count_in(span.reservation);
+            }
             self.keys.remove(at);
-            self.spans.remove(at);
+            fleet.release(&key);
         }
     }
 
     /// Gives back what is held.
     pub(crate) fn release(&mut self, fleet: &mut Fleet) {
+        self.show_all(fleet);
         for key in std::mem::take(&mut self.keys) {
             fleet.release(&key);
         }
         self.spans.clear();
+        self.out.clear();
     }
 
     /// The verdict on a job that waits. Nothing is held against it but what was promised before its turn.
@@ -168,7 +237,10 @@ impl Round<'_, '_> {
                 entry.keeps = self.promises.spans.len();
             }
             if let Some(seats) = seated.remove(&at) {
-                let undisturbed = !changed && self.promises.spans.is_empty();
+                // Where all before it keep what they had, it is only in the way of promises that begin while it runs.
+                let seconds = seats.iter().map(|seat| seat.decision.duration_seconds);
+                let longest = seconds.map(|s| s.unwrap_or(i64::MAX)).max().unwrap_or(0);
+                let undisturbed = !changed && self.promises.within(longest) == 0;
                 if undisturbed || self.keeps(&seats) {
                     let missing = self.entries.get(at).and_then(|entry| entry.missing);
                     self.reseat(at, seats, missing);
@@ -185,6 +257,7 @@ impl Round<'_, '_> {
             changed |= strict && self.place_beside(at) || self.promise(at, strict);
         }
         self.look_again(first);
+        self.promises.show_all(self.fleet);
         if changed {
             // What was proven is proven of plans that need not keep promises.
             self.bound = None;
@@ -208,11 +281,9 @@ impl Round<'_, '_> {
         let mut fits = true;
         for seat in seats {
             let held = &seat.decision.reservation;
-            fits = self.fleet.has_room(held)
-                || seat.decision.duration_seconds.is_some_and(|duration| {
-                    let room = |fleet: &Fleet| fleet.has_room(held).then_some(());
-                    self.beside_later(duration, room).is_some()
-                });
+            let seconds = seat.decision.duration_seconds.unwrap_or(i64::MAX);
+            self.promises.show_beside(self.fleet, seconds);
+            fits = self.fleet.has_room(held);
             if !fits {
                 break;
             }
@@ -223,22 +294,6 @@ impl Round<'_, '_> {
             self.fleet.release(&held.key);
         }
         fits
-    }
-
-    /// Looks at the fleet as it is for what ends within `duration` seconds: room is free that is promised for later.
-    fn beside_later<T>(
-        &mut self,
-        duration: i64,
-        look: impl FnOnce(&Fleet) -> Option<T>,
-    ) -> Option<T> {
-        let promises = &mut self.promises;
-        if promises.within(duration) == promises.spans.len() || promises.is_spent() {
-            return None;
-        }
-        let spans = promises.spans.clone();
-        let mut window = Window::new(self.fleet, spans, &mut promises.moved);
-        window.show(|span| span.overlaps(0, duration));
-        look(window.fleet)
     }
 
     /// Places a gang beside the promises: in room that nobody was promised, or where it is gone before it is needed.
@@ -256,35 +311,31 @@ impl Round<'_, '_> {
         self.seat(at, found)
     }
 
+    /// The best way to run a gang from now on beside the promises.
     pub(crate) fn best_beside(&mut self, at: usize) -> Option<Found> {
-        let mut best = self.best_now(at);
         let entry = self.entries.get(at)?;
-        let (job, slate) = (entry.job, self.classes.get(entry.class)?.clone());
+        let (job, slate) = (entry.job, self.classes.get(entry.class)?);
         let floor = slate.candidates.first()?.score;
         // Candidates that break as many promises break the same ones: those that start soonest.
-        let broken = |duration: Option<i64>, promises: &Promises| {
-            promises.within(duration.unwrap_or(i64::MAX))
-        };
-        let by_broken: BTreeMap<usize, Option<i64>> = slate
+        let seconds = |candidate: &Candidate| candidate.quote.duration_seconds.unwrap_or(i64::MAX);
+        let broken =
+            |candidate: &Candidate, promises: &Promises| promises.within(seconds(candidate));
+        let by_broken: BTreeMap<usize, i64> = slate
             .candidates
             .iter()
-            .map(|candidate| candidate.quote.duration_seconds)
-            .map(|duration| (broken(duration, &self.promises), duration))
+            .map(|candidate| (broken(candidate, &self.promises), seconds(candidate)))
             .collect();
-        for (count, duration) in by_broken {
+        let mut best: Option<Found> = None;
+        for (count, seconds) in by_broken {
             if best.as_ref().is_some_and(|found| found.score <= floor) {
                 break;
             }
-            let now_seconds = self.now_seconds;
-            let candidates: Vec<_> = slate
-                .candidates
-                .iter()
-                .filter(|c| broken(c.quote.duration_seconds, &self.promises) == count)
-                .collect();
-            let found = self.beside_later(duration.unwrap_or(i64::MAX), |fleet| {
-                let candidates = candidates.into_iter().map(|c| (c, None));
-                fleet.best_gang(job, candidates, now_seconds)
-            });
+            self.promises.show_beside(self.fleet, seconds);
+            let candidates = slate.candidates.iter();
+            let candidates = candidates.filter(|c| broken(c, &self.promises) == count);
+            let found = self
+                .fleet
+                .best_gang(job, candidates.map(|c| (c, None)), self.now_seconds);
             if let Some(found) = found
                 && best
                     .as_ref()
@@ -292,6 +343,10 @@ impl Round<'_, '_> {
             {
                 best = Some(found);
             }
+        }
+        if best.is_none() && !slate.complete {
+            self.promises.show_all(self.fleet);
+            best = self.best_now(at);
         }
         best
     }
@@ -306,10 +361,11 @@ impl Round<'_, '_> {
             entry.ahead.clone_from(without);
             return false;
         }
-        if promises.looks >= MOST_LOOKS || promises.is_spent() {
+        if promises.looks >= promises.reach.looks || promises.is_spent() {
             return false;
         }
         promises.looks += 1;
+        promises.show_all(self.fleet);
         let ahead = self.fleet.earliest(
             entry.job,
             &promises.spans,

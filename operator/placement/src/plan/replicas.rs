@@ -136,7 +136,7 @@ impl Fleet {
         let cluster = &self.clusters[self.cluster_of(candidate.group)].name;
         let uses = self.uses(&picks, alternative.devices_per_replica);
         let quote = self.quote(job, cluster, &uses, watts_each, None);
-        let found = Found {
+        let mut found = Found {
             alternative: candidate.alternative,
             group: candidate.group,
             picks,
@@ -144,7 +144,7 @@ impl Fleet {
             score: candidate.score,
             quote,
         };
-        self.decision(job, found)
+        self.decision(job, &mut found)
     }
 
     fn hold(&mut self, job: &JobSpec, candidate: &Candidate, picks: &[Pick], key: &str) {

@@ -12,7 +12,7 @@ use super::select::Pick;
 use super::verdict::Missing;
 use crate::arena::GroupIndex;
 use crate::fleet::Fleet;
-use crate::model::{JobSpec, Kind, Objective, PlacementDecision, Plan};
+use crate::model::{JobSpec, Kind, Objective, PlacementDecision, Plan, PlanOptions};
 
 /// A decision that is in force.
 #[derive(Clone, Debug)]
@@ -104,6 +104,8 @@ pub(crate) struct Round<'a, 'f> {
     pub(crate) classes: Classes,
     /// Now, Unix seconds.
     pub(crate) now_seconds: i64,
+    /// Starts up to so many seconds from now are asked for.
+    pub(crate) horizon_seconds: i64,
     /// What the search for a better plan has proven of every plan of the round.
     pub(crate) bound: Option<Bound>,
     /// Starts that waiting gangs were promised.
@@ -112,7 +114,7 @@ pub(crate) struct Round<'a, 'f> {
 
 impl<'a, 'f> Round<'a, 'f> {
     /// A cycle over valid jobs in the order in which they are to be taken.
-    pub(crate) fn new(fleet: &'f mut Fleet, jobs: &[&'a JobSpec], now_seconds: i64) -> Self {
+    pub(crate) fn new(fleet: &'f mut Fleet, jobs: &[&'a JobSpec], options: &PlanOptions) -> Self {
         for job in jobs {
             if matches!(job.kind, Kind::Training { .. }) {
                 fleet.prepare(job);
@@ -135,9 +137,10 @@ impl<'a, 'f> Round<'a, 'f> {
             fleet,
             entries,
             classes,
-            now_seconds,
+            now_seconds: options.now_seconds,
+            horizon_seconds: options.horizon_seconds,
             bound: None,
-            promises: Promises::default(),
+            promises: Promises::new(options.horizon_seconds),
         }
     }
 
@@ -187,24 +190,28 @@ impl<'a, 'f> Round<'a, 'f> {
         let Some(entry) = self.entries.get_mut(at) else {
             return false;
         };
-        let place = found.as_ref().map(|found| Place {
-            alternative: found.alternative,
-            group: found.group,
-            score: found.score,
-            picks: found.picks.clone(),
+        let found = found.and_then(|mut found| {
+            let decision = self.fleet.decision(entry.job, &mut found)?;
+            Some((found, decision))
         });
-        let decision = found.and_then(|found| self.fleet.decision(entry.job, found));
-        entry.missing = decision.is_none().then_some(Missing {
+        entry.missing = found.is_none().then_some(Missing {
             replicas: 0,
             spent_per_hour: 0,
         });
-        let Some(mut decision) = decision else {
+        let Some((found, mut decision)) = found else {
             return false;
         };
         let duration = decision.duration_seconds;
         decision.reservation.ends_seconds =
             duration.map(|seconds| self.now_seconds.saturating_add(seconds));
-        self.fleet.reserve(decision.reservation.clone());
+        self.fleet
+            .reserve_on(decision.reservation.clone(), found.nodes());
+        let place = Some(Place {
+            alternative: found.alternative,
+            group: found.group,
+            score: found.score,
+            picks: found.picks,
+        });
         entry.seats.push(Seat { decision, place });
         true
     }
@@ -327,7 +334,7 @@ impl<'a, 'f> Round<'a, 'f> {
     }
 
     /// Hands over what was decided and returns who waits. A gang that is to start within the horizon does not.
-    pub(crate) fn finish(self, plan: &mut Plan, horizon_seconds: i64) -> Vec<Waiting<'a>> {
+    pub(crate) fn finish(self, plan: &mut Plan) -> Vec<Waiting<'a>> {
         let mut waiting = Vec::new();
         let mut later = Vec::new();
         for entry in self.entries {
@@ -337,7 +344,7 @@ impl<'a, 'f> Round<'a, 'f> {
                 continue;
             };
             match entry.ahead {
-                Some(ahead) if ahead.is_within(horizon_seconds) => later.push(ahead.decision),
+                Some(ahead) if ahead.is_within(self.horizon_seconds) => later.push(ahead.decision),
                 ahead => waiting.push(Waiting {
                     job: entry.job,
                     class: entry.class,
