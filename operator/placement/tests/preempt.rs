@@ -173,6 +173,14 @@ fn what_cannot_be_judged_is_left_alone() {
     // Its alternative is gone from the job, and a second job has its key.
     let mut odd = run.clone();
     odd.job.alternatives[0].name = "renamed".into();
+    // Another end is recorded than was decided.
+    let held = &run.decision.reservation;
+    fleet.reserve(Reservation {
+        ends_seconds: Some(7),
+        ..held.clone()
+    });
+    let outcome = replan(&mut fleet, &[], std::slice::from_ref(&run));
+    assert_eq!(outcome, Replan::default());
     let mut nothing = gang("nothing", 1, 8);
     nothing.alternatives.clear();
     let jobs = [of(9, gang("runs", 1, 1)), nothing, of(9, gang("new", 1, 8))];

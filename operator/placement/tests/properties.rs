@@ -4,7 +4,7 @@ mod world;
 
 use ampacity_placement::{
     CapacityType, DevicePart, Effort, Fix, JobSpec, Kind, MicroUsd, NodeFault, PlacedReplicas,
-    Plan, PlanOptions, Watts,
+    Plan, PlanOptions, RunningJob, Watts,
 };
 use proptest::prelude::*;
 use world::{World, assert_gangs_whole, assert_within_limits, plan, release_all, seen, worlds};
@@ -295,7 +295,13 @@ proptest! {
         let mut fleet = world::fleet(world.nodes.clone());
         fleet.set_accelerator(ampacity_placement::AcceleratorFacts { default_watts: Watts(big), host_overhead_watts: Watts(big), ..world::h100_facts() });
         prop_assert!(!fleet.set_power(world.power.clone()).is_empty());
-        let first = fleet.plan(&world.jobs, &PlanOptions { now_seconds: big, horizon_seconds: big });
+        let options = PlanOptions { now_seconds: big, horizon_seconds: big };
+        let first = fleet.plan(&world.jobs, &options);
+        let running: Vec<RunningJob> = first.placements.iter().filter_map(|decision| {
+            let job = world.jobs.iter().find(|job| job.key == decision.job)?.clone();
+            Some(RunningJob { job, decision: decision.clone(), left_seconds: big })
+        }).collect();
+        fleet.clone().replan(&world.jobs, &running, &options);
         release_all(&mut fleet, &first);
     }
 }

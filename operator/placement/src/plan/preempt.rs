@@ -34,6 +34,8 @@ pub(super) struct Member<'a> {
     running: Option<&'a RunningJob>,
     class: usize,
     pub(super) seat: Option<Seat>,
+    /// Whether what it has as the cycle begins cannot be judged, so that it keeps it.
+    is_left_alone: bool,
 }
 
 /// What a gang has.
@@ -86,7 +88,8 @@ impl Fleet {
             {
                 self.reserve(running.decision.reservation.clone());
             }
-            if !is_new || invalid(job).is_some() {
+            let is_gang = matches!(job.kind, Kind::Training { .. });
+            if !is_new || invalid(job).is_some() || running.is_some() && !is_gang {
                 if running.is_none() {
                     invalid_keys.push(job.key.clone());
                 }
@@ -100,6 +103,7 @@ impl Fleet {
                 running,
                 class: 0,
                 seat: None,
+                is_left_alone: false,
             });
         }
         let order = |job: &JobSpec| {
@@ -157,6 +161,9 @@ impl<'a, 'f> Turns<'a, 'f> {
                 }
                 (None, None) => None,
             };
+            if let Some(member) = turns.members.get_mut(at) {
+                member.is_left_alone = member.running.is_some() && seat.is_none();
+            }
             turns.sit(at, seat);
         }
         turns.sort_classes();
@@ -275,19 +282,13 @@ impl<'a, 'f> Turns<'a, 'f> {
                 job,
                 class,
                 seat,
-                running,
+                is_left_alone,
+                ..
             }) = self.members.get(at)
             else {
                 continue;
             };
-            // A running job without a seat was stopped, or cannot be judged: then it is left where it is.
-            let is_left_alone = seat.is_none()
-                && running.is_some_and(|running| {
-                    self.fleet
-                        .reservation(&running.decision.reservation.key)
-                        .is_some()
-                });
-            if matches!(job.kind, Kind::Inference { .. }) || is_left_alone {
+            if matches!(job.kind, Kind::Inference { .. }) || *is_left_alone {
                 continue;
             }
             let (job, class) = (*job, *class);
@@ -383,21 +384,17 @@ impl<'a, 'f> Turns<'a, 'f> {
                 replan.placements.extend(decisions);
                 continue;
             }
-            let stopped = member.running.is_some_and(|running| {
-                let held = &running.decision.reservation;
-                self.fleet.reservation(&held.key) != Some(held)
-            });
-            if stopped {
+            let runs_on =
+                member.is_left_alone || member.seat.as_ref().is_some_and(|seat| seat.new.is_none());
+            if runs_on {
+                continue;
+            }
+            if member.running.is_some() {
                 replan.stopped.push(key.clone());
             }
-            match member.seat {
-                Some(Seat {
-                    new: Some(decision),
-                    ..
-                }) => replan.placements.push(decision),
-                Some(_) => {}
-                None if member.running.is_none() || stopped => replan.waiting.push(key.clone()),
-                None => {}
+            match member.seat.and_then(|seat| seat.new) {
+                Some(decision) => replan.placements.push(decision),
+                None => replan.waiting.push(key.clone()),
             }
         }
         replan.waiting.extend(invalid);
