@@ -69,12 +69,7 @@ impl Round<'_, '_> {
             return;
         }
         self.promises.moved = 0;
-        let mut least = BTreeMap::new();
-        for entry in self.entries.iter().filter(|entry| entry.is_gang()) {
-            least
-                .entry(entry.class)
-                .or_insert_with(|| self.fleet.least_worth(entry.job));
-        }
+        let least = self.least_worths();
         let mut deferral = Deferral {
             round: self,
             least,
@@ -91,9 +86,54 @@ impl Round<'_, '_> {
         self.promises.show_all(self.fleet);
         if changed {
             self.promise_in_order();
-            // What was proven is proven of plans in which everything starts now.
-            self.bound = None;
         }
+    }
+
+    /// The least that a start could cost, by class; `None` where the fleet could never hold it.
+    fn least_worths(&self) -> BTreeMap<usize, Option<Worth>> {
+        let mut least = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| entry.is_gang()) {
+            least
+                .entry(entry.class)
+                .or_insert_with(|| self.fleet.least_worth(entry.job));
+        }
+        least
+    }
+
+    /// What a start within the horizon is worth to a gang; `None` where it has none, or one that cannot be judged.
+    fn worth(&self, entry: &Entry<'_>) -> Option<Worth> {
+        let now = entry
+            .place()
+            .map(|place| Worth::of(entry.job, place.score, 0));
+        now.or_else(|| {
+            let ahead = entry.ahead.as_ref()?;
+            ahead
+                .is_within(self.horizon_seconds)
+                .then(|| ahead.worth(entry.job))
+        })
+    }
+
+    /// Dollars by which the plan exceeds what all gangs would cost if each were alone on the fleet, from whatever start within the
+    /// horizon. No plan costs less, so where every gang that the fleet could hold starts, that bounds the gap.
+    pub(crate) fn gap_to_least(&self) -> Option<i64> {
+        let least = self.least_worths();
+        let mut gap = 0_i128;
+        for entry in &self.entries {
+            if !entry.is_gang() {
+                gap += i128::from(self.above_floor(entry)?);
+                continue;
+            }
+            let Some(Some(least)) = least.get(&entry.class) else {
+                continue;
+            };
+            let worth = self.worth(entry)?;
+            if entry.by_dollars() {
+                gap += (worth.usd() - least.usd()).max(0);
+            } else if worth.costs_more_than(least) {
+                return None;
+            }
+        }
+        i64::try_from(gap).ok()
     }
 
     /// Holds all promises in the order of the jobs, as if each had been made in its turn.
@@ -170,19 +210,6 @@ impl Round<'_, '_> {
 }
 
 impl Deferral<'_, '_, '_> {
-    /// What a start within the horizon is worth; `None` where a job has none.
-    fn worth(&self, entry: &Entry<'_>) -> Option<Worth> {
-        let now = entry
-            .place()
-            .map(|place| Worth::of(entry.job, place.score, 0));
-        now.or_else(|| {
-            let ahead = entry.ahead.as_ref()?;
-            ahead
-                .is_within(self.round.horizon_seconds)
-                .then(|| ahead.worth(entry.job))
-        })
-    }
-
     /// Gangs with a start within the horizon that could be worth more, and those without one; with the dollars that this could save.
     fn could_gain(&self) -> Vec<(usize, i128)> {
         let entries = self.round.entries.iter().enumerate();
@@ -192,7 +219,7 @@ impl Deferral<'_, '_, '_> {
                 if !is_judged(entry) {
                     return None;
                 }
-                match self.worth(entry) {
+                match self.round.worth(entry) {
                     Some(has) => (*least < has).then(|| (at, has.usd() - least.usd())),
                     None => Some((at, i128::MAX)),
                 }
@@ -213,6 +240,8 @@ impl Deferral<'_, '_, '_> {
         }
         // What left its place makes room for replicas that are missing.
         if changed {
+            // Replicas never end, so that every promise is in their way.
+            self.round.promises.show_all(self.round.fleet);
             for at in 0..self.round.entries.len() {
                 self.round.fill_up(at);
             }
@@ -226,7 +255,7 @@ impl Deferral<'_, '_, '_> {
             .round
             .entries
             .get(at)
-            .and_then(|entry| self.worth(entry));
+            .and_then(|entry| self.round.worth(entry));
         let has = self.round.step_back(at);
         let start = self.best_start(at, before);
         let is_better = start.is_some();
@@ -298,7 +327,7 @@ impl Deferral<'_, '_, '_> {
         let Some(first) = self.round.entries.get(at) else {
             return Vec::new();
         };
-        let than = self.worth(first).unwrap_or(Worth::NOTHING);
+        let than = self.round.worth(first).unwrap_or(Worth::NOTHING);
         let wanted = self.round.fleet.cheaper_types(first.job, than);
         let is_there = |other: &Entry<'_>| {
             let now = other.seats.first().map(|seat| &seat.decision);
@@ -412,7 +441,7 @@ impl Deferral<'_, '_, '_> {
         let mut without: BTreeMap<Reverse<i32>, usize> = BTreeMap::new();
         let (mut usd, mut waits) = (0, 0);
         for entry in jobs.iter().filter_map(|&at| self.round.entries.get(at)) {
-            let worth = self.worth(entry);
+            let worth = self.round.worth(entry);
             *without.entry(Reverse(entry.job.priority)).or_default() +=
                 usize::from(worth.is_none());
             usd += worth.map_or(0, |worth| worth.usd());

@@ -248,6 +248,7 @@ impl Round<'_, '_> {
                 }
                 changed = true;
                 if !self.entries.get(at).is_some_and(Entry::is_gang) {
+                    self.promises.show_all(self.fleet);
                     self.fill_in(at);
                     continue;
                 }

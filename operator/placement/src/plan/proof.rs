@@ -8,6 +8,14 @@ use crate::model::{Kind, MicroUsd, Proof};
 impl Round<'_, '_> {
     /// What can be said of the plan as it is.
     pub(crate) fn proof(&self) -> Proof {
+        if self.horizon_seconds > 0 {
+            // The other bounds are of plans in which everything starts now.
+            return match self.gap_to_least() {
+                Some(0) => Proof::Optimal,
+                Some(gap) => Proof::GapAtMost(MicroUsd(gap)),
+                None => Proof::StoppedAtLimit,
+            };
+        }
         match (self.gap_to_floors(), self.gap_to_bound()) {
             (Some(a), Some(b)) if a.min(b) == 0 => Proof::Optimal,
             (Some(a), Some(b)) => Proof::GapAtMost(MicroUsd(a.min(b))),

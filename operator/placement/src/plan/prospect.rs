@@ -34,6 +34,11 @@ impl Worth {
         i128::from(self.usd)
     }
 
+    /// Whether it costs more than another one, whenever either starts.
+    pub(crate) fn costs_more_than(&self, other: &Self) -> bool {
+        (self.objective, self.usd) > (other.objective, other.usd)
+    }
+
     /// Seconds until the start.
     pub(crate) fn waits(&self) -> i128 {
         i128::from(self.start_seconds)
