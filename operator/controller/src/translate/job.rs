@@ -478,6 +478,25 @@ status: {usdAccrued: '100.5'}
     }
 
     #[test]
+    fn what_was_saved_is_restored_and_not_done_again() {
+        for (share, left, restores) in [("0.25", 90_000, true), ("0", 120_000, false)] {
+            let with_status = JOB.replace(
+                "usdAccrued: '100.5'",
+                &format!("checkpointedShare: '{share}'"),
+            );
+            let Kind::Training {
+                work: Work::UnitsMicro(units),
+                restores: given,
+                ..
+            } = spec(&with_status).unwrap().kind
+            else {
+                panic!("not training");
+            };
+            assert_eq!((units / 1_000_000, given), (left, restores), "{share}");
+        }
+    }
+
+    #[test]
     fn inference_asks_for_what_is_not_placed_yet() {
         let job: InferenceJob = serde_saphyr::from_str(
             "
