@@ -25,12 +25,18 @@ impl Checks {
         Kinds::new().map(Self)
     }
 
-    /// `ampacity plan -f -` as of a time: the table with and without colours, JSON and YAML.
+    /// `ampacity plan -f - --horizon SECONDS` as of a time: the table with and without colours, JSON and YAML.
     ///
     /// # Errors
     /// When the plan cannot be written down, which is a fault of this program.
-    pub fn plan(&self, documents: Vec<u8>, now: Timestamp) -> anyhow::Result<Answer> {
-        let planned = match plan::plan(&[source("documents", documents)], &self.0, &[], (now, 0)) {
+    pub fn plan(
+        &self,
+        documents: Vec<u8>,
+        now: Timestamp,
+        horizon_seconds: i64,
+    ) -> anyhow::Result<Answer> {
+        let sources = [source("documents", documents)];
+        let planned = match plan::plan(&sources, &self.0, &[], (now, horizon_seconds)) {
             Ok(planned) => planned,
             Err(errors) => return Ok(Err(told(&errors))),
         };

@@ -30,10 +30,15 @@ thread_local! {
     static CHECKS: Checks = Checks::new().expect("the schemas of our own kinds can be written as JSON");
 }
 
-/// Documents for `ampacity plan`.
+/// Documents for `ampacity plan`; every other length is planned with a horizon of a day.
 pub fn plan(bytes: &[u8]) {
     let now = Timestamp::from_second(NOW_SECONDS).expect("a time of this century");
-    let answer = CHECKS.with(|checks| checks.plan(bytes.to_vec(), now));
+    let horizon_seconds = if bytes.len().is_multiple_of(2) {
+        0
+    } else {
+        86_400
+    };
+    let answer = CHECKS.with(|checks| checks.plan(bytes.to_vec(), now, horizon_seconds));
     check(answer);
 }
 
