@@ -434,7 +434,7 @@ fn doubt(
         .memory_mib
         .or_else(|| label_memory_mib(query.labels))?;
     let expected = u64::from(accelerator.memory_gib) * 1024;
-    (whole && memory.abs_diff(expected) * 6 > expected)
+    (whole && memory.abs_diff(expected).saturating_mul(6) > expected)
         .then(|| Evidence::new("device memory in MiB", &memory.to_string()))
 }
 
