@@ -7,7 +7,7 @@
 
 use super::candidate::Score;
 use super::prospect::{Prospect, Worth};
-use super::verdict::{MOST_REASONS, Missing};
+use super::verdict::MOST_REASONS;
 use super::window::{Span, Window};
 use crate::arena::GroupIndex;
 use crate::fleet::Fleet;
@@ -361,17 +361,7 @@ impl StartSearch<'_, '_> {
             group,
             ..
         } = self.prospect;
-        let missing = Missing {
-            replicas: 0,
-            spent_per_hour: 0,
-        };
-        let reason = self
-            .window
-            .fleet
-            .diagnose(job, alternative, group, missing, NEVER_LATE);
-        matches!(
-            reason,
-            Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. }
-        )
+        let fleet = &self.window.fleet;
+        fleet.lacks_watts(job, alternative, group, NEVER_LATE)
     }
 }

@@ -158,10 +158,7 @@ impl Round<'_, '_> {
         let mut ahead = None;
         if let Some(entry) = self.entries.get_mut(at) {
             ahead = entry.ahead.take();
-            entry.missing = Some(Missing {
-                replicas: 0,
-                spent_per_hour: 0,
-            });
+            entry.missing = Some(Missing::default());
             self.promises.give_back(self.fleet, &entry.job.key);
         }
         Has {

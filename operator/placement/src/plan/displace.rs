@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::candidate::{Candidate, gang_size};
 use super::gang::Found;
 use super::preempt::{Seat, Turns};
-use super::verdict::Missing;
-use crate::model::{JobSpec, Reason};
+use crate::model::JobSpec;
 
 /// Most nodes counted in or out over one cycle to make room.
 const MOST_MOVED: u64 = 200_000;
@@ -117,19 +116,10 @@ impl Turns<'_, '_> {
 
     /// Whether there would be room but for watts.
     fn is_short_of_watts(&self, job: &JobSpec, candidate: &Candidate) -> bool {
-        let Some(alternative) = job.alternatives.get(candidate.alternative) else {
-            return false;
-        };
-        let missing = Missing {
-            replicas: 0,
-            spent_per_hour: 0,
-        };
-        let reason =
+        let alternative = job.alternatives.get(candidate.alternative);
+        alternative.is_some_and(|alternative| {
             self.fleet
-                .diagnose(job, alternative, candidate.group, missing, self.now_seconds);
-        matches!(
-            reason,
-            Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. }
-        )
+                .lacks_watts(job, alternative, candidate.group, self.now_seconds)
+        })
     }
 }

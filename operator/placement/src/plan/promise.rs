@@ -18,7 +18,7 @@ use super::candidate::Candidate;
 use super::gang::Found;
 use super::round::{Entry, Round, Seat, Waiting};
 use super::verdict::MOST_REASONS;
-use super::window::{Span, Window};
+use super::window::{Span, Window, show};
 use crate::fleet::Fleet;
 use crate::model::{Kind, PlanOptions, Reason, Refusal, Reservation, Unplaced};
 
@@ -119,19 +119,7 @@ impl Promises {
 
     /// Counts in exactly those that are held as `held` says. Whoever asks next for the same ones pays nothing.
     fn show(&mut self, fleet: &mut Fleet, held: impl Fn(&Span) -> bool) {
-        for (span, out) in self.spans.iter().zip(&mut self.out) {
-            let wanted_out = !held(span);
-            if wanted_out == *out {
-                continue;
-            }
-            self.moved = self.moved.saturating_add(span.nodes);
-            if wanted_out {
-                fleet.count_out(span.reservation);
-            } else {
-                fleet.count_in(span.reservation);
-            }
-            *out = wanted_out;
-        }
+        show(fleet, &self.spans, &mut self.out, &mut self.moved, held);
     }
 
     /// Counts all in.

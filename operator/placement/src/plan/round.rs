@@ -194,10 +194,7 @@ impl<'a, 'f> Round<'a, 'f> {
             let decision = self.fleet.decision(entry.job, &mut found)?;
             Some((found, decision))
         });
-        entry.missing = found.is_none().then_some(Missing {
-            replicas: 0,
-            spent_per_hour: 0,
-        });
+        entry.missing = found.is_none().then_some(Missing::default());
         let Some((found, mut decision)) = found else {
             return false;
         };

@@ -15,8 +15,8 @@ use crate::model::{
 /// Most reasons of one verdict.
 pub(crate) const MOST_REASONS: usize = 32;
 
-/// What a job still misses.
-#[derive(Clone, Copy, Debug)]
+/// What a job still misses; by default, what a gang without a place does.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Missing {
     /// Inference: replicas without a place.
     pub(crate) replicas: u32,
@@ -194,6 +194,20 @@ impl Fleet {
             };
         }
         self.too_few(&want)
+    }
+
+    /// Whether watts are what keeps a gang's alternative from a group.
+    pub(crate) fn lacks_watts(
+        &self,
+        job: &JobSpec,
+        alternative: &Alternative,
+        group: GroupIndex,
+        now_seconds: i64,
+    ) -> bool {
+        matches!(
+            self.diagnose(job, alternative, group, Missing::default(), now_seconds),
+            Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. }
+        )
     }
 
     /// Devices, taints, prices, node selectors, faults.

@@ -133,6 +133,30 @@ impl Fleet {
     }
 }
 
+/// Counts in exactly those spans that are held as `held` says; `out` tells those that are counted out, in the same order. What
+/// it costs is added to `moved`, in nodes.
+pub(crate) fn show(
+    fleet: &mut Fleet,
+    spans: &[Span],
+    out: &mut [bool],
+    moved: &mut u64,
+    held: impl Fn(&Span) -> bool,
+) {
+    for (span, out) in spans.iter().zip(out) {
+        let wanted_out = !held(span);
+        if wanted_out == *out {
+            continue;
+        }
+        *moved = moved.saturating_add(span.nodes);
+        if wanted_out {
+            fleet.count_out(span.reservation);
+        } else {
+            fleet.count_in(span.reservation);
+        }
+        *out = wanted_out;
+    }
+}
+
 /// A fleet from which reservations may be counted out. When it is dropped, all of them are counted in again.
 pub(crate) struct Window<'f> {
     /// The fleet.
@@ -161,19 +185,7 @@ impl<'f> Window<'f> {
 
     /// Counts in exactly those that are held as `held` says.
     pub(crate) fn show(&mut self, held: impl Fn(&Span) -> bool) {
-        for (span, out) in self.spans.iter().zip(&mut self.out) {
-            let wanted_out = !held(span);
-            if wanted_out == *out {
-                continue;
-            }
-            *self.moved = self.moved.saturating_add(span.nodes);
-            if wanted_out {
-                self.fleet.count_out(span.reservation);
-            } else {
-                self.fleet.count_in(span.reservation);
-            }
-            *out = wanted_out;
-        }
+        show(self.fleet, &self.spans, &mut self.out, self.moved, held);
     }
 }
 
