@@ -21,6 +21,16 @@ pub const ATTEMPT: &str = "ampacity.dev/attempt";
 /// Label on objects in member clusters: name of their Placement in the hub.
 pub const PLACEMENT: &str = "ampacity.dev/placement";
 
+/// Label on objects and pods in member clusters: which hub they are from.
+pub const HUB: &str = "ampacity.dev/hub";
+
+/// Annotation on objects and pods in member clusters: UID of their Placement.
+pub const PLACEMENT_UID: &str = "ampacity.dev/placement-uid";
+
+/// Annotation on objects in member clusters: fencing epoch of the placement that they were made from. A writer of a lower epoch
+/// is a leader that was replaced.
+pub const EPOCH: &str = "ampacity.dev/epoch";
+
 /// Label on a node, only in files: name of the MemberCluster that the node belongs to.
 pub const CLUSTER: &str = "ampacity.dev/cluster";
 

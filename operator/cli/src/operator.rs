@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ampacity_controller::config::OperatorConfig;
+use ampacity_controller::OperatorConfig;
 use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tracing_subscriber::EnvFilter;
@@ -132,7 +132,7 @@ pub(crate) fn run(args: &OperatorArgs) -> anyhow::Result<()> {
         .context("cannot start")?;
     runtime.block_on(async {
         let hub = args.kube_config().await?;
-        ampacity_controller::operator::run(args.config(), hub, shutdown()?).await?;
+        ampacity_controller::run(args.config(), hub, shutdown()?).await?;
         Ok(())
     })
 }

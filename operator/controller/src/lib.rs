@@ -1,47 +1,36 @@
 //! The controller: Kubernetes on one side, the placement engine on the other.
 //!
-//! The way a job takes, stage by stage:
+//! The folders are the way a job takes, stage by stage; [`cycle`] calls them in this order.
 //!
 //! ```text
-//!  inventory ──► queue ──► plan ──► commit ──► dispatch ──► bind ──► observe
-//!  what there is  who may   which    Placement   objects in   gang     status, cost,
-//!  and is free    be tried  where    is written  the member   pinned   what failed goes back to plan
+//!  ingest ──► inventory ──► kinds::reconcile ──► queue ──► plan ──► commit ──► dispatch ──► bind ──► observe
+//!  watches     what there    what becomes of      who may   which    Placement   objects in   gang     status, cost,
+//!  to state    is and free   each changed job     be tried  where    is written  the member   pinned   events
 //! ```
 //!
-//! Decisions are pure functions over the [`world`]; the [`operator`] loop feeds it from watches and carries decisions
-//! out through bounded effects. All truth is in the API servers: a restart rebuilds everything.
+//! Each stage owns its decision, its objects, its calls and what follows from the answers, and touches [`state`] and [`runtime`]
+//! beside itself. Who may import whom, from the bottom up:
+//!
+//! ```text
+//!  state ◄── runtime ◄── ingest, inventory, queue, plan ◄── commit, dispatch, bind, observe ◄── kinds ◄── cycle
+//! ```
+//!
+//! All truth is in the API servers: a restart rebuilds everything.
 
-mod act;
-mod admin;
-mod apply;
-pub mod bind;
-mod clients;
+mod bind;
 mod commit;
-pub mod config;
-pub mod dispatch;
-mod effects;
-mod events;
-mod failpoint;
-mod guarded;
-mod holding;
-mod hub;
-mod intake;
+mod cycle;
+mod dispatch;
+mod ingest;
 pub mod inventory;
-pub mod leader;
-mod look;
-mod member;
-mod metrics;
-pub mod observe;
-pub mod operator;
-mod plan;
-mod pods;
+pub mod kinds;
+mod observe;
+pub mod plan;
 mod queue;
-mod report;
-mod rush;
-mod stocktake;
-pub mod translate;
-mod watch;
-mod world;
+pub mod runtime;
+pub mod state;
+#[cfg(test)]
+mod testing;
 
-pub use config::OperatorConfig;
-pub use operator::{OperatorError, run};
+pub use cycle::run;
+pub use runtime::{OperatorConfig, OperatorError};

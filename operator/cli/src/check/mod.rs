@@ -5,17 +5,9 @@
 
 mod kinds;
 mod nearest;
+mod problem;
+mod scalars;
 mod structural;
 
 pub(crate) use kinds::Kinds;
-
-use crate::input::FieldPath;
-
-/// A field that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
-    /// The field.
-    pub(crate) field: FieldPath,
-    /// What is wrong and what to do.
-    pub(crate) message: String,
-}
+pub(crate) use problem::Problem;

@@ -1,17 +1,13 @@
 //! A structural schema held against a value, as an API server does it: defaults are filled in, then everything is checked.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::Problem;
 use super::nearest::nearest;
-use crate::input::{FieldPath, MAX_QUOTE, shortened};
-
-/// Most problems that one object reports.
-const MAX_PROBLEMS: usize = 20;
+use super::problem::{MAX_PROBLEMS, Problem, count, quoted, report};
+use super::scalars::{check_number, check_text};
+use crate::input::FieldPath;
 
 /// Fills in the defaults of `schema` and appends what is wrong with `value` to `problems`.
 pub(crate) fn check(
@@ -46,13 +42,6 @@ pub(crate) fn check(
         Value::Number(_) => check_number(schema, value, at, problems),
         Value::Bool(_) | Value::Null => {}
     }
-}
-
-fn report(problems: &mut Vec<Problem>, at: &FieldPath, message: String) {
-    problems.push(Problem {
-        field: at.clone(),
-        message,
-    });
 }
 
 fn int_or_string(schema: &Value) -> bool {
@@ -131,10 +120,6 @@ fn shown(value: &Value) -> String {
         Value::Null => "empty".to_owned(),
         other => quoted(&other.to_string()),
     }
-}
-
-fn quoted(text: &str) -> String {
-    shortened(text, MAX_QUOTE).into_owned()
 }
 
 fn check_one_of_values(schema: &Value, value: &Value, at: &FieldPath, problems: &mut Vec<Problem>) {
@@ -294,127 +279,6 @@ fn check_list(schema: &Value, items: &mut [Value], at: &FieldPath, problems: &mu
                 ),
             );
         }
-    }
-}
-
-/// `minItems` and its kin.
-fn count(
-    schema: &Value,
-    suffix: &str,
-    count: usize,
-    what: &str,
-    at: &FieldPath,
-    problems: &mut Vec<Problem>,
-) {
-    let bound = |name: &str| {
-        schema
-            .get(format!("{name}{suffix}"))
-            .and_then(Value::as_u64)
-    };
-    let count = count as u64;
-    if let Some(least) = bound("min").filter(|least| count < *least) {
-        report(
-            problems,
-            at,
-            format!("must have at least {least} {what}, not {count}"),
-        );
-    }
-    if let Some(most) = bound("max").filter(|most| count > *most) {
-        report(
-            problems,
-            at,
-            format!("must have at most {most} {what}, not {count}"),
-        );
-    }
-}
-
-fn check_text(schema: &Value, text: &str, at: &FieldPath, problems: &mut Vec<Problem>) {
-    count(
-        schema,
-        "Length",
-        text.chars().count(),
-        "characters",
-        at,
-        problems,
-    );
-    if schema.get("format").and_then(Value::as_str) == Some("date-time")
-        && text.parse::<jiff::Timestamp>().is_err()
-    {
-        report(
-            problems,
-            at,
-            format!(
-                "must be a time such as \"2026-12-01T08:00:00Z\", not {:?}",
-                quoted(text)
-            ),
-        );
-    }
-    let Some(pattern) = schema.get("pattern").and_then(Value::as_str) else {
-        return;
-    };
-    if !matches(pattern, text) {
-        let advice = match pattern {
-            ampacity_api::decimal::PATTERN => {
-                "a decimal of at least 0 with at most 12 digits before and 6 after the point, such as \"98.32\""
-            }
-            ampacity_api::schema::DNS_LABEL => {
-                "lower-case letters, digits and '-', with a letter or digit at both ends"
-            }
-            ampacity_api::schema::DNS_SUBDOMAIN => {
-                "lower-case letters, digits, '-' and '.', with a letter or digit at both ends"
-            }
-            ampacity_api::schema::LOCATION => "provider and region, such as aws/us-east-1",
-            pattern => pattern,
-        };
-        report(
-            problems,
-            at,
-            format!("must be {advice}, not {:?}", quoted(text)),
-        );
-    }
-}
-
-/// Whether `text` matches; a pattern that cannot be read here is left to the API server.
-fn matches(pattern: &str, text: &str) -> bool {
-    thread_local! {
-        /// Compiling a pattern takes far longer than matching it, and there are only a few.
-        static COMPILED: RefCell<BTreeMap<String, Option<Regex>>> = const { RefCell::new(BTreeMap::new()) };
-    }
-    COMPILED.with_borrow_mut(|compiled| {
-        if !compiled.contains_key(pattern) {
-            compiled.insert(pattern.to_owned(), Regex::new(pattern).ok());
-        }
-        let regex = compiled.get(pattern).and_then(Option::as_ref);
-        regex.is_none_or(|regex| regex.is_match(text))
-    })
-}
-
-fn check_number(schema: &Value, value: &Value, at: &FieldPath, problems: &mut Vec<Problem>) {
-    let Some(number) = value.as_f64() else {
-        return;
-    };
-    let bound = |name: &str| schema.get(name).filter(|bound| bound.is_number());
-    if let Some(least) = bound("minimum").filter(|b| b.as_f64().is_some_and(|b| number < b)) {
-        report(
-            problems,
-            at,
-            format!("must be at least {}, not {value}", whole(least)),
-        );
-    }
-    if let Some(most) = bound("maximum").filter(|b| b.as_f64().is_some_and(|b| number > b)) {
-        report(
-            problems,
-            at,
-            format!("must be at most {}, not {value}", whole(most)),
-        );
-    }
-}
-
-/// A bound without the `.0` that schemas carry.
-fn whole(bound: &Value) -> String {
-    match bound.as_f64() {
-        Some(number) if number.fract() == 0.0 && number.abs() < 9e15 => format!("{number:.0}"),
-        _ => bound.to_string(),
     }
 }
 

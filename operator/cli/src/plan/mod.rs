@@ -1,13 +1,9 @@
 //! `ampacity plan`: what would be placed where, for how much money and power, and why not otherwise.
 //!
 //! ```text
-//!   input ──► objects ──► fleet ─┐
-//!                    └──► jobs ──┴──► engine ──► report ──► table, JSON or YAML
+//!   input ──► scene ──► jobs ──► engine ──► report ──► table, JSON or YAML
 //! ```
 
-mod fleet;
-mod jobs;
-mod objects;
 mod report;
 mod table;
 
@@ -20,7 +16,8 @@ use jiff::Timestamp;
 
 use crate::check::Kinds;
 use crate::exit::Exit;
-use crate::input::{BadInput, Source, find_sources, folders_without_manifests, read_documents};
+use crate::input::{BadInput, Source, find_sources, folders_without_manifests};
+use crate::scene::{Jobs, Scene, read};
 
 /// Most errors that are printed.
 const MAX_ERRORS: usize = 20;
@@ -116,14 +113,14 @@ pub(crate) fn plan(
     empty: &[&Path],
     (now, horizon_seconds): (Timestamp, i64),
 ) -> Result<Planned, Vec<BadInput>> {
-    let objects = read(sources, kinds, empty)?;
-    let mut scene = fleet::build(&objects, now);
-    let jobs = jobs::collect(&objects, &scene);
+    let objects = read(sources, kinds, empty, MAX_ERRORS)?;
+    let mut scene = Scene::new(&objects, now);
+    let jobs = Jobs::collect(&objects, &scene, now);
     let options = PlanOptions {
         now_seconds: now.as_second(),
         horizon_seconds,
     };
-    let plan = scene.fleet.plan(&jobs.specs, &options);
+    let plan = scene.state.fleet.plan(&jobs.specs, &options);
 
     let mut notes = objects.notes;
     notes.append(&mut scene.notes);
@@ -143,45 +140,6 @@ pub(crate) fn plan(
         invalid: jobs.bad_input(MAX_ERRORS + 1),
         report: report::report(&plan, &jobs, notes),
     })
-}
-
-/// Reads everything; all errors of all files are found before giving up.
-fn read(
-    sources: &[Source],
-    kinds: &Kinds,
-    empty: &[&Path],
-) -> Result<objects::Objects, Vec<BadInput>> {
-    let mut objects = objects::Objects::new();
-    for folder in empty {
-        objects.note_empty(&folder.display().to_string());
-    }
-    let mut errors = Vec::new();
-    for source in sources {
-        let documents = match read_documents(source) {
-            Ok(documents) => documents,
-            Err(error) => {
-                errors.push(error);
-                continue;
-            }
-        };
-        if documents.is_empty() {
-            objects.note_empty(&source.name());
-        }
-        for document in documents {
-            if errors.len() > MAX_ERRORS {
-                break;
-            }
-            if let Err(more) = objects.add(document, kinds) {
-                errors.extend(more);
-            }
-        }
-    }
-    objects.note_ignored();
-    if errors.is_empty() {
-        Ok(objects)
-    } else {
-        Err(errors)
-    }
 }
 
 fn complain(errors: &[BadInput]) {
@@ -217,19 +175,21 @@ mod tests {
 
     use super::*;
     use crate::input::LOOKUPS;
+    use crate::scene::Objects;
 
     /// Objects that are wrong in the same way.
     const MANY: usize = 1000;
 
     /// Writes `object` with every number of `0..MANY` for `@N@` to a file and reads it.
-    fn many(object: &str) -> objects::Objects {
+    fn many(object: &str) -> Objects {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("many.yaml");
         let documents: Vec<String> = (0..MANY)
             .map(|number| object.replace("@N@", &number.to_string()))
             .collect();
         fs::write(&file, documents.join("\n---\n")).unwrap();
-        read(&find_sources(&[file]).unwrap(), &Kinds::new().unwrap(), &[]).unwrap()
+        let sources = find_sources(&[file]).unwrap();
+        read(&sources, &Kinds::new().unwrap(), &[], MAX_ERRORS).unwrap()
     }
 
     // A line costs a reading of the file up to it: looked up for everything, it would be quadratic.
@@ -239,8 +199,8 @@ mod tests {
             "{apiVersion: ampacity.dev/v1alpha1, kind: TrainingJob, metadata: {name: j@N@}, spec: {estimatedDurationSeconds: 60, \
              alternatives: [{name: a, image: i, acceleratorType: no-such, devicesPerReplica: 1}]}}",
         );
-        let scene = fleet::build(&objects, Timestamp::UNIX_EPOCH);
-        let jobs = jobs::collect(&objects, &scene);
+        let scene = Scene::new(&objects, Timestamp::UNIX_EPOCH);
+        let jobs = Jobs::collect(&objects, &scene, Timestamp::UNIX_EPOCH);
         assert_eq!(jobs.invalid.len(), MANY);
         assert_eq!(LOOKUPS.get(), 0);
         let told = jobs.bad_input(MAX_ERRORS);

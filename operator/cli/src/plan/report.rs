@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use ampacity_controller::translate::{
-    Facts, FixAction, PartFields, ReasonName, fix_text, reason_text, usd_number,
+use ampacity_controller::plan::verdict::{
+    Facts, FixAction, ReasonName, fix_text, reason_text, usd_number,
 };
+use ampacity_controller::state::PartFields;
 use ampacity_placement::{DevicePart, MicroUsd, PlacementDecision, Plan, Unplaced};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::jobs::{JobName, Jobs};
 use crate::input::{MAX_MESSAGE, shortened};
+use crate::scene::{JobName, Jobs};
 
 /// Most notes that are printed.
 const MAX_NOTES: usize = 1000;

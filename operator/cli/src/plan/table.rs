@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ampacity_controller::translate::device_name;
+use ampacity_controller::state::device_name;
 use ampacity_placement::Watts;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};

@@ -1,18 +1,8 @@
 //! The patch that pins a gated pod to its node.
 
 use ampacity_api::labels;
-use k8s_openapi::api::core::v1::{
-    NodeSelectorRequirement, NodeSelectorTerm, PodSchedulingGate, PodSpec,
-};
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
 use serde_json::{Value, json};
-
-/// Whether a pod with these gates still waits for us.
-pub fn is_gated(gates: Option<&[PodSchedulingGate]>) -> bool {
-    gates
-        .unwrap_or_default()
-        .iter()
-        .any(|gate| gate.name == labels::SCHEDULING_GATE)
-}
 
 /// The terms of a pod's required node affinity; empty where it has none.
 pub fn required_terms(pod: Option<&PodSpec>) -> &[NodeSelectorTerm] {
@@ -95,23 +85,5 @@ mod tests {
             once
         );
         assert_eq!(required_terms(None), []);
-    }
-
-    #[test]
-    fn only_our_gate_keeps_a_pod_from_us() {
-        let gates = |names: &[&str]| -> Vec<PodSchedulingGate> {
-            names
-                .iter()
-                .map(|name| PodSchedulingGate {
-                    name: (*name).to_owned(),
-                })
-                .collect()
-        };
-        assert!(is_gated(Some(&gates(&[
-            "example.com/quota",
-            labels::SCHEDULING_GATE
-        ]))));
-        assert!(!is_gated(Some(&gates(&["example.com/quota"]))));
-        assert!(!is_gated(None));
     }
 }

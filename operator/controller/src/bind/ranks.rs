@@ -1,22 +1,6 @@
 //! Ranks and nodes.
 
-use std::collections::BTreeMap;
-
 use ampacity_api::placement::NodeReplicas;
-
-/// Annotation and, since Kubernetes 1.28, label of an indexed Job's pods: their rank.
-const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
-
-/// The rank that the Job controller gave a pod, from its labels or its annotations; `None` for pods of no indexed Job.
-pub fn rank_of(
-    labels: Option<&BTreeMap<String, String>>,
-    annotations: Option<&BTreeMap<String, String>>,
-) -> Option<u32> {
-    [annotations, labels]
-        .into_iter()
-        .flatten()
-        .find_map(|map| map.get(COMPLETION_INDEX)?.parse().ok())
-}
 
 /// The node that each rank of a placement goes to: the first node takes the first ranks, and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,22 +31,10 @@ impl RankMap {
     }
 
     /// How many ranks there are.
+    #[cfg(test)]
     pub fn ranks(&self) -> u32 {
         self.ends.last().map_or(0, |(end, _)| *end)
     }
-}
-
-/// The node of one rank. For all ranks of a gang make a [`RankMap`] once.
-pub fn node_of_rank(nodes: &[NodeReplicas], rank: u32) -> Option<&str> {
-    let mut left = i64::from(rank);
-    nodes.iter().find_map(|node| {
-        let here = i64::from(node.replicas.max(0));
-        if left < here {
-            return Some(node.name.as_str());
-        }
-        left -= here;
-        None
-    })
 }
 
 #[cfg(test)]
@@ -70,6 +42,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The node of one rank, by a plain walk.
+    fn node_of_rank(nodes: &[NodeReplicas], rank: u32) -> Option<&str> {
+        let mut left = i64::from(rank);
+        nodes.iter().find_map(|node| {
+            let here = i64::from(node.replicas.max(0));
+            if left < here {
+                return Some(node.name.as_str());
+            }
+            left -= here;
+            None
+        })
+    }
 
     fn node(name: &str, replicas: i32) -> NodeReplicas {
         NodeReplicas {
@@ -97,14 +82,5 @@ mod tests {
             let map = RankMap::new(&nodes);
             prop_assert_eq!(map.node_of(rank), node_of_rank(&nodes, rank));
         }
-    }
-
-    #[test]
-    fn a_rank_is_read_from_annotation_or_label() {
-        let map = |value: &str| BTreeMap::from([(COMPLETION_INDEX.to_owned(), value.to_owned())]);
-        assert_eq!(rank_of(None, Some(&map("7"))), Some(7));
-        assert_eq!(rank_of(Some(&map("8")), None), Some(8));
-        assert_eq!(rank_of(Some(&map("8")), Some(&map("x"))), Some(8));
-        assert_eq!(rank_of(Some(&map("-1")), Some(&BTreeMap::new())), None);
     }
 }

@@ -16,10 +16,10 @@ const MAX_POOL_HOSTNAMES: usize = 16 * MAX_HOSTNAMES;
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// Terms of which one must hold; none: nothing is required.
-pub(crate) type Terms = Vec<NodeSelectorTerm>;
+pub type Terms = Vec<NodeSelectorTerm>;
 
 /// Exactly this node. By its name, which is unique and which kube-scheduler looks up without going through all nodes.
-pub(crate) fn one_node(name: &str) -> Terms {
+pub fn one_node(name: &str) -> Terms {
     vec![NodeSelectorTerm {
         match_fields: Some(vec![requirement("metadata.name", vec![name.to_owned()])]),
         match_expressions: None,
@@ -28,7 +28,7 @@ pub(crate) fn one_node(name: &str) -> Terms {
 
 /// The nodes of a gang. By host name while they are few; else, or where a node has no host name label, by the pool's labels; else
 /// not at all, as each pod is pinned to its node before its gate is lifted.
-pub(crate) fn node_set(nodes: &[&str], target: &Target) -> Terms {
+pub fn node_set(nodes: &[&str], target: &Target) -> Terms {
     match hostnames(nodes, target) {
         Some(hosts) if hosts.len() <= MAX_HOSTNAMES => vec![expression(HOSTNAME, hosts)],
         _ => pool_labels(target),
@@ -36,7 +36,7 @@ pub(crate) fn node_set(nodes: &[&str], target: &Target) -> Terms {
 }
 
 /// The pool that replicas may move within. By its labels, else by host name.
-pub(crate) fn pool(target: &Target) -> Result<Terms, DispatchError> {
+pub fn pool(target: &Target) -> Result<Terms, DispatchError> {
     let labels = pool_labels(target);
     if !labels.is_empty() {
         return Ok(labels);
@@ -57,7 +57,7 @@ pub(crate) fn pool(target: &Target) -> Result<Terms, DispatchError> {
 }
 
 /// Makes `pod` require one of `terms` beside what it requires already.
-pub(crate) fn require(pod: &mut PodSpec, terms: &[NodeSelectorTerm]) -> Result<(), DispatchError> {
+pub fn require(pod: &mut PodSpec, terms: &[NodeSelectorTerm]) -> Result<(), DispatchError> {
     if terms.is_empty() {
         return Ok(());
     }
@@ -90,7 +90,7 @@ pub(crate) fn require(pod: &mut PodSpec, terms: &[NodeSelectorTerm]) -> Result<(
 }
 
 /// A term that holds where both hold.
-pub(crate) fn both(theirs: &NodeSelectorTerm, ours: &NodeSelectorTerm) -> NodeSelectorTerm {
+pub fn both(theirs: &NodeSelectorTerm, ours: &NodeSelectorTerm) -> NodeSelectorTerm {
     // Theirs first: the API server lets a gated pod's requirements only be added to, at the end.
     let join = |a: &Option<Vec<NodeSelectorRequirement>>,
                 b: &Option<Vec<NodeSelectorRequirement>>| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ampacity_api::Placement;
+use ampacity_api::{Placement, labels};
 use ampacity_catalog::MigProfile;
 use k8s_openapi::api::core::v1::{
     Container, PodResourceClaim, PodSpec, ResourceClaim, ResourceRequirements,
@@ -16,7 +16,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::DispatchError;
-use super::identity::PLACEMENT_UID;
 
 /// Name of the pod's claim and of the request in it.
 const CLAIM: &str = "ampacity-devices";
@@ -34,7 +33,7 @@ pub struct RemovedRequest {
 
 /// How the devices of one replica are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DeviceRequestKind<'a> {
+pub enum DeviceRequestKind<'a> {
     /// By the name of an extended resource. One of MIG instances or time slices says itself what it counts.
     Extended(&'a str),
     /// By a DRA device class; for MIG instances, those of one profile.
@@ -42,7 +41,7 @@ pub(crate) enum DeviceRequestKind<'a> {
 }
 
 impl<'a> DeviceRequestKind<'a> {
-    pub(crate) fn of(placement: &'a Placement) -> Result<Self, DispatchError> {
+    pub fn of(placement: &'a Placement) -> Result<Self, DispatchError> {
         let resource = &placement.spec.resource;
         match (&resource.resource_name, &resource.device_class_name) {
             (Some(name), None) => Ok(Self::Extended(name)),
@@ -63,7 +62,7 @@ impl<'a> DeviceRequestKind<'a> {
     }
 
     /// The claim template for it, for DRA.
-    pub(crate) fn claim_template(
+    pub fn claim_template(
         &self,
         metadata: ObjectMeta,
         count: i32,
@@ -76,7 +75,7 @@ impl<'a> DeviceRequestKind<'a> {
         let uid = metadata
             .annotations
             .as_ref()
-            .and_then(|a| a.get_key_value(PLACEMENT_UID));
+            .and_then(|a| a.get_key_value(labels::PLACEMENT_UID));
         let annotations = uid.map(|(key, uid)| [(key.clone(), uid.clone())].into());
         Some(ResourceClaimTemplate {
             metadata,
@@ -108,7 +107,7 @@ impl<'a> DeviceRequestKind<'a> {
 
     /// Puts the request for `count` devices on the first container and takes every other request for accelerators out of the pod.
     /// Returns what was taken out.
-    pub(crate) fn put_into(
+    pub fn put_into(
         &self,
         pod: &mut PodSpec,
         count: i32,

@@ -10,14 +10,6 @@ use kube::ResourceExt;
 use super::names::bounded;
 use super::{DispatchError, Target};
 
-/// Label on objects and pods in member clusters: which hub they are from.
-pub const HUB: &str = "ampacity.dev/hub";
-/// Annotation on objects in member clusters: fencing epoch of the placement that they were made from. A writer of a lower epoch
-/// is a leader that was replaced.
-pub const EPOCH: &str = "ampacity.dev/epoch";
-/// Annotation on objects and pods in member clusters: UID of their Placement.
-pub const PLACEMENT_UID: &str = "ampacity.dev/placement-uid";
-
 /// Longest label value.
 const MAX_VALUE: usize = 63;
 
@@ -31,10 +23,10 @@ pub fn label_value(name: &str) -> String {
 }
 
 /// A placement with what identifies it, checked against its job.
-pub(crate) struct Identity<'a> {
-    pub(crate) namespace: String,
-    pub(crate) placement: String,
-    pub(crate) job: &'a JobRef,
+pub struct Identity<'a> {
+    pub namespace: String,
+    pub placement: String,
+    pub job: &'a JobRef,
     uid: String,
     attempt: i32,
     epoch: i64,
@@ -43,7 +35,7 @@ pub(crate) struct Identity<'a> {
 
 impl<'a> Identity<'a> {
     /// Fails when `placement` is not one of the job with `kind` and `meta`, or one of both was never stored.
-    pub(crate) fn of(
+    pub fn of(
         kind: JobKind,
         meta: &ObjectMeta,
         placement: &'a Placement,
@@ -85,9 +77,9 @@ impl<'a> Identity<'a> {
     }
 
     /// Labels of everything that belongs to the job, whichever placement made it.
-    pub(crate) fn job_labels(&self) -> BTreeMap<String, String> {
+    pub fn job_labels(&self) -> BTreeMap<String, String> {
         [
-            (HUB, self.hub.to_owned()),
+            (labels::HUB, self.hub.to_owned()),
             (labels::JOB_NAME, label_value(&self.job.name)),
             (labels::JOB_KIND, self.job.kind.to_string()),
             (labels::JOB_UID, self.job.uid.clone()),
@@ -97,7 +89,7 @@ impl<'a> Identity<'a> {
     }
 
     /// Labels of everything that belongs to the placement.
-    pub(crate) fn placement_labels(&self) -> BTreeMap<String, String> {
+    pub fn placement_labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.job_labels();
         labels.insert(labels::PLACEMENT.to_owned(), label_value(&self.placement));
         labels.insert(labels::ATTEMPT.to_owned(), self.attempt.to_string());
@@ -105,9 +97,9 @@ impl<'a> Identity<'a> {
     }
 
     /// What selects the placement's pods.
-    pub(crate) fn pod_selector(&self) -> BTreeMap<String, String> {
+    pub fn pod_selector(&self) -> BTreeMap<String, String> {
         [
-            (HUB, self.hub.to_owned()),
+            (labels::HUB, self.hub.to_owned()),
             (labels::PLACEMENT, label_value(&self.placement)),
         ]
         .map(|(key, value)| (key.to_owned(), value))
@@ -115,10 +107,10 @@ impl<'a> Identity<'a> {
     }
 
     /// Metadata of an object of the placement.
-    pub(crate) fn meta(&self, name: &str) -> ObjectMeta {
+    pub fn meta(&self, name: &str) -> ObjectMeta {
         let annotations = [
-            (EPOCH, self.epoch.to_string()),
-            (PLACEMENT_UID, self.uid.clone()),
+            (labels::EPOCH, self.epoch.to_string()),
+            (labels::PLACEMENT_UID, self.uid.clone()),
         ];
         ObjectMeta {
             annotations: Some(
@@ -131,13 +123,13 @@ impl<'a> Identity<'a> {
     }
 
     /// Metadata of an object that the job's placements in a cluster share: nothing of one placement is on it.
-    pub(crate) fn shared_meta(&self, name: &str) -> ObjectMeta {
+    pub fn shared_meta(&self, name: &str) -> ObjectMeta {
         self.bare_meta(name, self.job_labels())
     }
 
     /// What identifies a pod, and no more: pods are written, watched and stored more often than anything else. The epoch
     /// is left out because it changes with the leader, and a pod template must not.
-    pub(crate) fn label_pod(&self, meta: &mut ObjectMeta) {
+    pub fn label_pod(&self, meta: &mut ObjectMeta) {
         let own = meta.labels.get_or_insert_default();
         own.extend(self.pod_selector());
         own.extend(
@@ -147,15 +139,11 @@ impl<'a> Identity<'a> {
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );
-        if self.job.kind == JobKind::InferenceJob {
-            // The Service that the job's placements share selects by it.
-            own.insert(labels::JOB_UID.to_owned(), self.job.uid.clone());
-        }
         own.entry(labels::MANAGED_BY.to_owned())
             .or_insert_with(|| labels::MANAGED_BY_VALUE.to_owned());
         meta.annotations
             .get_or_insert_default()
-            .insert(PLACEMENT_UID.to_owned(), self.uid.clone());
+            .insert(labels::PLACEMENT_UID.to_owned(), self.uid.clone());
     }
 
     fn bare_meta(&self, name: &str, mut labels: BTreeMap<String, String>) -> ObjectMeta {

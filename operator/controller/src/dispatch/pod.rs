@@ -14,7 +14,7 @@ use super::DispatchError;
 const DEFAULT_CONTAINER: &str = "main";
 
 /// The alternative that the placement chose.
-pub(crate) fn chosen<'a>(
+pub fn chosen<'a>(
     alternatives: &'a [Alternative],
     placement: &Placement,
 ) -> Result<&'a Alternative, DispatchError> {
@@ -27,7 +27,7 @@ pub(crate) fn chosen<'a>(
 }
 
 /// The template's pod with the alternative's image, environment, arguments, resources and runtime class.
-pub(crate) fn patched(
+pub fn patched(
     template: &PodTemplateSpec,
     alternative: &Alternative,
 ) -> Result<PodSpec, DispatchError> {
@@ -67,7 +67,7 @@ pub(crate) fn patched(
 
 /// Puts `ours` before what the container has, leaving out what it sets itself. Before, so that the user's own values and
 /// arguments may refer to them as `$(NAME)`: Kubernetes expands only what was defined earlier.
-pub(crate) fn provide_env(container: &mut Container, mut ours: Vec<EnvVar>) {
+pub fn provide_env(container: &mut Container, mut ours: Vec<EnvVar>) {
     let theirs = container.env.take().unwrap_or_default();
     ours.retain(|variable| theirs.iter().all(|own| own.name != variable.name));
     ours.extend(theirs);
@@ -75,7 +75,7 @@ pub(crate) fn provide_env(container: &mut Container, mut ours: Vec<EnvVar>) {
 }
 
 /// Tolerates every taint with one of `keys`, unless the template does already.
-pub(crate) fn tolerate(pod: &mut PodSpec, keys: &[String]) {
+pub fn tolerate(pod: &mut PodSpec, keys: &[String]) {
     let tolerations = pod.tolerations.get_or_insert_default();
     let mut keys = keys.to_vec();
     keys.sort();

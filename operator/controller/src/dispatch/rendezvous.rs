@@ -27,19 +27,19 @@ const MAX_LIST_BYTES: usize = 32 * 1024;
 const RANK_FIELD: &str = "metadata.annotations['batch.kubernetes.io/job-completion-index']";
 
 /// Who the replicas are and how they are reached.
-pub(crate) struct Rendezvous<'a> {
-    pub(crate) placement: &'a Placement,
-    pub(crate) target: &'a Target,
-    pub(crate) namespace: &'a str,
+pub struct Rendezvous<'a> {
+    pub placement: &'a Placement,
+    pub target: &'a Target,
+    pub namespace: &'a str,
     /// Name of the Job; pods have the host names `<job>-<rank>`.
-    pub(crate) job: &'a str,
+    pub job: &'a str,
     /// Headless Service; `None` for a single replica, which needs none.
-    pub(crate) service: Option<&'a str>,
+    pub service: Option<&'a str>,
 }
 
 impl Rendezvous<'_> {
     /// All variables for `container`, in an order in which later ones may refer to earlier ones.
-    pub(crate) fn environment(&self, container: &Container) -> Vec<EnvVar> {
+    pub fn environment(&self, container: &Container) -> Vec<EnvVar> {
         let spec = &self.placement.spec;
         let family = Family::of(self.target, &spec.accelerator_type, container);
         let replicas = spec.replicas.to_string();
@@ -157,7 +157,7 @@ impl Rendezvous<'_> {
 }
 
 /// Variables that say what was placed where, for any kind of job.
-pub(crate) fn identity_env(placement: &Placement) -> Vec<EnvVar> {
+pub fn identity_env(placement: &Placement) -> Vec<EnvVar> {
     let spec = &placement.spec;
     let mut env = vec![
         value("AMPACITY_ACCELERATOR_TYPE", &spec.accelerator_type),

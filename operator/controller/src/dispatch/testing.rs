@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::Target;
 
 /// A TrainingJob `research/llama` with this spec, in YAML.
-pub(crate) fn training(spec: &str) -> TrainingJob {
+pub fn training(spec: &str) -> TrainingJob {
     let mut job = TrainingJob::new("llama", yaml(spec));
     job.metadata.namespace = Some("research".to_owned());
     job.metadata.uid = Some("job-uid".to_owned());
@@ -20,24 +20,24 @@ pub(crate) fn training(spec: &str) -> TrainingJob {
 }
 
 /// An InferenceJob `research/chat` with this spec, in YAML.
-pub(crate) fn inference(spec: &str) -> InferenceJob {
+pub fn inference(spec: &str) -> InferenceJob {
     let mut job = InferenceJob::new("chat", yaml(spec));
     job.metadata.namespace = Some("research".to_owned());
     job.metadata.uid = Some("job-uid".to_owned());
     job
 }
 
-pub(crate) fn yaml<T: DeserializeOwned>(text: &str) -> T {
+pub fn yaml<T: DeserializeOwned>(text: &str) -> T {
     serde_saphyr::from_str(text).unwrap()
 }
 
 /// A placement of a job on `(node, replicas)…`, of the alternative `a`.
-pub(crate) struct PlacementOf {
+pub struct PlacementOf {
     placement: Placement,
 }
 
 impl PlacementOf {
-    pub(crate) fn new(kind: JobKind, job: &str, nodes: &[(&str, i32)]) -> Self {
+    pub fn new(kind: JobKind, job: &str, nodes: &[(&str, i32)]) -> Self {
         let nodes: Vec<_> = nodes
             .iter()
             .map(|(name, replicas)| NodeReplicas {
@@ -80,15 +80,15 @@ impl PlacementOf {
         Self { placement }
     }
 
-    pub(crate) fn training(nodes: &[(&str, i32)]) -> Self {
+    pub fn training(nodes: &[(&str, i32)]) -> Self {
         Self::new(JobKind::TrainingJob, "llama", nodes)
     }
 
-    pub(crate) fn inference(nodes: &[(&str, i32)]) -> Self {
+    pub fn inference(nodes: &[(&str, i32)]) -> Self {
         Self::new(JobKind::InferenceJob, "chat", nodes)
     }
 
-    pub(crate) fn devices(mut self, accelerator_type: &str, resource: &str, count: i32) -> Self {
+    pub fn devices(mut self, accelerator_type: &str, resource: &str, count: i32) -> Self {
         self.placement.spec.accelerator_type = accelerator_type.to_owned();
         self.placement.spec.devices_per_replica = count;
         self.placement.spec.resource = if resource.contains('/') {
@@ -105,18 +105,18 @@ impl PlacementOf {
         self
     }
 
-    pub(crate) fn with(mut self, change: impl FnOnce(&mut Placement)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut Placement)) -> Self {
         change(&mut self.placement);
         self
     }
 
-    pub(crate) fn build(self) -> Placement {
+    pub fn build(self) -> Placement {
         self.placement
     }
 }
 
 /// A member whose nodes have their own names as host names.
-pub(crate) fn target(vendor: &str, placement: &Placement) -> Target {
+pub fn target(vendor: &str, placement: &Placement) -> Target {
     let names = placement.spec.nodes.iter().map(|n| n.name.clone());
     Target {
         hub: "hub-1".to_owned(),

@@ -4,7 +4,7 @@ use ampacity_api::labels::CAPACITY_TYPE;
 use ampacity_placement::{CapacityType, Labels};
 
 use super::note::{NoteReason, Notes};
-use super::slim::SlimTaint;
+use crate::state::SlimTaint;
 
 /// The labels that say so, the first that is there and can be read wins: our own, Karpenter's, EKS', GKE's, AKS', then those that
 /// are seen on nodes of the same clouds and of others.

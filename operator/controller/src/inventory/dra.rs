@@ -11,8 +11,8 @@ use super::extended::{Devices, Subject, taint_keys};
 use super::held::DeviceId;
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
 use super::parts::Cut;
-use super::slim::{SlimAttribute, SlimDevice, SlimResourceSlice};
-use crate::translate::parse_bytes;
+use crate::state::parse_bytes;
+use crate::state::{SlimAttribute, SlimDevice, SlimResourceSlice};
 
 /// DeviceClass of the MIG instances that `gpu.nvidia.com` publishes; the driver's chart makes it.
 const MIG_CLASS: &str = "mig.nvidia.com";

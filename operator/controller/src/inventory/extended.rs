@@ -11,7 +11,7 @@ use super::held::HeldOnNode;
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
 use super::parts::{self, Cut};
 use super::resources::{Count, extended};
-use super::slim::SlimNode;
+use crate::state::SlimNode;
 
 /// A node as device discovery looks at it.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use ampacity_placement::{Labels, NodeFault};
 
-use super::slim::{SlimCondition, SlimNode};
+use crate::state::{Failing, SlimCondition, SlimNode};
 
 /// Conditions whose `True` is good. Anything else than `False` (a check that could not run) is no signal.
 const GOOD_WHEN_TRUE: [&str; 5] = [
@@ -170,15 +170,6 @@ const LEAVING_TAINTS: [&str; 8] = [
     "node.cloudprovider.kubernetes.io/shutdown",
     "aws-node-termination-handler/spot-itn",
 ];
-
-/// How a node fails what runs on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failing {
-    /// Its kubelet is not ready or not heard of: nobody there starts or ends pods.
-    Silent,
-    /// It is on its way out, or its devices are broken. Its kubelet still ends pods in good order.
-    Broken,
-}
 
 /// Whether, and how, the node fails what runs on it; a cordon, which stops new work only, plays no part.
 pub fn failing(node: &SlimNode) -> Option<Failing> {

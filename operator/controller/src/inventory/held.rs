@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::slim::SlimResourceClaim;
-use super::usage::PodUsage;
+use crate::state::PodUsage;
+use crate::state::SlimResourceClaim;
 
 /// A device of a DRA pool.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

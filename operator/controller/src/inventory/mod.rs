@@ -1,4 +1,5 @@
-//! From Kubernetes objects to what the engine knows of a node.
+//! From what hub and members show to the engine's fleet: [`refresh_facts`] for catalogue, prices and power, [`refresh()`] for
+//! clusters and nodes that changed, [`node_spec`] for one node.
 //!
 //! ```text
 //!  Node ───────────┐
@@ -24,8 +25,10 @@
 //!   runs on: templates select `kubernetes.io/arch`, which stays among the node's labels.
 
 mod capacity_type;
+mod cluster;
 mod dra;
 mod extended;
+mod facts;
 mod feeds;
 mod health;
 mod held;
@@ -33,16 +36,19 @@ mod node;
 mod note;
 mod parts;
 mod platform;
+mod power;
+mod refresh;
 mod resources;
-mod slim;
-mod text;
 mod topology;
-mod usage;
 
+pub use facts::refresh_facts;
 pub use feeds::FeedRules;
-pub use health::{Failing, failing};
 pub use held::{DeviceId, HeldOnNode};
 pub use node::{MemberContext, NodeInventory, node_spec};
 pub use note::{InventoryNote, NoteReason, Unsupported, UnsupportedReason};
-pub use slim::{SlimCondition, SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice, SlimTaint};
-pub use usage::{PodUsage, pod_usage};
+pub use refresh::refresh;
+
+pub use crate::state::{
+    PodUsage, SlimCondition, SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice, SlimTaint,
+    pod_usage,
+};

@@ -14,8 +14,8 @@ use super::held::HeldOnNode;
 use super::note::{InventoryNote, NoteReason, Notes, Unsupported, UnsupportedReason};
 use super::parts::MIG_PREFIX;
 use super::resources::{Basics, basics, held_mib};
-use super::slim::{SlimNode, SlimResourceSlice, SlimTaint};
 use super::{capacity_type, dra, extended, health, platform, topology};
+use crate::state::{SlimNode, SlimResourceSlice, SlimTaint};
 
 /// What is known of the cluster that a node belongs to.
 #[derive(Clone, Copy, Debug)]

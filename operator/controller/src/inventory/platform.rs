@@ -2,7 +2,7 @@
 
 use ampacity_placement::Labels;
 
-use super::slim::SlimNode;
+use crate::state::SlimNode;
 
 const INSTANCE_TYPE: [&str; 3] = [
     "node.kubernetes.io/instance-type",

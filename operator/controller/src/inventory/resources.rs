@@ -1,8 +1,8 @@
 //! Amounts in a node's status.
 
 use super::note::{NoteReason, Notes};
-use super::slim::SlimNode;
-use crate::translate::{parse_bytes, parse_milli};
+use crate::state::SlimNode;
+use crate::state::{parse_bytes, parse_milli};
 
 /// No node has more devices; a larger number is a mistake.
 pub(super) const MAX_DEVICES: u64 = 256;

@@ -1,19 +1,26 @@
-//! From what the members show to conditions, states and accrued cost. Pure: facts and a time in, a status out.
+//! From what the members show to conditions, states and accrued cost: pure, facts and a time in, a status out. And the writing
+//! of it: statuses of jobs, placements and what the platform team wrote, and events.
 
 mod accrual;
+mod cluster_status;
 mod event;
-mod inference;
+mod facts;
 mod outcome;
-#[cfg(test)]
-mod testing;
-#[cfg(test)]
-mod tests;
-mod training;
+mod pace;
+mod phase;
+mod platform;
+mod power_status;
+mod status;
+mod view;
 
 pub use accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
-pub use event::{
-    Happening, HappeningType, MAX_NOTE_BYTES, inference_happenings, training_happenings, wrong_fact,
-};
-pub use inference::{InferenceFacts, ReplicaView, inference_status, resize};
-pub use outcome::{MemberView, Outcome, Patience, PlacementView, outcome};
-pub use training::{TrainingFacts, expected_end, next_training_status, work_seconds};
+#[cfg(test)]
+pub use event::MAX_NOTE_BYTES;
+pub use event::{Change, Story, reason_of, way};
+pub use facts::tell_facts;
+pub use outcome::{Outcome, outcome};
+pub use pace::{News, may_wait_seconds};
+pub use phase::write_phase;
+pub use platform::write_platform_statuses;
+pub use status::{delete_job, tell_unreadable, write_status};
+pub use view::{MemberView, Patience, PlacementView};

@@ -1,21 +1,12 @@
-//! The fleet and the jobs, read exactly as `ampacity plan` reads them: the modules are the plan's own, compiled a second time.
+//! The fleet and the jobs, read exactly as `ampacity plan` reads them.
 
-// They are private to the plan, and what reads a manifest has to be the same code in both commands.
-#![allow(clippy::duplicate_mod)]
-
-#[path = "../../plan/fleet.rs"]
-mod fleet;
-#[path = "../../plan/jobs.rs"]
-mod jobs;
-#[path = "../../plan/objects.rs"]
-mod objects;
-
+use ampacity_api::JobKind;
 use ampacity_placement::{Fleet, JobSpec, Kind, Reservation};
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 
 use crate::check::Kinds;
-use crate::input::{BadInput, Source, read_documents};
+use crate::input::{BadInput, Source};
+use crate::scene::{Jobs, Scene, read as read_objects};
 use crate::simulate::MAX_ERRORS;
 
 /// A training job that waits for its arrival.
@@ -51,11 +42,12 @@ pub(super) fn read(
     kinds: &Kinds,
     at: Option<Timestamp>,
 ) -> Result<Given, Vec<BadInput>> {
-    let objects = objects(sources, kinds)?;
-    let created = objects
-        .training
-        .values()
-        .filter_map(|given| Some(given.object.creation_timestamp()?.0));
+    let objects = read_objects(sources, kinds, &[], MAX_ERRORS)?;
+    let training = objects.jobs.iter();
+    let training = training.filter(|(key, _)| key.kind == JobKind::TrainingJob);
+    let created = training
+        .filter_map(|(_, given)| given.object.job().metadata().creation_timestamp.as_ref())
+        .map(|created| created.0);
     let sheets = objects
         .price_sheets
         .values()
@@ -69,16 +61,17 @@ pub(super) fn read(
             "since nothing given says when; deadlines are far away",
         ),
     };
-    let mut scene = fleet::build(&objects, start);
+    let mut scene = Scene::new(&objects, start);
+    let fleet = &mut scene.state.fleet;
     // What runs already holds its devices throughout, so nobody is promised its end.
-    let held: Vec<Reservation> = scene.fleet.reservations().cloned().collect();
+    let held: Vec<Reservation> = fleet.reservations().cloned().collect();
     for reservation in held {
-        scene.fleet.reserve(Reservation {
+        fleet.reserve(Reservation {
             ends_seconds: None,
             ..reservation
         });
     }
-    let jobs = jobs::collect(&objects, &scene);
+    let jobs = Jobs::collect(&objects, &scene, start);
     if !jobs.invalid.is_empty() {
         return Err(jobs.bad_input(MAX_ERRORS + 1));
     }
@@ -111,50 +104,18 @@ pub(super) fn read(
     }
     notes.sort();
     notes.dedup();
-    let devices = scene
-        .sites
-        .iter()
-        .flat_map(|site| scene.fleet.devices(&site.name).into_values())
+    let (fleet, clusters) = (scene.state.fleet, scene.state.members);
+    let devices = clusters
+        .keys()
+        .flat_map(|cluster| fleet.devices(cluster).into_values())
         .map(|count| count.total)
         .fold(0, u64::saturating_add);
     Ok(Given {
-        fleet: scene.fleet,
+        fleet,
         devices,
-        clusters: scene.sites.len(),
+        clusters: clusters.len(),
         jobs: given,
         start,
         notes,
     })
-}
-
-/// Reads all files; all errors of all files are found before giving up.
-fn objects(sources: &[Source], kinds: &Kinds) -> Result<objects::Objects, Vec<BadInput>> {
-    let mut objects = objects::Objects::new();
-    let mut errors = Vec::new();
-    for source in sources {
-        let documents = match read_documents(source) {
-            Ok(documents) => documents,
-            Err(error) => {
-                errors.push(error);
-                continue;
-            }
-        };
-        if documents.is_empty() {
-            objects.note_empty(&source.name());
-        }
-        for document in documents {
-            if errors.len() > MAX_ERRORS {
-                break;
-            }
-            if let Err(more) = objects.add(document, kinds) {
-                errors.extend(more);
-            }
-        }
-    }
-    objects.note_ignored();
-    if errors.is_empty() {
-        Ok(objects)
-    } else {
-        Err(errors)
-    }
 }

@@ -1,6 +1,6 @@
 //! What is printed: the fields of `-o json` in a fixed order, and the table for people.
 
-use ampacity_controller::translate::{reason_text, usd_number};
+use ampacity_controller::plan::verdict::{reason_text, usd_number};
 use ampacity_placement::MicroUsd;
 use jiff::Timestamp;
 use serde::Serialize;

@@ -1,0 +1,14 @@
+//! Makes decisions real, and takes them back: Placements are written, shrunk and released. Only when a Placement is written
+//! anything is made in a member, and it goes only when nothing is left there.
+
+mod create;
+mod orphans;
+mod release;
+mod remove;
+mod shrink;
+mod stuck;
+
+pub use create::commit;
+pub use orphans::collect_orphans;
+pub use release::release;
+pub use shrink::shrink;

@@ -1,0 +1,200 @@
+//! Making a placement's objects in its member. Every call may be made twice without harm.
+
+use ampacity_api::{Placement, labels};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, PostParams};
+use kube::{Client, Resource, ResourceExt};
+
+use super::{DispatchError, Objects};
+use crate::runtime::failpoint;
+use crate::state::{NamespacedObject, ServiceScope};
+
+/// Why objects could not be made in a member.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MakeError {
+    /// They cannot be built.
+    #[error(transparent)]
+    Build(#[from] DispatchError),
+    /// The member's API server will not have them, now or later.
+    #[error("cluster {cluster} refused {kind} {name}: {message}")]
+    Refused {
+        /// The cluster.
+        cluster: String,
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The API server's words.
+        message: String,
+    },
+    /// One of that name is there and is not ours.
+    #[error(
+        "cluster {cluster} has a {kind} {name} that does not belong to this placement; delete or rename it"
+    )]
+    Taken {
+        /// The cluster.
+        cluster: String,
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// It did not work now; it may work later.
+    #[error("cluster {cluster}: {source}")]
+    Transient {
+        /// The cluster.
+        cluster: String,
+        /// Cause.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Makes a placement's objects: what pods refer to first, the workload last.
+///
+/// # Errors
+/// See [`MakeError`].
+pub(super) async fn make_objects<W: NamespacedObject>(
+    member: &Client,
+    placement: &Placement,
+    objects: Objects<W>,
+    service: ServiceScope,
+) -> Result<(), MakeError> {
+    let maker = Maker { member, placement };
+    failpoint("dispatch.before");
+    if let Some(template) = objects.claim_template {
+        maker.create(template).await?;
+    }
+    match (objects.service, service) {
+        (Some(own), ServiceScope::Placement) => maker.create(own).await?,
+        (Some(shared), ServiceScope::Job(_)) => maker.create_shared(shared).await?,
+        (None, _) => {}
+    }
+    failpoint("dispatch.service");
+    maker.create(objects.workload).await?;
+    failpoint("dispatch.done");
+    Ok(())
+}
+
+struct Maker<'a> {
+    member: &'a Client,
+    placement: &'a Placement,
+}
+
+impl Maker<'_> {
+    /// Creates an object of this placement alone; one that is there must be the same.
+    async fn create<K: NamespacedObject>(&self, object: K) -> Result<(), MakeError> {
+        let wanted = object.annotations().get(labels::PLACEMENT_UID).cloned();
+        match self.post(&object).await? {
+            Posted::Made => Ok(()),
+            Posted::Exists(there)
+                if there.annotations().get(labels::PLACEMENT_UID) == wanted.as_ref() =>
+            {
+                Ok(())
+            }
+            Posted::Exists(_) => Err(self.taken(&object)),
+        }
+    }
+
+    /// Creates an object that all placements of the job in this cluster share.
+    async fn create_shared<K: NamespacedObject>(&self, object: K) -> Result<(), MakeError> {
+        match self.post(&object).await? {
+            Posted::Made => Ok(()),
+            Posted::Exists(there)
+                if there.labels().get(labels::JOB_UID) == object.labels().get(labels::JOB_UID) =>
+            {
+                Ok(())
+            }
+            Posted::Exists(_) => Err(self.taken(&object)),
+        }
+    }
+
+    async fn post<K: NamespacedObject>(&self, object: &K) -> Result<Posted<K>, MakeError> {
+        let namespace = object.namespace().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.member.clone(), &namespace);
+        let mut made_namespace = false;
+        loop {
+            match api.create(&PostParams::default(), object).await {
+                Ok(_) => return Ok(Posted::Made),
+                Err(kube::Error::Api(status)) if status.code == 404 && !made_namespace => {
+                    // Namespaces are made when they turn out to be missing: asking first would cost a call per job.
+                    self.make_namespace(&namespace).await?;
+                    made_namespace = true;
+                }
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    match api.get_opt(&object.name_any()).await {
+                        Ok(Some(there)) => return Ok(Posted::Exists(Box::new(there))),
+                        Ok(None) => {
+                            return Err(self.transient(kube::Error::Api(status)));
+                        }
+                        Err(error) => return Err(self.transient(error)),
+                    }
+                }
+                Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+                    return Err(MakeError::Refused {
+                        cluster: self.placement.spec.cluster.clone(),
+                        kind: K::kind(&()).into_owned(),
+                        name: object.name_any(),
+                        message: status.message.clone(),
+                    });
+                }
+                Err(error) => return Err(self.transient(error)),
+            }
+        }
+    }
+
+    async fn make_namespace(&self, name: &str) -> Result<(), MakeError> {
+        let metadata = ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(
+                [(
+                    labels::MANAGED_BY.to_owned(),
+                    labels::MANAGED_BY_VALUE.to_owned(),
+                )]
+                .into(),
+            ),
+            ..ObjectMeta::default()
+        };
+        let namespace = Namespace {
+            metadata,
+            ..Namespace::default()
+        };
+        match Api::<Namespace>::all(self.member.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 403 => Err(MakeError::Refused {
+                cluster: self.placement.spec.cluster.clone(),
+                kind: "Namespace".to_owned(),
+                name: name.to_owned(),
+                message: format!(
+                    "{}; create the namespace there or allow the operator to",
+                    status.message
+                ),
+            }),
+            Err(error) => Err(self.transient(error)),
+        }
+    }
+
+    fn taken<K: Resource<DynamicType = ()>>(&self, object: &K) -> MakeError {
+        MakeError::Taken {
+            cluster: self.placement.spec.cluster.clone(),
+            kind: K::kind(&()).into_owned(),
+            name: object.name_any(),
+        }
+    }
+
+    fn transient(&self, source: kube::Error) -> MakeError {
+        MakeError::Transient {
+            cluster: self.placement.spec.cluster.clone(),
+            source: Box::new(source),
+        }
+    }
+}
+
+enum Posted<K> {
+    Made,
+    Exists(Box<K>),
+}

@@ -1,0 +1,449 @@
+//! Keeps the link to one member: connects, watches, probes, and reconnects when the Secret changes.
+
+use std::time::Duration;
+
+use ampacity_api::{JobKind, labels};
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+
+use super::credentials::{CredentialsError, member_config};
+use super::watch::watch;
+use crate::runtime::Clients;
+use crate::state::{
+    Change, KindFacts, Kinds, Link, LinkSource, SlimNode, SlimPod, SlimResourceClaim,
+    SlimResourceSlice, WatchFailure, Workload,
+};
+
+/// Pause between probes of a connected member.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// A probe that takes longer counts as failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Failed probes in a row until the member counts as unreachable.
+const PROBES_UNTIL_UNREACHABLE: u32 = 2;
+/// Oldest version of a member: since this one scheduling gates are stable
+/// (kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness).
+const OLDEST_SUPPORTED: (u32, u32) = (1, 30);
+/// Longest pause between attempts to connect.
+const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// What a link reports.
+pub enum LinkEvent {
+    /// Calls may be made with this client; the member runs this version.
+    Connected {
+        /// Client.
+        client: Client,
+        /// `gitVersion` of its API server.
+        version: String,
+    },
+    /// A probe succeeded.
+    Alive,
+    /// It cannot be reached or used.
+    Unreachable {
+        /// Machine-readable reason: `SecretMissing`, `KubeconfigInvalid`, `Forbidden`, `UnsupportedVersion`, `Unreachable`.
+        reason: &'static str,
+        /// What happened and what to do.
+        message: String,
+    },
+    /// A watch failed; the rest goes on.
+    WatchFailed(WatchFailure),
+    /// Something in it changed.
+    Changed(MemberChange),
+}
+
+/// A change of one of the watched kinds.
+pub enum MemberChange {
+    /// Nodes.
+    Node(Change<SlimNode>),
+    /// Pods.
+    Pod(Change<SlimPod>),
+    /// DRA devices.
+    Slice(Change<SlimResourceSlice>),
+    /// DRA allocations.
+    Claim(Change<SlimResourceClaim>),
+    /// What runs our placements, of this kind of job.
+    Workload(JobKind, Change<Workload>),
+}
+
+/// Starts a link. `wrap` adds the cluster's name to each event.
+pub fn spawn_link<T: Send + 'static>(
+    source: LinkSource,
+    hub: Clients,
+    inbox: Sender<T>,
+    kinds: Kinds,
+    wrap: impl Fn(LinkEvent) -> T + Clone + Send + Sync + 'static,
+) -> Link {
+    let run = Runner {
+        source: source.clone(),
+        hub,
+        inbox,
+        kinds,
+        wrap,
+    };
+    Link::new(source, tokio::spawn(run.run()))
+}
+
+struct Runner<T, W> {
+    source: LinkSource,
+    hub: Clients,
+    inbox: Sender<T>,
+    kinds: Kinds,
+    wrap: W,
+}
+
+/// Clients and what identifies the credentials it was made from.
+struct Connection {
+    clients: Clients,
+    /// Address of the API server, for messages.
+    server: String,
+    version: String,
+    secret_version: String,
+}
+
+struct Refusal {
+    reason: &'static str,
+    message: String,
+}
+
+impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> Runner<T, W> {
+    async fn run(self) {
+        let mut pause = Duration::from_millis(500);
+        let mut said = String::new();
+        loop {
+            match self.connect().await {
+                Ok(connection) => {
+                    pause = Duration::from_millis(500);
+                    said.clear();
+                    let event = LinkEvent::Connected {
+                        client: connection.clients.calls.clone(),
+                        version: connection.version.clone(),
+                    };
+                    if !self.send(event).await {
+                        return;
+                    }
+                    let watches = self.watches(&connection.clients.watches);
+                    let go_on = self.probe(&connection).await;
+                    drop(watches);
+                    if !go_on {
+                        return;
+                    }
+                }
+                Err(refusal) => {
+                    if said != refusal.message {
+                        said.clone_from(&refusal.message);
+                        let event = LinkEvent::Unreachable {
+                            reason: refusal.reason,
+                            message: refusal.message,
+                        };
+                        if !self.send(event).await {
+                            return;
+                        }
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn send(&self, event: LinkEvent) -> bool {
+        self.inbox.send((self.wrap)(event)).await.is_ok()
+    }
+
+    async fn connect(&self) -> Result<Connection, Refusal> {
+        let (clients, server, secret_version) = match &self.source {
+            LinkSource::Hub => (
+                self.hub.clone(),
+                "of the hub itself".to_owned(),
+                String::new(),
+            ),
+            LinkSource::Secret {
+                namespace,
+                name,
+                key,
+            } => self.client_from_secret(namespace, name, key).await?,
+        };
+        let version = tokio::time::timeout(PROBE_TIMEOUT, clients.calls.apiserver_version())
+            .await
+            .map_err(|_| unreachable(&server, &format!("no answer within {PROBE_TIMEOUT:?}")))?
+            .map_err(|error| explain(&server, &error))?;
+        supported(&version.major, &version.minor).map_err(|message| Refusal {
+            reason: "UnsupportedVersion",
+            message,
+        })?;
+        Ok(Connection {
+            clients,
+            server,
+            version: version.git_version,
+            secret_version,
+        })
+    }
+
+    async fn client_from_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> Result<(Clients, String, String), Refusal> {
+        let secret = self.read_secret(namespace, name).await?;
+        let version = secret.resource_version().unwrap_or_default();
+        let data = secret.data.unwrap_or_default();
+        let invalid = |error: CredentialsError| Refusal {
+            reason: "KubeconfigInvalid",
+            message: format!("Secret {namespace}/{name}: {error}"),
+        };
+        let text = data.get(key).ok_or_else(|| {
+            let found = data.keys().cloned().collect::<Vec<_>>().join(", ");
+            invalid(CredentialsError::NoKey {
+                key: key.to_owned(),
+                found,
+            })
+        })?;
+        let config = member_config(&text.0).await.map_err(invalid)?;
+        let server = config.cluster_url.to_string();
+        // The cause may repeat parts of the kubeconfig, so it is not shown.
+        let clients = Clients::new(config).map_err(|_| Refusal {
+            reason: "KubeconfigInvalid",
+            message: format!(
+                "Secret {namespace}/{name}: its certificates or server address cannot be used"
+            ),
+        })?;
+        Ok((clients, server, version))
+    }
+
+    async fn read_secret(&self, namespace: &str, name: &str) -> Result<Secret, Refusal> {
+        let api: Api<Secret> = Api::namespaced(self.hub.calls.clone(), namespace);
+        match api.get_opt(name).await {
+            Ok(Some(secret)) => Ok(secret),
+            Ok(None) => Err(Refusal {
+                reason: "SecretMissing",
+                message: format!(
+                    "Secret {namespace}/{name} does not exist; create it with the member's kubeconfig"
+                ),
+            }),
+            Err(kube::Error::Api(status)) if status.code == 403 => Err(Refusal {
+                reason: "SecretForbidden",
+                message: format!(
+                    "the operator may not read Secret {namespace}/{name}; put it into the operator's namespace or grant get on it"
+                ),
+            }),
+            Err(error) => Err(Refusal {
+                reason: "HubError",
+                message: format!("cannot read Secret {namespace}/{name}: {error}"),
+            }),
+        }
+    }
+
+    fn watches(&self, client: &Client) -> JoinSet<()> {
+        let ours = watcher::Config::default().labels(labels::PLACEMENT);
+        let all = watcher::Config::default();
+        let mut set = JoinSet::new();
+        self.watch_kind(&mut set, client, all.clone(), MemberChange::Node);
+        self.watch_kind(&mut set, client, all.clone(), MemberChange::Pod);
+        self.watch_kind(&mut set, client, all.clone(), MemberChange::Slice);
+        self.watch_kind(&mut set, client, all, MemberChange::Claim);
+        for facts in self.kinds.iter() {
+            self.watch_workloads(&mut set, client, ours.clone(), facts);
+        }
+        set
+    }
+
+    fn watch_kind<K>(
+        &self,
+        set: &mut JoinSet<()>,
+        client: &Client,
+        config: watcher::Config,
+        change: fn(Change<K>) -> MemberChange,
+    ) where
+        K: Resource<DynamicType = ()>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + 'static,
+    {
+        // Members without DRA have no such kinds: that is no failure, there just are none.
+        let kind = K::kind(&()).into_owned();
+        let may_be_absent = kind.starts_with("Resource");
+        let api = Api::<K>::all(client.clone());
+        self.watch_api(set, api, config, kind, may_be_absent, change);
+    }
+
+    fn watch_workloads(
+        &self,
+        set: &mut JoinSet<()>,
+        client: &Client,
+        config: watcher::Config,
+        facts: &KindFacts,
+    ) {
+        let (kind, name) = (facts.kind, facts.workload.kind.clone());
+        let api = Api::<Workload>::all_with(client.clone(), &facts.workload);
+        let change = move |change| MemberChange::Workload(kind, change);
+        self.watch_api(set, api, config, name, true, change);
+    }
+
+    fn watch_api<K>(
+        &self,
+        set: &mut JoinSet<()>,
+        api: Api<K>,
+        config: watcher::Config,
+        kind: String,
+        may_be_absent: bool,
+        change: impl Fn(Change<K>) -> MemberChange + Clone + Send + 'static,
+    ) where
+        K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+    {
+        let (wrap, failed) = (self.wrap.clone(), self.wrap.clone());
+        let of_all = change.clone();
+        set.spawn(watch(
+            api,
+            config,
+            self.inbox.clone(),
+            move |event| wrap(LinkEvent::Changed(change(event))),
+            move |failure| {
+                let event = if may_be_absent && failure.code == Some(404) {
+                    LinkEvent::Changed(of_all(Change::All(Vec::new())))
+                } else {
+                    LinkEvent::WatchFailed(WatchFailure {
+                        message: format!("cannot watch {kind} objects: {}", failure.message),
+                        ..failure
+                    })
+                };
+                Some(failed(event))
+            },
+        ));
+    }
+
+    /// Probes until the connection must be made anew (`true`) or nobody listens any more (`false`).
+    async fn probe(&self, connection: &Connection) -> bool {
+        let mut failures = 0;
+        loop {
+            tokio::time::sleep(PROBE_EVERY).await;
+            let answer =
+                tokio::time::timeout(PROBE_TIMEOUT, connection.clients.calls.apiserver_version())
+                    .await;
+            let problem = match answer {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(explain(&connection.server, &error)),
+                Err(_) => Some(unreachable(
+                    &connection.server,
+                    &format!("no answer within {PROBE_TIMEOUT:?}"),
+                )),
+            };
+            let event = match problem {
+                None => {
+                    let was_out = failures >= PROBES_UNTIL_UNREACHABLE;
+                    failures = 0;
+                    if was_out || self.secret_changed(&connection.secret_version).await {
+                        return true;
+                    }
+                    LinkEvent::Alive
+                }
+                Some(refusal) => {
+                    failures += 1;
+                    if failures != PROBES_UNTIL_UNREACHABLE {
+                        if refusal.reason != "Unreachable" && failures > PROBES_UNTIL_UNREACHABLE {
+                            return true;
+                        }
+                        continue;
+                    }
+                    LinkEvent::Unreachable {
+                        reason: refusal.reason,
+                        message: refusal.message,
+                    }
+                }
+            };
+            if !self.send(event).await {
+                return false;
+            }
+        }
+    }
+
+    async fn secret_changed(&self, known: &str) -> bool {
+        let LinkSource::Secret {
+            namespace, name, ..
+        } = &self.source
+        else {
+            return false;
+        };
+        match self.read_secret(namespace, name).await {
+            Ok(secret) => secret.resource_version().as_deref() != Some(known),
+            Err(refusal) => {
+                refusal.reason == "SecretMissing" || refusal.reason == "SecretForbidden"
+            }
+        }
+    }
+}
+
+/// Whether a member of this version can run what is placed there. Some distributions write a minor version as `30+`.
+fn supported(major: &str, minor: &str) -> Result<(), String> {
+    let number = |text: &str| -> Option<u32> {
+        text.trim_end_matches(|c: char| !c.is_ascii_digit())
+            .parse()
+            .ok()
+    };
+    match (number(major), number(minor)) {
+        (Some(major), Some(minor)) if (major, minor) < OLDEST_SUPPORTED => Err(format!(
+            "the member runs Kubernetes {major}.{minor}, and at least {}.{} is needed: gangs are held together by scheduling gates; upgrade the member",
+            OLDEST_SUPPORTED.0, OLDEST_SUPPORTED.1
+        )),
+        // What does not tell its version is given a try.
+        _ => Ok(()),
+    }
+}
+
+fn unreachable(server: &str, problem: &str) -> Refusal {
+    Refusal {
+        reason: "Unreachable",
+        message: format!(
+            "cannot reach the API server {server}: {problem}; check that it runs, that its address is right and that the hub's network reaches it"
+        ),
+    }
+}
+
+fn explain(server: &str, error: &kube::Error) -> Refusal {
+    match error {
+        kube::Error::Api(status) if status.code == 401 => Refusal {
+            reason: "Unauthorized",
+            message: "the member does not accept the credentials; renew the token or certificate in the Secret".to_owned(),
+        },
+        kube::Error::Api(status) if status.code == 403 => Refusal {
+            reason: "Forbidden",
+            message: format!("the member denies access ({}); install the member role of the chart", status.message),
+        },
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(cause) = source {
+                text = cause.to_string();
+                source = cause.source();
+            }
+            unreachable(server, &text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_must_know_scheduling_gates() {
+        for (major, minor, is_supported) in [
+            ("1", "30", true),
+            ("1", "37+", true),
+            ("2", "0", true),
+            ("1", "29", false),
+            ("1", "29+", false),
+            ("", "", true),
+        ] {
+            assert_eq!(
+                supported(major, minor).is_ok(),
+                is_supported,
+                "{major}.{minor}"
+            );
+        }
+    }
+}

@@ -1,0 +1,5 @@
+mod amounts;
+mod event;
+mod inference;
+mod lives;
+mod training;

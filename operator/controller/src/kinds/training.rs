@@ -1,0 +1,257 @@
+//! TrainingJob: a gang that runs to completion, one attempt at a time.
+
+pub(super) mod events;
+mod names;
+mod objects;
+mod spec;
+pub(super) mod status;
+pub(super) mod work;
+
+use std::any::Any;
+
+use ampacity_api::conditions::find_condition;
+use ampacity_api::{
+    ConditionType, JobKind, Placement, TrainingJob, TrainingJobState, TrainingJobStatus,
+};
+use ampacity_placement::JobSpec;
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job as BatchJob;
+use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+use kube::core::ApiResource;
+
+use self::events::training_happenings;
+use self::objects::training_objects;
+use self::spec::training_spec;
+use self::status::{TrainingFacts, next_training_status};
+use self::work::expected_end;
+use super::{Assessment, Facts, Kind};
+use crate::dispatch::{DispatchError, Objects, Target};
+use crate::observe::News;
+use crate::plan::spec::{charge, priority};
+use crate::runtime::Happening;
+use crate::state::{Charge, Job, JobContext, JobIssue, KindFacts, ServiceScope};
+
+/// Watches report what happens; the clock is asked every so many seconds for what does not happen while a gang runs.
+const CHECK_RUNNING_SECONDS: i64 = 15;
+/// The same while it starts.
+const CHECK_STARTING_SECONDS: i64 = 2;
+
+impl Job for TrainingJob {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn owner_ref(&self) -> Option<OwnerReference> {
+        self.controller_owner_ref(&())
+    }
+
+    fn last_attempt(&self) -> i32 {
+        let status = self.status.as_ref();
+        status.map_or(0, |s| s.attempts.max(s.ended_attempts))
+    }
+
+    fn ended_attempts(&self) -> i32 {
+        self.status.as_ref().map_or(0, |s| s.ended_attempts)
+    }
+
+    fn not_planned(&self, placements: &[&Placement]) -> Option<String> {
+        let status = self.status.as_ref();
+        let state = status.and_then(|status| status.state).unwrap_or_default();
+        let said = match state {
+            TrainingJobState::Failed => "has failed and is not planned",
+            TrainingJobState::Succeeded => "has succeeded and is not planned",
+            _ if self.spec.suspend => "is suspended and not planned",
+            _ => "",
+        };
+        if !said.is_empty() {
+            return Some(said.to_owned());
+        }
+        if let Some(placement) = placements.first() {
+            return Some(format!(
+                "runs in {} already; what it holds is counted",
+                placement.spec.cluster
+            ));
+        }
+        let runs = matches!(
+            state,
+            TrainingJobState::Starting | TrainingJobState::Running
+        );
+        let place = status.and_then(|status| status.placement.as_ref());
+        place.filter(|_| runs).map(|place| {
+            format!(
+                "runs in {} already; its Placement {} is not given, so that what it holds is counted only as far as its pods are",
+                place.cluster, place.name
+            )
+        })
+    }
+
+    fn engine_job(
+        &self,
+        key: &str,
+        _placements: &[&Placement],
+        context: &JobContext<'_>,
+    ) -> Result<JobSpec, JobIssue> {
+        let class = self.spec.priority_class_name.as_deref();
+        let priority = priority(class, context.priority_classes)?;
+        training_spec(self, key, priority, context)
+    }
+
+    fn charge(&self, placement: &Placement) -> Charge {
+        let spec = &self.spec;
+        let ends = expected_end(self, placement);
+        charge(
+            &spec.queue,
+            &spec.template,
+            &spec.alternatives,
+            placement,
+            ends,
+        )
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Kind for TrainingJob {
+    type Status = TrainingJobStatus;
+    type Workload = BatchJob;
+
+    const ONE_AT_A_TIME: bool = true;
+
+    fn facts() -> KindFacts {
+        KindFacts {
+            kind: JobKind::TrainingJob,
+            resource: ApiResource::erase::<Self>(&()),
+            placement_name: names::placement_name,
+            workload: ApiResource::erase::<BatchJob>(&()),
+            workload_name: names::workload_name,
+            service: ServiceScope::Placement,
+            replicas_move: false,
+        }
+    }
+
+    fn status(&self) -> Option<&TrainingJobStatus> {
+        self.status.as_ref()
+    }
+
+    fn with_status(mut self, status: TrainingJobStatus) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    fn has_verdict(status: &TrainingJobStatus) -> bool {
+        status.verdict.is_some()
+    }
+
+    fn is_finished(&self) -> bool {
+        let state = self.status.as_ref().and_then(|status| status.state);
+        state.is_some_and(TrainingJobState::is_finished)
+    }
+
+    fn seconds_to_live(&self, now: Timestamp) -> Option<i64> {
+        let done = self.status.as_ref()?.completion_time.as_ref()?;
+        let age = now.as_second() - done.0.as_second();
+        Some(self.spec.ttl_seconds_after_finished? - age)
+    }
+
+    fn is_live(&self, placement: &Placement) -> bool {
+        !self.is_finished() && placement.spec.attempt > self.ended_attempts()
+    }
+
+    fn assess(&self, facts: Facts<'_>) -> Assessment<TrainingJobStatus> {
+        let old = self.status.clone().unwrap_or_default();
+        let running = old.state == Some(TrainingJobState::Running);
+        let facts = TrainingFacts {
+            placement: facts.placements.into_iter().next().map(|mut view| {
+                view.was_dispatched |= running;
+                view
+            }),
+            issue: facts.issue,
+            waiting: facts.waiting,
+            now: facts.now,
+        };
+        let status = next_training_status(self, &facts);
+        let view = facts.placement.as_ref();
+        let ended = status.ended_attempts > old.ended_attempts;
+        let cluster = view.map(|view| view.placement.spec.cluster.clone());
+        let refused = ended && view.is_some_and(|view| view.refused.is_some());
+        let late = ended && view.is_some_and(|view| !view.late_pods.is_empty() || view.is_barren);
+        Assessment {
+            news: news(self, &old, &status, view.map(|view| view.placement)),
+            ended,
+            wants_place: view.is_none() && !self.spec.suspend,
+            refused_by: cluster.clone().filter(|_| refused).into_iter().collect(),
+            no_node_in: cluster.filter(|_| late && !refused).into_iter().collect(),
+            resize: Vec::new(),
+            lost_nodes: Default::default(),
+            check_after_seconds: view.map(|_| {
+                if running {
+                    CHECK_RUNNING_SECONDS
+                } else {
+                    CHECK_STARTING_SECONDS
+                }
+            }),
+            status,
+        }
+    }
+
+    fn happenings(
+        &self,
+        before: Option<&TrainingJobStatus>,
+        after: &TrainingJobStatus,
+    ) -> Vec<Happening> {
+        training_happenings(self, before, after)
+    }
+
+    fn objects(
+        &self,
+        placement: &Placement,
+        target: &Target,
+    ) -> Result<Objects<BatchJob>, DispatchError> {
+        training_objects(self, placement, target)
+    }
+
+    fn pod_spec(workload: &BatchJob) -> Option<&PodSpec> {
+        workload.spec.as_ref()?.template.spec.as_ref()
+    }
+}
+
+/// What is new in the next status: what only passes by on the way to the next state may wait, and numbers of a verdict that
+/// change with every other job.
+fn news(
+    job: &TrainingJob,
+    old: &TrainingJobStatus,
+    next: &TrainingJobStatus,
+    placement: Option<&Placement>,
+) -> News {
+    let same_attempt = next.ended_attempts == old.ended_attempts;
+    match next.state {
+        Some(state @ (TrainingJobState::Starting | TrainingJobState::Running))
+            if same_attempt && old.state != Some(TrainingJobState::Running) =>
+        {
+            News::Start {
+                placed: placement.and_then(|p| p.metadata.creation_timestamp.clone()),
+                runs: state == TrainingJobState::Running,
+            }
+        }
+        Some(TrainingJobState::Pending) if same_attempt && !job.spec.suspend => {
+            if old.state.is_none() {
+                return News::FirstWait {
+                    submitted: job.metadata.creation_timestamp.clone(),
+                };
+            }
+            let spoken = find_condition(&old.conditions, ConditionType::Placed).is_some();
+            let only_numbers =
+                old.state == next.state && old.verdict.is_some() && next.verdict.is_some();
+            if only_numbers && spoken {
+                News::Numbers
+            } else {
+                News::Now
+            }
+        }
+        _ => News::Now,
+    }
+}

@@ -1,0 +1,198 @@
+//! A training gang: one indexed Job, and what its pods need beside it.
+
+use ampacity_api::{JobKind, Placement, TrainingJob, labels};
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
+    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::{
+    PodSchedulingGate, PodSpec, PodTemplateSpec, Service, ServiceSpec,
+};
+use kube::ResourceExt;
+
+use super::names::training_name;
+use crate::dispatch::{
+    DeviceRequestKind, DispatchError, Identity, Objects, Rendezvous, Target, affinity, pod,
+};
+
+/// Exit code of a process that SIGTERM ended.
+const EXIT_SIGTERM: i32 = 128 + 15;
+
+/// The objects of `placement`, which must be one of `job`.
+///
+/// The Job runs each rank once and is not retried by its controller: another attempt is another placement. A gang fails as a
+/// whole with its first pod. The pod of a one-replica job that was evicted, preempted, deleted or lost with its node is made again
+/// by the Job controller, on the same node, and does not count; one that fails by itself fails the Job.
+///
+/// # Errors
+/// When job and placement do not belong together, the placement's nodes do not hold its replicas, or the template cannot be
+/// placed.
+pub fn training_objects(
+    job: &TrainingJob,
+    placement: &Placement,
+    target: &Target,
+) -> Result<Objects<Job>, DispatchError> {
+    let identity = Identity::of(JobKind::TrainingJob, &job.metadata, placement, target)?;
+    let alternative = pod::chosen(&job.spec.alternatives, placement)?;
+    let devices = DeviceRequestKind::of(placement)?;
+    let spec = &placement.spec;
+    let nodes = nodes_in_rank_order(placement)?;
+
+    let name = training_name(&spec.job_ref.name, spec.attempt, spec.replicas);
+    let is_gang = spec.replicas > 1;
+
+    let mut pod = pod::patched(&job.spec.template, alternative)?;
+    let removed_requests = devices.put_into(&mut pod, spec.devices_per_replica, &name);
+    pod::tolerate(&mut pod, &target.tolerated_taint_keys);
+    let rendezvous = Rendezvous {
+        placement,
+        target,
+        namespace: &identity.namespace,
+        job: &name,
+        service: is_gang.then_some(name.as_str()),
+    };
+    if let Some(first) = pod.containers.first_mut() {
+        let environment = rendezvous.environment(first);
+        pod::provide_env(first, environment);
+    }
+    pod.restart_policy = Some("Never".to_owned());
+    if is_gang {
+        join_gang(&mut pod, &name);
+    }
+    let gated = match nodes.as_slice() {
+        [node] => {
+            affinity::require(&mut pod, &affinity::one_node(node))?;
+            false
+        }
+        several => {
+            affinity::require(&mut pod, &affinity::node_set(several, target))?;
+            gate(&mut pod);
+            true
+        }
+    };
+
+    let mut metadata = job.spec.template.metadata.clone().unwrap_or_default();
+    identity.label_pod(&mut metadata);
+    Ok(Objects {
+        claim_template: devices.claim_template(identity.meta(&name), spec.devices_per_replica),
+        service: is_gang.then(|| headless_service(&identity, &name)),
+        workload: Job {
+            metadata: identity.meta(&name),
+            spec: Some(JobSpec {
+                completion_mode: Some("Indexed".to_owned()),
+                completions: Some(spec.replicas),
+                parallelism: Some(spec.replicas),
+                backoff_limit: Some(0),
+                pod_failure_policy: Some(failure_policy(is_gang)),
+                // A pod is replaced only once it has ended: two pods of one rank would write one checkpoint.
+                pod_replacement_policy: Some("Failed".to_owned()),
+                suspend: Some(false),
+                template: PodTemplateSpec {
+                    metadata: Some(metadata),
+                    spec: Some(pod),
+                },
+                ..JobSpec::default()
+            }),
+            status: None,
+        },
+        gated,
+        removed_requests,
+    })
+}
+
+/// Names of the nodes, once checked to hold all replicas. A node may stand there twice; it is one node.
+fn nodes_in_rank_order(placement: &Placement) -> Result<Vec<&str>, DispatchError> {
+    let spec = &placement.spec;
+    let held: i64 = spec
+        .nodes
+        .iter()
+        .map(|n| i64::from(n.replicas.max(0)))
+        .sum();
+    if held != i64::from(spec.replicas) || held == 0 {
+        return Err(DispatchError::ReplicasDoNotAddUp {
+            placement: placement.name_any(),
+            held,
+            replicas: spec.replicas,
+        });
+    }
+    let mut names: Vec<&str> = spec
+        .nodes
+        .iter()
+        .filter(|node| node.replicas > 0)
+        .map(|node| node.name.as_str())
+        .collect();
+    names.dedup();
+    Ok(names)
+}
+
+/// Makes the pod reachable as `<job>-<rank>.<service>`.
+fn join_gang(pod: &mut PodSpec, service: &str) {
+    pod.subdomain = Some(service.to_owned());
+    // The Job controller gives each pod its own host name; one from the template could only be wrong.
+    pod.hostname = None;
+    if pod.host_network == Some(true) && pod.dns_policy.is_none() {
+        // The default would leave pods on the host's network (for RDMA) unable to resolve the gang's names.
+        pod.dns_policy = Some("ClusterFirstWithHostNet".to_owned());
+    }
+}
+
+fn gate(pod: &mut PodSpec) {
+    let gates = pod.scheduling_gates.get_or_insert_default();
+    if gates
+        .iter()
+        .all(|gate| gate.name != labels::SCHEDULING_GATE)
+    {
+        gates.push(PodSchedulingGate {
+            name: labels::SCHEDULING_GATE.to_owned(),
+        });
+    }
+}
+
+/// Backoff limit 0 already makes the first failure final. The rules add what the Job's condition then says, and for a single
+/// replica which failures do not count.
+fn failure_policy(is_gang: bool) -> PodFailurePolicy {
+    let action = if is_gang { "FailJob" } else { "Ignore" };
+    let disrupted = PodFailurePolicyRule {
+        action: action.to_owned(),
+        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+            type_: "DisruptionTarget".to_owned(),
+            status: Some("True".to_owned()),
+        }]),
+        on_exit_codes: None,
+    };
+    let exit_codes = |action: &str, operator: &str, code| PodFailurePolicyRule {
+        action: action.to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            operator: operator.to_owned(),
+            values: vec![code],
+            container_name: None,
+        }),
+        on_pod_conditions: None,
+    };
+    let mut rules = vec![disrupted];
+    if !is_gang {
+        // A pod that somebody deleted carries no condition; its processes were asked to end.
+        rules.push(exit_codes("Ignore", "In", EXIT_SIGTERM));
+    }
+    rules.push(exit_codes("FailJob", "NotIn", 0));
+    PodFailurePolicy { rules }
+}
+
+fn headless_service(identity: &Identity<'_>, name: &str) -> Service {
+    Service {
+        metadata: identity.meta(name),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            // Replicas look each other up before any of them is ready.
+            publish_not_ready_addresses: Some(true),
+            selector: Some(identity.pod_selector()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod error_tests;
+#[cfg(test)]
+mod tests;

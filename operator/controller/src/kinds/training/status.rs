@@ -1,0 +1,461 @@
+//! The state machine of a TrainingJob: its status follows from its spec, its live attempt and the time.
+
+use ampacity_api::conditions::{ConditionStatus, NewCondition, find_condition};
+use ampacity_api::training_job::JobPlacement;
+use ampacity_api::{
+    ConditionReason, ConditionType, Decimal, Placement, TrainingJob, TrainingJobState,
+    TrainingJobStatus, Verdict, set_condition,
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::work::{remaining_seconds, work_seconds};
+use crate::observe::{
+    ACCRUE_EVERY_SECONDS, MemberView, Meter, Outcome, PlacementView, accrue, outcome,
+};
+use crate::state::device_name;
+
+/// What a status is worked out from, beside the job itself.
+pub struct TrainingFacts<'a> {
+    /// The newest placement of this job, if there is one.
+    pub placement: Option<PlacementView<'a>>,
+    /// What is wrong with the job, if anything.
+    pub issue: Option<(ConditionReason, String)>,
+    /// Why it waits, if the engine has said so.
+    pub waiting: Option<(Verdict, String)>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// The status that follows. Equal to the present one when nothing is to be written.
+pub fn next_training_status(job: &TrainingJob, facts: &TrainingFacts<'_>) -> TrainingJobStatus {
+    let old = job.status.clone().unwrap_or_default();
+    let not_read = |view: &PlacementView<'_>| view.member == MemberView::NotRead;
+    if old.state.is_some_and(TrainingJobState::is_finished)
+        || facts.placement.as_ref().is_some_and(not_read)
+    {
+        return old;
+    }
+    let mut next = Machine {
+        job,
+        facts,
+        status: old.clone(),
+    };
+    next.step();
+    let mut status = next.status;
+    // Amounts are written with a change, or when they have become too old; never for their own sake.
+    let counted_to = status.accrued_time.as_ref().map(|t| t.0.as_second());
+    let stale = counted_to.is_some_and(|t| facts.now.as_second() - t >= ACCRUE_EVERY_SECONDS);
+    if (status != old || stale)
+        && let Some(view) = &facts.placement
+        && view.placement.spec.attempt > status.ended_attempts
+    {
+        accrue_placement(&mut status, view.placement, facts.now);
+    }
+    status
+}
+
+fn accrue_placement(status: &mut TrainingJobStatus, placement: &Placement, now: Timestamp) {
+    let meter = Meter {
+        usd_micro_per_hour: placement.spec.usd_per_hour.micros(),
+        watts: placement.spec.watts,
+    };
+    accrue(
+        &mut status.usd_accrued,
+        &mut status.watt_hours,
+        &mut status.accrued_time,
+        meter,
+        now,
+    );
+}
+
+struct Machine<'a> {
+    job: &'a TrainingJob,
+    facts: &'a TrainingFacts<'a>,
+    status: TrainingJobStatus,
+}
+
+impl Machine<'_> {
+    fn step(&mut self) {
+        self.status.observed_generation = self.job.metadata.generation;
+        match &self.facts.issue {
+            Some((reason, message)) => self.set(ConditionType::Valid, false, *reason, message),
+            None if self.last_word_stands() => {}
+            None => self.set(ConditionType::Valid, true, ConditionReason::Accepted, ""),
+        }
+        match &self.facts.placement {
+            Some(view) if view.placement.spec.attempt > self.status.ended_attempts => {
+                self.placed(view)
+            }
+            _ => self.without_place(),
+        }
+    }
+
+    /// Whether nothing was heard of this very spec since it was found wrong, as after a restart: what was said of it
+    /// holds until it is looked at again, or every restart would call the job fine for a moment.
+    fn last_word_stands(&self) -> bool {
+        self.facts.placement.is_none()
+            && self.facts.waiting.is_none()
+            && find_condition(&self.status.conditions, ConditionType::Valid).is_some_and(|c| {
+                c.status == "False" && c.observed_generation == self.job.metadata.generation
+            })
+    }
+
+    fn placed(&mut self, view: &PlacementView<'_>) {
+        let placement = view.placement;
+        self.status.attempts = self.status.attempts.max(placement.spec.attempt);
+        self.status.placement = Some(summary(placement));
+        self.status.verdict = None;
+        if self.status.accrued_time.is_none() {
+            self.status.accrued_time = placement
+                .metadata
+                .creation_timestamp
+                .clone()
+                .or(Some(Time(self.facts.now)));
+        }
+        let spec = &placement.spec;
+        let device = device_name(
+            &spec.accelerator_type,
+            spec.mig_profile.as_deref(),
+            spec.millidevices,
+        );
+        let place = format!("{} on {device}", spec.cluster);
+        self.set(ConditionType::Placed, true, ConditionReason::Placed, &place);
+        match outcome(view) {
+            Outcome::Succeeded => {
+                self.end_attempt(placement);
+                self.finish(
+                    TrainingJobState::Succeeded,
+                    ConditionReason::Succeeded,
+                    "all replicas succeeded",
+                );
+            }
+            Outcome::Failed { reason, message } => self.attempt_failed(placement, reason, &message),
+            Outcome::NotStarted { reason, message } if self.ran(placement) => {
+                self.attempt_failed(placement, reason, &message);
+            }
+            Outcome::NotStarted { reason, message } => {
+                self.end_attempt(placement);
+                self.replace(placement, reason, &message);
+            }
+            _ if self.job.spec.suspend => {
+                self.end_attempt(placement);
+                self.without_place();
+            }
+            _ if placement.metadata.deletion_timestamp.is_some() => {
+                // Somebody took the decision back: an attempt that ended, but no failure of the job.
+                self.end_attempt(placement);
+                self.status.state = Some(TrainingJobState::Pending);
+                self.set(
+                    ConditionType::Placed,
+                    false,
+                    ConditionReason::Replacing,
+                    "its Placement was deleted; it is placed again",
+                );
+                self.set(ConditionType::Running, false, ConditionReason::Stopping, "");
+            }
+            Outcome::Unknown => {
+                let message = format!("cluster {} cannot be reached", placement.spec.cluster);
+                self.keep_checkpoint(&placement.spec.alternative, placement.spec.attempt);
+                self.set(
+                    ConditionType::Running,
+                    ConditionStatus::Unknown,
+                    ConditionReason::ClusterUnreachable,
+                    &message,
+                );
+                if self.status.state != Some(TrainingJobState::Running) {
+                    self.status.state = Some(TrainingJobState::Starting);
+                }
+            }
+            Outcome::InProgress => self.in_progress(view),
+        }
+    }
+
+    /// Whether all replicas of the attempt ran at some time, as far as the job's own status tells.
+    fn ran(&self, placement: &Placement) -> bool {
+        let since = placement.metadata.creation_timestamp.as_ref();
+        let first = self.status.start_time.as_ref();
+        self.running_since().is_some()
+            || since.is_some_and(|since| first.is_some_and(|f| f >= since))
+    }
+
+    fn in_progress(&mut self, view: &PlacementView<'_>) {
+        let replicas = view.placement.spec.replicas;
+        if view.ready() < replicas {
+            self.keep_checkpoint(
+                &view.placement.spec.alternative,
+                view.placement.spec.attempt,
+            );
+            self.status.state = Some(TrainingJobState::Starting);
+            let (reason, message) = if view.workload.is_none() {
+                (ConditionReason::Dispatching, String::new())
+            } else {
+                let trouble = view
+                    .pods
+                    .and_then(|pods| pods.values().find_map(|p| p.trouble.clone()));
+                (ConditionReason::Starting, trouble.unwrap_or_default())
+            };
+            return self.set(ConditionType::Running, false, reason, &message);
+        }
+        self.status.state = Some(TrainingJobState::Running);
+        self.set(
+            ConditionType::Running,
+            true,
+            ConditionReason::AllReplicasRunning,
+            "",
+        );
+        self.status.start_time.get_or_insert(Time(self.facts.now));
+        let running = self.running_seconds();
+        let left = work_seconds(self.job, &view.placement.spec.alternative).map(|all| {
+            let work = remaining_seconds(all, self.status.checkpointed_share);
+            (work.saturating_add(self.restore_seconds(view.placement.spec.attempt)) - running)
+                .max(0)
+        });
+        if self.status.estimated_completion_time.is_none()
+            && let Some(left) = left
+            && let Ok(end) = Timestamp::from_second(self.facts.now.as_second().saturating_add(left))
+        {
+            self.status.estimated_completion_time = Some(Time(end));
+        }
+        let ran = self.status.run_seconds.saturating_add(running);
+        if let Some(limit) = self.job.spec.max_runtime_seconds
+            && ran >= limit
+        {
+            self.end_attempt(view.placement);
+            let message = format!("it ran for {ran} s; spec.maxRuntimeSeconds is {limit}");
+            self.finish(
+                TrainingJobState::Failed,
+                ConditionReason::MaxRuntimeExceeded,
+                &message,
+            );
+        }
+    }
+
+    fn attempt_failed(&mut self, placement: &Placement, reason: ConditionReason, message: &str) {
+        self.end_attempt(placement);
+        if self.status.restarts >= self.job.spec.max_restarts {
+            let message = format!(
+                "attempt {} failed ({message}) and spec.maxRestarts is {}",
+                placement.spec.attempt, self.job.spec.max_restarts
+            );
+            return self.finish(
+                TrainingJobState::Failed,
+                ConditionReason::MaxRestartsExceeded,
+                &message,
+            );
+        }
+        self.status.restarts += 1;
+        self.replace(placement, reason, message);
+    }
+
+    /// The attempt is over, and the job is placed again.
+    fn replace(&mut self, placement: &Placement, reason: ConditionReason, message: &str) {
+        self.status.state = Some(TrainingJobState::Pending);
+        self.set(
+            ConditionType::Placed,
+            false,
+            ConditionReason::Replacing,
+            &format!("attempt {} ended: {message}", placement.spec.attempt),
+        );
+        self.set(ConditionType::Running, false, reason, message);
+        if self.job.spec.suspend {
+            self.without_place();
+        }
+    }
+
+    /// From here on the placement holds nothing for this job, whatever happens to the operator.
+    fn end_attempt(&mut self, placement: &Placement) {
+        self.keep_checkpoint(&placement.spec.alternative, placement.spec.attempt);
+        accrue_placement(&mut self.status, placement, self.facts.now);
+        self.status.accrued_time = None;
+        self.status.estimated_completion_time = None;
+        self.status.ended_attempts = self.status.ended_attempts.max(placement.spec.attempt);
+    }
+
+    /// All replicas ran until now and do no longer, or nobody knows: what they saved meanwhile is kept. It is counted
+    /// here rather than at the end of the attempt, because the Running condition then no longer says since when.
+    fn keep_checkpoint(&mut self, alternative: &str, attempt: i32) {
+        let interval = self
+            .job
+            .spec
+            .checkpoint
+            .as_ref()
+            .map_or(0, |c| c.interval_seconds);
+        let all = work_seconds(self.job, alternative).unwrap_or(0);
+        if interval <= 0 || all <= 0 {
+            return;
+        }
+        let worked = (self.running_seconds() - self.restore_seconds(attempt)).max(0);
+        let saved = worked / interval * interval;
+        if saved == 0 {
+            return;
+        }
+        let done = self.status.checkpointed_share.map_or(0, |s| s.micros());
+        let gained =
+            i64::try_from(i128::from(saved) * 1_000_000 / i128::from(all)).unwrap_or(1_000_000);
+        self.status.checkpointed_share = Some(Decimal::from_micros(
+            done.saturating_add(gained).clamp(0, 1_000_000),
+        ));
+    }
+
+    /// Seconds that the attempt spends on loading a checkpoint before it works on.
+    fn restore_seconds(&self, attempt: i32) -> i64 {
+        let restores = attempt > 1
+            && self
+                .status
+                .checkpointed_share
+                .is_some_and(|s| s.micros() > 0);
+        let seconds = self
+            .job
+            .spec
+            .checkpoint
+            .as_ref()
+            .map_or(0, |c| c.restore_seconds);
+        if restores { seconds.max(0) } else { 0 }
+    }
+
+    /// The Placement is gone without a word, its finalizer forced off: that attempt is over too.
+    fn forget_attempt(&mut self) {
+        if let Some(held) = self.status.placement.clone() {
+            self.keep_checkpoint(&held.alternative, self.status.attempts);
+            let meter = Meter {
+                usd_micro_per_hour: held.usd_per_hour.micros(),
+                watts: held.watts,
+            };
+            accrue(
+                &mut self.status.usd_accrued,
+                &mut self.status.watt_hours,
+                &mut self.status.accrued_time,
+                meter,
+                self.facts.now,
+            );
+        }
+        self.status.estimated_completion_time = None;
+        self.status.ended_attempts = self.status.ended_attempts.max(self.status.attempts);
+    }
+
+    /// Seconds for which the present attempt has been running.
+    fn running_seconds(&self) -> i64 {
+        self.running_since().map_or(0, |since| {
+            (self.facts.now.as_second() - since.as_second()).max(0)
+        })
+    }
+
+    /// Since when all replicas run, if they do.
+    fn running_since(&self) -> Option<Timestamp> {
+        find_condition(&self.status.conditions, ConditionType::Running)
+            .filter(|c| c.status == "True")
+            .map(|c| c.last_transition_time.0)
+    }
+
+    fn without_place(&mut self) {
+        if self.status.attempts > self.status.ended_attempts {
+            self.forget_attempt();
+        }
+        self.status.accrued_time = None;
+        if self.job.spec.suspend {
+            self.status.state = Some(TrainingJobState::Suspended);
+            self.status.verdict = None;
+            self.set(
+                ConditionType::Placed,
+                false,
+                ConditionReason::Suspended,
+                "spec.suspend is true",
+            );
+            return self.set(
+                ConditionType::Running,
+                false,
+                ConditionReason::Suspended,
+                "",
+            );
+        }
+        self.status.state = Some(TrainingJobState::Pending);
+        if let Some((reason, message)) = &self.facts.issue {
+            self.status.verdict = None;
+            self.set(ConditionType::Placed, false, *reason, message);
+        } else if let Some((verdict, message)) = &self.facts.waiting {
+            self.status.verdict = Some(verdict.clone());
+            self.set(
+                ConditionType::Placed,
+                false,
+                ConditionReason::NoCandidate,
+                message,
+            );
+        } else if !self.last_word_stands()
+            && !self.is_reason(
+                ConditionType::Placed,
+                &[ConditionReason::Replacing, ConditionReason::NoCandidate],
+            )
+        {
+            // Not tried yet. Where it was tried before a restart, the answer of then stands until the next.
+            self.set(ConditionType::Placed, false, ConditionReason::Queued, "");
+        }
+        let ran = find_condition(&self.status.conditions, ConditionType::Running);
+        // Why it stopped running stays, but a job that was resumed is suspended no more.
+        if ran.is_none_or(|c| c.status != "False")
+            || self.is_reason(ConditionType::Running, &[ConditionReason::Suspended])
+        {
+            self.set(
+                ConditionType::Running,
+                false,
+                ConditionReason::NotPlaced,
+                "",
+            );
+        }
+    }
+
+    fn is_reason(&self, type_: ConditionType, reasons: &[ConditionReason]) -> bool {
+        find_condition(&self.status.conditions, type_)
+            .is_some_and(|c| reasons.iter().any(|r| c.reason == r.as_str()))
+    }
+
+    fn finish(&mut self, state: TrainingJobState, reason: ConditionReason, message: &str) {
+        self.status.state = Some(state);
+        self.status.completion_time = Some(Time(self.facts.now));
+        self.status.verdict = None;
+        self.set(ConditionType::Placed, false, ConditionReason::Released, "");
+        self.set(ConditionType::Running, false, reason, message);
+        self.set(ConditionType::Finished, true, reason, message);
+    }
+
+    fn set(
+        &mut self,
+        type_: ConditionType,
+        status: impl Into<ConditionStatus>,
+        reason: ConditionReason,
+        message: &str,
+    ) {
+        let status = status.into();
+        if type_ == ConditionType::Running && status != ConditionStatus::True {
+            // The condition will no longer say since when it ran.
+            self.status.run_seconds = self
+                .status
+                .run_seconds
+                .saturating_add(self.running_seconds());
+        }
+        let condition = NewCondition::new(type_, status, reason)
+            .message(message)
+            .observed_generation(self.job.metadata.generation);
+        set_condition(
+            &mut self.status.conditions,
+            condition,
+            &Time(self.facts.now),
+        );
+    }
+}
+
+fn summary(placement: &Placement) -> JobPlacement {
+    let spec = &placement.spec;
+    JobPlacement {
+        name: placement.metadata.name.clone().unwrap_or_default(),
+        cluster: spec.cluster.clone(),
+        accelerator_type: spec.accelerator_type.clone(),
+        capacity_type: Some(spec.capacity_type),
+        alternative: spec.alternative.clone(),
+        devices: i64::from(spec.devices_per_replica) * i64::from(spec.replicas),
+        mig_profile: spec.mig_profile.clone(),
+        millidevices: spec.millidevices,
+        usd_per_hour: spec.usd_per_hour,
+        watts: spec.watts,
+    }
+}

@@ -1,0 +1,138 @@
+//! The status of a member cluster.
+
+use ampacity_api::conditions::{ConditionStatus, NewCondition};
+use ampacity_api::member_cluster::AcceleratorCount;
+use ampacity_api::{
+    ConditionReason, ConditionType, MemberCluster, MemberClusterStatus, set_condition,
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::state::{Member, Reach, SlimNode};
+
+/// Longest that `lastSeenTime` of a member may be out of date, in seconds.
+pub(super) const SEEN_EVERY_SECONDS: i64 = 60;
+/// A watch that failed longer ago than this has been tried again since, and has not failed.
+const WATCH_FAILURE_SECONDS: i64 = 30;
+/// Most node notes that a condition's message repeats.
+const MAX_NOTES: usize = 5;
+
+/// Whether a status says something new; that the cluster was seen a moment later is nothing new for a while.
+pub(super) fn worth_writing(
+    old: Option<&MemberClusterStatus>,
+    next: &MemberClusterStatus,
+    now: Timestamp,
+) -> bool {
+    let Some(old) = old else { return true };
+    let seen = old.last_seen_time.as_ref().map(|t| t.0.as_second());
+    let stale = seen.is_none_or(|t| now.as_second() - t >= SEEN_EVERY_SECONDS)
+        && next.last_seen_time != old.last_seen_time;
+    stale
+        || MemberClusterStatus {
+            last_seen_time: old.last_seen_time.clone(),
+            ..next.clone()
+        } != *old
+}
+
+/// What is seen of a cluster, as its status.
+pub(super) fn cluster_status(
+    cluster: &MemberCluster,
+    member: &Member,
+    accelerators: Vec<AcceleratorCount>,
+    now: Timestamp,
+) -> MemberClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    status.observed_generation = cluster.metadata.generation;
+    status.version = member.version.clone().or(status.version);
+    status.last_seen_time = member.last_seen.map(Time).or(status.last_seen_time);
+    if member.is_synced() {
+        let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        status.nodes = count(member.nodes.values().count());
+        let ready = |n: &&SlimNode| {
+            !n.spec.unschedulable
+                && n.status
+                    .conditions
+                    .iter()
+                    .any(|c| c.type_ == "Ready" && c.status == "True")
+        };
+        status.nodes_ready = count(member.nodes.values().filter(ready).count());
+        let parts: Vec<String> = accelerators
+            .iter()
+            .map(|a| format!("{} {}/{}", a.accelerator_type, a.free, a.devices))
+            .collect();
+        status.summary = Some(shorten(&parts.join(", "), 1024));
+        status.accelerators = accelerators;
+    }
+    let (answer, reason, message) = match &member.reach {
+        Reach::Connecting => (
+            ConditionStatus::Unknown,
+            ConditionReason::Connecting,
+            String::new(),
+        ),
+        Reach::Connected => match &member.watch_failed {
+            Some((failure, at))
+                if now.as_second() - at.as_second() < WATCH_FAILURE_SECONDS
+                    && (!member.is_synced() || failure.is_refusal()) =>
+            {
+                (
+                    ConditionStatus::False,
+                    if failure.is_refusal() {
+                        ConditionReason::Forbidden
+                    } else {
+                        ConditionReason::ConnectionFailed
+                    },
+                    failure.message.clone(),
+                )
+            }
+            _ => (
+                ConditionStatus::True,
+                ConditionReason::Connected,
+                String::new(),
+            ),
+        },
+        Reach::Unreachable {
+            reason, message, ..
+        } => {
+            let reason = match *reason {
+                "SecretMissing" | "SecretForbidden" => ConditionReason::SecretMissing,
+                "KubeconfigInvalid" => ConditionReason::KubeconfigInvalid,
+                "Unauthorized" => ConditionReason::Unauthorized,
+                "Forbidden" => ConditionReason::Forbidden,
+                "UnsupportedVersion" => ConditionReason::UnsupportedVersion,
+                _ => ConditionReason::ConnectionFailed,
+            };
+            (ConditionStatus::False, reason, message.clone())
+        }
+    };
+    let reachable = NewCondition::new(ConditionType::Reachable, answer, reason)
+        .message(shorten(&message, 1024))
+        .observed_generation(cluster.metadata.generation);
+    set_condition(&mut status.conditions, reachable, &Time(now));
+    let notes: Vec<&String> = member.notes.values().flatten().collect();
+    let valid = NewCondition::new(ConditionType::Valid, true, ConditionReason::Accepted)
+        .message(notes_text(&notes))
+        .observed_generation(cluster.metadata.generation);
+    set_condition(&mut status.conditions, valid, &Time(now));
+    status
+}
+
+/// The first few notes, and how many more there are.
+fn notes_text(notes: &[&String]) -> String {
+    let mut text = notes
+        .iter()
+        .take(MAX_NOTES)
+        .map(|n| n.as_str())
+        .collect::<Vec<_>>()
+        .join("; ");
+    if notes.len() > MAX_NOTES {
+        text.push_str(&format!("; and {} more", notes.len() - MAX_NOTES));
+    }
+    shorten(&text, 2048)
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most.saturating_sub(1)) {
+        Some((end, _)) if text.len() > most => format!("{}…", text.get(..end).unwrap_or_default()),
+        _ => text.to_owned(),
+    }
+}

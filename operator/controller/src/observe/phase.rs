@@ -1,0 +1,74 @@
+//! How far a placement has come, written into its status.
+
+use std::time::Instant;
+
+use ampacity_api::{Placement, PlacementPhase, PlacementStatus};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kube::api::{Api, PostParams};
+
+use super::pace::BUSY_START_SECONDS;
+use crate::runtime::{HUB_STATUS, Operator, Then, failpoint};
+use crate::state::{ObjectKey, Progress};
+
+/// A start that takes longer is told of while it goes on.
+const SLOW_START_SECONDS: i64 = 5;
+
+/// Writes how far a placement has come, once it runs or if it takes long to.
+pub fn write_phase(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
+    let Some(placement) = operator.state.placement(key).cloned() else {
+        return;
+    };
+    let Some(member) = operator.state.members.get(&placement.spec.cluster) else {
+        return;
+    };
+    let progress = Progress::of(member.pods.of_placement(key));
+    let (phase, ready) = (progress.phase(placement.spec.replicas), progress.ready());
+    let old = placement.status.clone().unwrap_or_default();
+    let age = placement
+        .creation_timestamp()
+        .map_or(i64::MAX, |t| now.as_second() - t.0.as_second());
+    if operator.state.placements.observed(key, progress) && age < BUSY_START_SECONDS {
+        operator.state.burst.note(key, Instant::now());
+    }
+    // A start that takes no longer than most is told once; while others are being placed, they go first.
+    let busy = operator.state.burst.is_on(Instant::now());
+    let patience_seconds = if busy {
+        BUSY_START_SECONDS
+    } else {
+        SLOW_START_SECONDS
+    };
+    let settled = phase == PlacementPhase::Running && !busy;
+    let worth_it = settled || age > patience_seconds;
+    if !worth_it || (old.phase == Some(phase) && old.ready_replicas == ready) {
+        return;
+    }
+    let started = (phase == PlacementPhase::Running).then_some(Time(now));
+    let generation = placement.metadata.generation;
+    let mut next = placement;
+    next.status = Some(PlacementStatus {
+        phase: Some(phase),
+        ready_replicas: ready,
+        start_time: old.start_time.clone().or(started),
+        observed_generation: generation,
+        ..old
+    });
+    let (hub, done) = (operator.hub.clone(), key.clone());
+    operator.start(HUB_STATUS, format!("phase/{key}"), async move {
+        failpoint("phase.before");
+        let api: Api<Placement> = Api::namespaced(hub, &done.namespace);
+        let written = api
+            .replace_status(&done.name, &PostParams::default(), &next)
+            .await;
+        if written.is_ok() {
+            failpoint("phase.written");
+        }
+        Box::new(move |operator: &mut Operator| {
+            operator.metrics.called("write phase", written.is_ok());
+            if let Ok(written) = written {
+                operator.state.hub.placements.updated(written);
+            }
+        }) as Then
+    });
+}

@@ -1,0 +1,132 @@
+//! Statuses of what the platform team wrote, clusters, power domains and budgets: written when what they say changed, and no
+//! more often than every few seconds.
+
+use std::fmt::Debug;
+
+use ampacity_api::member_cluster::{AcceleratorCount, MAX_ACCELERATORS};
+use ampacity_api::{MemberCluster, PowerBudget, PowerDomain};
+use jiff::Timestamp;
+use k8s_openapi::ClusterResourceScope;
+use kube::api::{Api, PostParams};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::cluster_status::{cluster_status, worth_writing};
+use super::power_status::{budget_status, domain_status};
+use crate::runtime::{Operator, Then};
+use crate::state::State;
+
+/// These writes have a limit of their own.
+const HUB_PLATFORM: &str = "(hub report)";
+
+/// Writes the statuses that changed.
+pub fn write_platform_statuses(operator: &mut Operator, now: Timestamp) {
+    let held = operator
+        .state
+        .hub
+        .placements
+        .values()
+        .filter(|p| p.metadata.deletion_timestamp.is_none());
+    let (watts, usd) = held.fold((0_i64, 0_i64), |(watts, usd), p| {
+        (
+            watts.saturating_add(p.spec.watts),
+            usd.saturating_add(p.spec.usd_per_hour.micros()),
+        )
+    });
+    operator
+        .metrics
+        .set_held(operator.state.jobs.eligible_count(), watts, usd);
+    let clusters: Vec<MemberCluster> = operator.state.hub.clusters.values().cloned().collect();
+    for cluster in clusters {
+        let name = cluster.name_any();
+        let Some(member) = operator.state.members.get(&name) else {
+            continue;
+        };
+        let next = cluster_status(&cluster, member, accelerators(&operator.state, &name), now);
+        if worth_writing(cluster.status.as_ref(), &next, now) {
+            write(
+                operator,
+                MemberCluster {
+                    status: Some(next),
+                    ..cluster
+                },
+            );
+        }
+    }
+    write_power_statuses(operator, now);
+}
+
+fn accelerators(state: &State, cluster: &str) -> Vec<AcceleratorCount> {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let devices = state.fleet.devices(cluster);
+    let count_of = |(name, devices): (String, ampacity_placement::DeviceCount)| AcceleratorCount {
+        accelerator_type: name,
+        devices: count(devices.total),
+        free: count(devices.free),
+    };
+    devices
+        .into_iter()
+        .take(MAX_ACCELERATORS)
+        .map(count_of)
+        .collect()
+}
+
+fn write_power_statuses(operator: &mut Operator, now: Timestamp) {
+    let usage = operator.state.fleet.domain_usage();
+    let domains: Vec<PowerDomain> = operator.state.hub.power_domains.values().cloned().collect();
+    for domain in domains {
+        let usage = usage.iter().find(|u| u.name == domain.name_any());
+        let next = domain_status(&domain, usage, &operator.state.fact_issues.power, now);
+        if domain.status.as_ref() != Some(&next) {
+            write(
+                operator,
+                PowerDomain {
+                    status: Some(next),
+                    ..domain
+                },
+            );
+        }
+    }
+    let usage = operator.state.fleet.budget_usage();
+    let budgets: Vec<PowerBudget> = operator.state.hub.power_budgets.values().cloned().collect();
+    for budget in budgets {
+        let usage = usage.iter().find(|u| u.name == budget.name_any());
+        let next = budget_status(&budget, usage, &operator.state.fact_issues.power, now);
+        if budget.status.as_ref() != Some(&next) {
+            write(
+                operator,
+                PowerBudget {
+                    status: Some(next),
+                    ..budget
+                },
+            );
+        }
+    }
+}
+
+fn write<K>(operator: &mut Operator, object: K)
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let (hub, name) = (operator.hub.clone(), object.name_any());
+    let key = format!("report/{}/{name}", K::kind(&()));
+    operator.start(HUB_PLATFORM, key, async move {
+        let written = Api::<K>::all(hub)
+            .replace_status(&name, &PostParams::default(), &object)
+            .await;
+        Box::new(move |operator: &mut Operator| {
+            operator.metrics.called("write report", written.is_ok());
+            if let Err(error) = written {
+                tracing::debug!(%name, %error, "report not written; the next one will be");
+            }
+        }) as Then
+    });
+}

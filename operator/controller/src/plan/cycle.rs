@@ -1,0 +1,136 @@
+//! One planning cycle: eligible jobs in, placements to commit out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ampacity_api::Placement;
+use ampacity_placement::{Fleet, PlacementDecision, PlanOptions, Reservation};
+use jiff::Timestamp;
+
+use super::input::engine_jobs;
+use super::placement::placement_object;
+use crate::state::{JobKey, ObjectKey, State, Why};
+
+/// What a cycle decided.
+#[derive(Debug, Default)]
+pub struct Cycle {
+    /// Placements to write, each with the job it is for. Their devices and watts are reserved already.
+    pub commits: Vec<(JobKey, Placement)>,
+    /// Jobs whose reason for waiting changed.
+    pub waiting: Vec<JobKey>,
+    /// How many jobs were considered.
+    pub considered: usize,
+}
+
+/// Plans every eligible job that was not tried under the present circumstances, beside those that were promised a start.
+pub fn plan_cycle(state: &mut State, epoch: i64, now: Timestamp) -> Cycle {
+    let version = state.capacity_version;
+    let mut candidates: BTreeSet<JobKey> = state
+        .jobs
+        .candidates(version, |job| generation(state, job))
+        .cloned()
+        .collect();
+    let mut cycle = Cycle {
+        considered: candidates.len(),
+        ..Cycle::default()
+    };
+    if candidates.is_empty() {
+        return cycle;
+    }
+    candidates.extend(state.jobs.promised().cloned());
+    let mut specs = Vec::with_capacity(candidates.len());
+    let mut keys = BTreeMap::new();
+    for (job, spec) in engine_jobs(state, candidates, now) {
+        match spec {
+            Ok(spec) => {
+                keys.insert(spec.key.clone(), job);
+                specs.push(spec);
+            }
+            Err(issue) => wait(state, &mut cycle, job, Why::Invalid(issue), now),
+        }
+    }
+    let plan = state.fleet.plan(
+        &specs,
+        &PlanOptions {
+            now_seconds: now.as_second(),
+            horizon_seconds: 0,
+        },
+    );
+    for decision in plan.placements {
+        if let Some(job) = keys.get(&decision.job) {
+            commit(state, &mut cycle, job, decision, epoch);
+        }
+    }
+    for unplaced in plan.unplaced {
+        if let Some(job) = keys.get(&unplaced.job) {
+            wait(
+                state,
+                &mut cycle,
+                job.clone(),
+                Why::does_not_fit(unplaced, now),
+                now,
+            );
+        }
+    }
+    cycle
+}
+
+fn wait(state: &mut State, cycle: &mut Cycle, job: JobKey, why: Why, now: Timestamp) {
+    let generation = generation(state, &job).unwrap_or_default();
+    if state
+        .jobs
+        .must_wait(&job, why, now, state.capacity_version, generation)
+    {
+        cycle.waiting.push(job);
+    }
+}
+
+fn generation(state: &State, job: &JobKey) -> Option<i64> {
+    state.hub.job(job)?.metadata().generation
+}
+
+fn commit(
+    state: &mut State,
+    cycle: &mut Cycle,
+    job: &JobKey,
+    decision: PlacementDecision,
+    epoch: i64,
+) {
+    let object = state.hub.job(job);
+    let owner = object.and_then(|object| object.owner_ref());
+    let (Some(owner), Some(facts)) = (owner, state.kinds.get(job.kind)) else {
+        state.fleet.release(&decision.reservation.key);
+        return;
+    };
+    let earlier = cycle.commits.iter().filter(|(key, _)| key == job).count();
+    let attempt =
+        next_attempt(state, job).saturating_add(i32::try_from(earlier).unwrap_or(i32::MAX));
+    let name = (facts.placement_name)(&job.object.name, attempt);
+    let placement = placement_object(job, &name, &decision, attempt, epoch, owner);
+    rekey(
+        &mut state.fleet,
+        decision.reservation,
+        &ObjectKey::of(&placement),
+    );
+    state.jobs.commit_started(job);
+    cycle.commits.push((job.clone(), placement));
+}
+
+/// From here on the reservation goes by the Placement's name, as it will after a restart.
+fn rekey(fleet: &mut Fleet, mut reservation: Reservation, placement: &ObjectKey) {
+    fleet.release(&reservation.key);
+    reservation.key = placement.to_string();
+    fleet.reserve(reservation);
+}
+
+/// One more than any attempt ever made, as far as the API server knows.
+fn next_attempt(state: &State, job: &JobKey) -> i32 {
+    let known = state.hub.job(job).map_or(0, |object| object.last_attempt());
+    state
+        .placements_of(job)
+        .map(|p| p.spec.attempt)
+        .fold(known, i32::max)
+        .saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! The engine's `Unplaced` as `status.verdict`, within its bounds.
+
+mod fact;
+mod fix;
+mod reason;
+
+use std::collections::BTreeMap;
+
+use ampacity_api::verdict::{Fix, MAX_DETAILS, MAX_MESSAGE, MAX_REASONS, Verdict, VerdictReason};
+use ampacity_placement::{Refusal, Unplaced};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+pub use self::fact::{Fact, Facts, usd_number};
+use self::fix::wait_text;
+pub use self::fix::{FixAction, FixText, fix_text};
+pub use self::reason::{ReasonName, ReasonText, reason_text};
+
+/// Longest value of a `details` map, in characters (the schema's bound).
+const MAX_DETAIL: usize = 256;
+
+/// The verdict and one line for people: the first reason and the fix. `starts`: when it can start at the earliest.
+pub fn verdict(unplaced: &Unplaced, starts: Option<Timestamp>) -> (Verdict, String) {
+    let mut reasons: Vec<VerdictReason> = unplaced
+        .reasons
+        .iter()
+        .take(MAX_REASONS)
+        .map(verdict_reason)
+        .collect();
+    // The rest is counted into the last, so that no refusal goes missing.
+    let rest = unplaced
+        .reasons
+        .iter()
+        .skip(MAX_REASONS)
+        .fold(0_u64, |sum, refusal| sum.saturating_add(refusal.count));
+    if let Some(last) = reasons.last_mut() {
+        last.count = last.count.saturating_add(integer(rest));
+    }
+    let fix = unplaced.fix.as_ref().map(|fix| {
+        let text = match (fix, starts) {
+            (ampacity_placement::Fix::WaitUntil { .. }, Some(starts)) => wait_text(starts),
+            _ => fix_text(fix),
+        };
+        Fix {
+            action: text.action.as_str().to_owned(),
+            details: details(&text.details, &[]),
+            message: Some(cut(&text.sentence, MAX_MESSAGE)),
+        }
+    });
+    let line = line(unplaced, fix.as_ref(), starts);
+    let verdict = Verdict {
+        reasons,
+        fix,
+        earliest_start_time: starts.map(Time),
+    };
+    (verdict, line)
+}
+
+fn verdict_reason(refusal: &Refusal) -> VerdictReason {
+    let text = reason_text(&refusal.reason);
+    let number = |names: &[&str]| {
+        text.facts
+            .iter()
+            .find(|(name, _)| names.contains(name))
+            .and_then(|(_, fact)| fact.as_integer())
+    };
+    VerdictReason {
+        reason: text.name.as_str().to_owned(),
+        count: integer(refusal.count),
+        cluster: refusal.cluster.as_deref().map(|c| cut(c, 253)),
+        alternative: refusal.alternative.as_deref().map(|a| cut(a, 63)),
+        needed: number(&NEEDED),
+        available: number(&AVAILABLE),
+        details: details(&text.facts, &["needed", "available", "message"]),
+        message: Some(cut(&text.sentence(refusal), MAX_MESSAGE)),
+    }
+}
+
+/// Facts that are `needed` in a status, whatever their unit.
+const NEEDED: [&str; 5] = [
+    "needed",
+    "neededReplicas",
+    "neededWatts",
+    "neededUsd",
+    "neededUsdPerHour",
+];
+/// Facts that are `available` in a status, whatever their unit.
+const AVAILABLE: [&str; 5] = [
+    "fittingReplicas",
+    "available",
+    "headroomWatts",
+    "limitUsd",
+    "limitUsdPerHour",
+];
+
+fn details(facts: &Facts, leave_out: &[&str]) -> BTreeMap<String, String> {
+    facts
+        .iter()
+        .filter(|(name, _)| !leave_out.contains(name))
+        .take(MAX_DETAILS)
+        .map(|(name, fact): &(&str, Fact)| ((*name).to_owned(), cut(&fact.to_text(), MAX_DETAIL)))
+        .collect()
+}
+
+fn line(unplaced: &Unplaced, fix: Option<&Fix>, starts: Option<Timestamp>) -> String {
+    let Some(first) = unplaced.reasons.first() else {
+        return "no candidate".to_owned();
+    };
+    let mut line = reason_text(&first.reason).sentence(first);
+    let more = unplaced.reasons.len().saturating_sub(1);
+    if more > 0 {
+        line.push_str(&format!(
+            " (and {more} more {})",
+            if more == 1 { "reason" } else { "reasons" }
+        ));
+    }
+    if let Some(message) = fix.and_then(|fix| fix.message.as_deref()) {
+        line.push_str(". ");
+        line.push_str(message);
+    }
+    let waits = matches!(
+        unplaced.fix,
+        Some(ampacity_placement::Fix::WaitUntil { .. })
+    );
+    if let Some(starts) = starts.filter(|_| !waits) {
+        line.push_str(&format!(" Earliest start as it is: {starts}."));
+    }
+    cut(&line, MAX_MESSAGE)
+}
+
+/// At most `max` characters, cut between characters.
+fn cut(text: &str, max: usize) -> String {
+    text.chars().take(max).collect()
+}
+
+fn integer(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ampacity_placement::{Level, Reason, Watts};
+
+    fn refusal(reason: Reason, count: u64) -> Refusal {
+        Refusal {
+            reason,
+            cluster: Some("aws-east".into()),
+            alternative: None,
+            count,
+        }
+    }
+
+    fn unplaced(reasons: Vec<Refusal>, fix: Option<ampacity_placement::Fix>) -> Unplaced {
+        Unplaced {
+            job: "a/b".into(),
+            replicas: 1,
+            reasons,
+            fix,
+            earliest_start_seconds: None,
+        }
+    }
+
+    #[test]
+    fn numbers_and_words_say_the_same() {
+        let (verdict, line) = verdict(
+            &unplaced(
+                vec![
+                    refusal(
+                        Reason::InsufficientDevices {
+                            needed: 64,
+                            available: 40,
+                        },
+                        2,
+                    ),
+                    refusal(
+                        Reason::PowerDomainExceeded {
+                            domain: "hall-7".into(),
+                            needed_watts: Watts(40_800),
+                            headroom_watts: Watts(1000),
+                        },
+                        1,
+                    ),
+                ],
+                Some(ampacity_placement::Fix::AddNodes {
+                    cluster: "aws-east".into(),
+                    pool: "p5.48xlarge".into(),
+                    nodes: 3,
+                }),
+            ),
+            None,
+        );
+        assert_eq!(
+            line,
+            "aws-east: 64 devices are needed, 40 free (and 1 more reason). Add 3 nodes like p5.48xlarge to cluster aws-east."
+        );
+        insta::assert_json_snapshot!(verdict);
+    }
+
+    #[test]
+    fn a_start_is_told_by_the_clock() {
+        let wait = ampacity_placement::Fix::WaitUntil { start_seconds: 60 };
+        let reason = Reason::InsufficientDevices {
+            needed: 64,
+            available: 40,
+        };
+        let starts = Timestamp::from_second(1_750_000_060).unwrap();
+        let (verdict, line) = verdict(
+            &unplaced(vec![refusal(reason, 1)], Some(wait)),
+            Some(starts),
+        );
+        assert_eq!(verdict.earliest_start_time, Some(Time(starts)));
+        assert_eq!(
+            line,
+            "aws-east: 64 devices are needed, 40 free. Wait until 2025-06-15T15:07:40Z: running jobs should have ended by then."
+        );
+        let details = verdict.fix.unwrap().details;
+        assert_eq!(details["startTime"], "2025-06-15T15:07:40Z");
+
+        let extend = ampacity_placement::Fix::ExtendDeadline { by_seconds: 9 };
+        let reason = Reason::DeadlineMissed { late_seconds: 9 };
+        let (_, line) = super::verdict(
+            &unplaced(vec![refusal(reason, 1)], Some(extend)),
+            Some(starts),
+        );
+        assert!(
+            line.ends_with("by 9 s. Earliest start as it is: 2025-06-15T15:07:40Z."),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_verdict_stays_within_its_bounds_and_loses_no_count() {
+        let many = (0..100)
+            .map(|_| {
+                refusal(
+                    Reason::TaintNotTolerated {
+                        taint: "é".repeat(5000),
+                        nodes: 1,
+                    },
+                    3,
+                )
+            })
+            .collect();
+        let (verdict, line) = verdict(&unplaced(many, None), None);
+        assert_eq!(verdict.reasons.len(), MAX_REASONS);
+        assert_eq!(verdict.reasons.iter().map(|r| r.count).sum::<i64>(), 300);
+        assert!(line.chars().count() <= MAX_MESSAGE);
+        for reason in &verdict.reasons {
+            assert!(
+                reason
+                    .details
+                    .values()
+                    .all(|v| v.chars().count() <= MAX_DETAIL)
+            );
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_clause_without_a_full_stop() {
+        let reason = Reason::TopologyUnknown { level: Level::Rack };
+        let text = reason_text(&reason);
+        assert!(!text.clause.ends_with('.'));
+        assert_eq!(text.name.as_str(), "TopologyUnknown");
+    }
+}

@@ -1,0 +1,417 @@
+//! Names, numbers and sentences of the engine's reasons.
+
+use ampacity_placement::{DevicePart, Reason, Refusal};
+
+use super::{Fact, Facts};
+use crate::state::PartFields;
+
+macro_rules! names {
+    ($(#[$meta:meta])* pub enum $name:ident { $( $(#[$doc:meta])* $variant:ident, )+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $( $(#[$doc])* $variant, )+ }
+
+        impl $name {
+            /// Every name.
+            pub const ALL: &'static [Self] = &[$( Self::$variant, )+];
+
+            /// The word that stands in a status and in a plan.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => stringify!($variant), )+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+pub(super) use names;
+
+names! {
+    /// Why a candidate was not taken. Programs may rely on these words; they are never renamed.
+    pub enum ReasonName {
+        /// `clusterSelector` leaves the cluster out.
+        ClusterNotSelected,
+        /// The cluster does not admit the namespace.
+        NamespaceNotAllowed,
+        /// The cluster cannot be reached.
+        ClusterUnreachable,
+        /// No node has such a device.
+        NoSuchAccelerator,
+        /// Nodes have the device, but not the part of it, or not whole.
+        NoSuchPart,
+        /// `capacityTypes` leaves the nodes out.
+        CapacityTypeNotAllowed,
+        /// Too few devices exist.
+        InsufficientCapacity,
+        /// Too few devices are free.
+        InsufficientDevices,
+        /// Devices are free, but on too many nodes.
+        Fragmented,
+        /// Too little CPU.
+        InsufficientCpu,
+        /// Too little memory.
+        InsufficientMemory,
+        /// No pod slots.
+        InsufficientPodSlots,
+        /// A taint is not tolerated.
+        TaintNotTolerated,
+        /// Node selector or affinity leaves nodes out.
+        NodeSelectorMismatch,
+        /// Nodes are out of service.
+        NodesUnavailable,
+        /// No topology domain is large enough.
+        TopologyTooSmall,
+        /// Nodes carry no label of the level.
+        TopologyUnknown,
+        /// A power domain has too little headroom.
+        PowerDomainExceeded,
+        /// A power budget has too little headroom.
+        PowerBudgetExceeded,
+        /// The run would cost too much.
+        DollarBudgetExceeded,
+        /// An hour would cost too much.
+        HourlyBudgetExceeded,
+        /// Nodes have no price and the job has a budget.
+        Unpriced,
+        /// It would be late.
+        DeadlineMissed,
+        /// The work would never end.
+        NoThroughput,
+        /// Spread leaves no room.
+        SpreadExceeded,
+        /// There is room, but gangs that come first were promised it.
+        Promised,
+        /// The job cannot be planned.
+        Invalid,
+    }
+}
+
+/// A reason as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonText {
+    /// Its name.
+    pub name: ReasonName,
+    /// Its numbers and names; `needed` and `available` first where something is short.
+    pub facts: Facts,
+    /// What it says in words, without the cluster: a clause that starts in lower case and has no full stop.
+    pub clause: String,
+}
+
+impl ReasonText {
+    /// The clause as a sentence, with cluster and alternative where they are known.
+    pub fn sentence(&self, refusal: &Refusal) -> String {
+        match (&refusal.cluster, &refusal.alternative) {
+            (Some(cluster), Some(alternative)) => {
+                format!("{cluster} ({alternative}): {}", self.clause)
+            }
+            (Some(cluster), None) => format!("{cluster}: {}", self.clause),
+            (None, Some(alternative)) => format!("alternative {alternative}: {}", self.clause),
+            (None, None) => self.clause.clone(),
+        }
+    }
+}
+
+fn short(needed: u64, available: u64) -> Facts {
+    vec![
+        ("needed", Fact::count(needed)),
+        ("available", Fact::count(available)),
+    ]
+}
+
+/// `1 node`, `2 nodes`.
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// `whole`, `1g.10gb`, `250m`.
+pub(super) fn mark(part: &DevicePart) -> String {
+    PartFields::of(part)
+        .mark()
+        .unwrap_or_else(|| "whole".to_owned())
+}
+
+/// `28 × MIG 1g.10gb`.
+fn units(part: &DevicePart, count: u64) -> String {
+    match part {
+        DevicePart::Whole => plural(count, "whole device", "whole devices"),
+        DevicePart::Mig(_) => format!("{count} × {part}"),
+        DevicePart::Milli(_) => format!("{count} {part}"),
+    }
+}
+
+fn listed(parts: &[(DevicePart, u64)], each: impl Fn(&DevicePart, u64) -> String) -> String {
+    let each: Vec<String> = parts.iter().map(|(part, n)| each(part, *n)).collect();
+    each.join(", ")
+}
+
+/// Name, numbers and words of a reason.
+pub fn reason_text(reason: &Reason) -> ReasonText {
+    use ReasonName as Name;
+    let (name, facts, clause): (ReasonName, Facts, String) = match reason {
+        Reason::ClusterNotSelected => (
+            Name::ClusterNotSelected,
+            vec![],
+            "spec.clusterSelector does not select this cluster".to_owned(),
+        ),
+        Reason::NamespaceNotAllowed => (
+            Name::NamespaceNotAllowed,
+            vec![],
+            "the cluster's allowedNamespaces does not list the job's namespace".to_owned(),
+        ),
+        Reason::ClusterUnreachable => (
+            Name::ClusterUnreachable,
+            vec![],
+            "the cluster cannot be reached".to_owned(),
+        ),
+        Reason::NoSuchAccelerator { wanted } => (
+            Name::NoSuchAccelerator,
+            vec![("wanted", Fact::text(wanted))],
+            format!("no node has {wanted}"),
+        ),
+        Reason::NoSuchPart {
+            wanted,
+            part,
+            exists,
+        } => (
+            Name::NoSuchPart,
+            vec![
+                ("wanted", Fact::text(wanted)),
+                ("part", Fact::text(mark(part))),
+                ("exists", Fact::text(listed(exists, |part, n| format!("{} {n}", mark(part))))),
+            ],
+            format!(
+                "nodes have {wanted}, but not as {part}: there are only {}",
+                listed(exists, units)
+            ),
+        ),
+        Reason::CapacityTypeNotAllowed { capacity_type } => (
+            Name::CapacityTypeNotAllowed,
+            vec![("capacityType", Fact::text(capacity_type.as_str()))],
+            format!(
+                "nodes are {}, which spec.capacityTypes does not allow",
+                capacity_type.as_str()
+            ),
+        ),
+        Reason::InsufficientCapacity { needed, total } => (
+            Name::InsufficientCapacity,
+            short(*needed, *total),
+            format!(
+                "{} needed, only {total} exist",
+                plural(*needed, "device is", "devices are")
+            ),
+        ),
+        Reason::InsufficientDevices { needed, available } => (
+            Name::InsufficientDevices,
+            short(*needed, *available),
+            format!(
+                "{} needed, {available} free",
+                plural(*needed, "device is", "devices are")
+            ),
+        ),
+        Reason::Fragmented {
+            needed,
+            fitting,
+            available,
+        } => (
+            Name::Fragmented,
+            vec![
+                ("neededReplicas", Fact::count(*needed)),
+                ("fittingReplicas", Fact::count(*fitting)),
+                ("available", Fact::count(*available)),
+            ],
+            format!(
+                "{available} devices are free but spread over nodes: {fitting} of {} fit",
+                plural(*needed, "replica", "replicas")
+            ),
+        ),
+        Reason::InsufficientCpu {
+            needed,
+            fitting,
+            cpu_milli,
+        } => (
+            Name::InsufficientCpu,
+            vec![
+                ("neededReplicas", Fact::count(*needed)),
+                ("fittingReplicas", Fact::count(*fitting)),
+                ("cpuMilliPerReplica", Fact::count(*cpu_milli)),
+            ],
+            format!(
+                "nodes have CPU for {fitting} of {} ({cpu_milli} millicores each)",
+                plural(*needed, "replica", "replicas")
+            ),
+        ),
+        Reason::InsufficientMemory {
+            needed,
+            fitting,
+            memory_mib,
+        } => (
+            Name::InsufficientMemory,
+            vec![
+                ("neededReplicas", Fact::count(*needed)),
+                ("fittingReplicas", Fact::count(*fitting)),
+                ("memoryMibPerReplica", Fact::count(*memory_mib)),
+            ],
+            format!(
+                "nodes have memory for {fitting} of {} ({memory_mib} MiB each)",
+                plural(*needed, "replica", "replicas")
+            ),
+        ),
+        Reason::InsufficientPodSlots { needed, fitting } => (
+            Name::InsufficientPodSlots,
+            vec![
+                ("neededReplicas", Fact::count(*needed)),
+                ("fittingReplicas", Fact::count(*fitting)),
+            ],
+            format!(
+                "nodes have pod slots for {fitting} of {}",
+                plural(*needed, "replica", "replicas")
+            ),
+        ),
+        Reason::TaintNotTolerated { taint, nodes } => (
+            Name::TaintNotTolerated,
+            vec![("taint", Fact::text(taint)), ("nodes", Fact::count(*nodes))],
+            format!(
+                "taint {taint} keeps the job off {}; add a toleration to spec.template to use them",
+                plural(*nodes, "node", "nodes")
+            ),
+        ),
+        Reason::NodeSelectorMismatch { nodes } => (
+            Name::NodeSelectorMismatch,
+            vec![("nodes", Fact::count(*nodes))],
+            format!(
+                "the template's node selector or affinity leaves out {}",
+                plural(*nodes, "node", "nodes")
+            ),
+        ),
+        Reason::NodesUnavailable { nodes, fault } => (
+            Name::NodesUnavailable,
+            vec![("nodes", Fact::count(*nodes)), ("fault", Fact::text(fault))],
+            format!(
+                "{} out of service ({fault})",
+                plural(*nodes, "node is", "nodes are")
+            ),
+        ),
+        Reason::TopologyTooSmall {
+            level,
+            needed,
+            fitting,
+        } => (
+            Name::TopologyTooSmall,
+            vec![
+                ("level", Fact::text(level.as_str())),
+                ("neededReplicas", Fact::count(*needed)),
+                ("fittingReplicas", Fact::count(*fitting)),
+            ],
+            format!(
+                "no single {} holds the gang: at most {fitting} of {} fit",
+                level.as_str(),
+                plural(*needed, "replica", "replicas")
+            ),
+        ),
+        Reason::TopologyUnknown { level } => (
+            Name::TopologyUnknown,
+            vec![("level", Fact::text(level.as_str()))],
+            format!(
+                "nodes carry no label for topology level {0}; label them or name the label in the MemberCluster's topologyLevels",
+                level.as_str()
+            ),
+        ),
+        Reason::PowerDomainExceeded {
+            domain,
+            needed_watts,
+            headroom_watts,
+        } => (
+            Name::PowerDomainExceeded,
+            vec![
+                ("domain", Fact::text(domain)),
+                ("neededWatts", Fact::Watts(*needed_watts)),
+                ("headroomWatts", Fact::Watts(*headroom_watts)),
+            ],
+            format!("power domain {domain} has {headroom_watts} left, {needed_watts} needed"),
+        ),
+        Reason::PowerBudgetExceeded {
+            budget,
+            needed_watts,
+            headroom_watts,
+        } => (
+            Name::PowerBudgetExceeded,
+            vec![
+                ("budget", Fact::text(budget)),
+                ("neededWatts", Fact::Watts(*needed_watts)),
+                ("headroomWatts", Fact::Watts(*headroom_watts)),
+            ],
+            format!("power budget {budget} has {headroom_watts} left, {needed_watts} needed"),
+        ),
+        Reason::DollarBudgetExceeded {
+            needed_usd,
+            limit_usd,
+        } => (
+            Name::DollarBudgetExceeded,
+            vec![
+                ("neededUsd", Fact::Usd(*needed_usd)),
+                ("limitUsd", Fact::Usd(*limit_usd)),
+            ],
+            format!("the run would cost {needed_usd}, spec.budget.maxUsd leaves {limit_usd}"),
+        ),
+        Reason::HourlyBudgetExceeded {
+            needed_usd_per_hour,
+            limit_usd_per_hour,
+        } => (
+            Name::HourlyBudgetExceeded,
+            vec![
+                ("neededUsdPerHour", Fact::Usd(*needed_usd_per_hour)),
+                ("limitUsdPerHour", Fact::Usd(*limit_usd_per_hour)),
+            ],
+            format!(
+                "an hour would cost {needed_usd_per_hour}, spec.budget.maxUsdPerHour allows {limit_usd_per_hour}"
+            ),
+        ),
+        Reason::Unpriced => (
+            Name::Unpriced,
+            vec![],
+            "nodes have no price and the job has a budget; add a PriceSheet row for them".to_owned(),
+        ),
+        Reason::DeadlineMissed { late_seconds } => (
+            Name::DeadlineMissed,
+            vec![("lateSeconds", Fact::Count(*late_seconds))],
+            format!("the work would end {late_seconds} s after spec.deadline"),
+        ),
+        Reason::NoThroughput => (
+            Name::NoThroughput,
+            vec![],
+            "the alternative has no throughput, so the work would never end; give it one or give spec.estimatedDurationSeconds".to_owned(),
+        ),
+        Reason::SpreadExceeded { level, max_skew } => (
+            Name::SpreadExceeded,
+            vec![
+                ("level", Fact::text(level.as_str())),
+                ("maxSkew", Fact::count(u64::from(*max_skew))),
+            ],
+            format!(
+                "one more replica anywhere would break spec.spread (by {}, maxSkew {max_skew})",
+                level.as_str()
+            ),
+        ),
+        Reason::Promised { gangs } => (
+            Name::Promised,
+            vec![("gangs", Fact::count(*gangs))],
+            format!(
+                "there is room, but it is kept for {} that {} first, and the job would not be over by then",
+                plural(*gangs, "gang", "gangs"),
+                if *gangs == 1 { "comes" } else { "come" }
+            ),
+        ),
+        Reason::Invalid { message } => {
+            (Name::Invalid, vec![("message", Fact::text(message))], message.clone())
+        }
+    };
+    ReasonText {
+        name,
+        facts,
+        clause,
+    }
+}

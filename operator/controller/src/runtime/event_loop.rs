@@ -1,0 +1,142 @@
+//! The loop: everything that happens arrives in one inbox, changes the state, and a cycle of the pipeline follows.
+//!
+//! ```text
+//!  watches, links, results of our own calls ──► inbox ──► State ──► Pipeline::cycle: the stages in their order
+//!                                                ▲                          │
+//!                                                └── CallExecutor (bounded) ◄┘
+//! ```
+//!
+//! Decisions are made in one task, on one picture; only API calls run beside it.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::task::JoinSet;
+
+use super::clients::Clients;
+use super::config::OperatorConfig;
+use super::election::{Elector, ElectorError, Timing};
+use super::health;
+use super::metrics::Metrics;
+use super::operator::{Message, Operator};
+use crate::state::Kinds;
+
+/// Most messages taken in before a cycle.
+const BATCH: usize = 4096;
+/// How long a cycle waits for more messages, so that a burst is planned as one.
+const COALESCE: Duration = Duration::from_millis(4);
+/// A cycle runs at least this often, whether anything happened or not: some things are told by the clock alone.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the loop drives.
+pub trait Pipeline: Send + 'static {
+    /// Starts what feeds the inbox, until the set is dropped.
+    fn watch(&self, operator: &Operator) -> JoinSet<()>;
+
+    /// Decides and acts on what has changed.
+    fn cycle(&mut self, operator: &mut Operator);
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The election failed or leadership was lost.
+    #[error(transparent)]
+    Leader(#[from] ElectorError),
+    /// The loop ended by itself. The process must end, so that another takes over or it starts afresh.
+    #[error("the operator's loop ended: {0}; this is a bug, please report it")]
+    Stopped(String),
+    /// The hub cannot be called.
+    #[error("cannot use the hub's configuration: {0}")]
+    Hub(#[source] kube::Error),
+    /// Health and metrics cannot be served.
+    #[error(transparent)]
+    Listen(#[from] health::ListenError),
+}
+
+/// Runs until shutdown or until leadership is lost.
+///
+/// # Errors
+/// See [`OperatorError`]. After [`ElectorError::Lost`] the process must end: another may be acting.
+pub async fn run(
+    config: OperatorConfig,
+    hub: kube::Config,
+    kinds: Kinds,
+    pipeline: impl Pipeline,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), OperatorError> {
+    let hub = Clients::new(hub).map_err(OperatorError::Hub)?;
+    let metrics = Metrics::default();
+    let server = health::serve(config.listen, metrics.clone()).await?;
+    let timing = Timing::from_lease(config.lease_duration.unwrap_or(Duration::from_secs(15)));
+    let mut elector = Elector::new(
+        hub.calls.clone(),
+        &config.namespace,
+        &config.lease_name,
+        config.identity.clone(),
+        timing,
+    );
+    tokio::pin!(shutdown);
+    let elected = async {
+        if config.lease_duration.is_some() {
+            elector.acquire().await
+        } else {
+            elector.seize().await
+        }
+    };
+    let epoch = tokio::select! {
+        epoch = elected => epoch?,
+        () = &mut shutdown => return Ok(()),
+    };
+    tracing::info!(epoch, identity = %config.identity, "leading");
+    metrics.set_leading(epoch);
+    let (inbox, messages) = channel(BATCH);
+    let operator = Operator::new(config, hub, epoch, elector.tenure(), metrics, inbox, kinds);
+    // Dropping the set ends the loop, the links and the watches with it.
+    let mut acting = tokio::task::JoinSet::new();
+    acting.spawn(act(operator, messages, pipeline));
+    let result = tokio::select! {
+        lost = elector.keep() => Err(OperatorError::Leader(lost)),
+        // The Lease must not be kept for a loop that acts no more.
+        ended = acting.join_next() => Err(OperatorError::Stopped(match ended {
+            Some(Err(error)) => error.to_string(),
+            _ => "its inbox was closed".to_owned(),
+        })),
+        () = &mut shutdown => {
+            acting.shutdown().await;
+            elector.release().await;
+            Ok(())
+        }
+    };
+    drop(server);
+    result
+}
+
+async fn act(mut operator: Operator, mut messages: Receiver<Message>, mut pipeline: impl Pipeline) {
+    let _watches = pipeline.watch(&operator);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            received = messages.recv_many(&mut batch, BATCH) => {
+                if received == 0 {
+                    return;
+                }
+                // A burst arrives in pieces; a moment's patience lets it be planned as one.
+                let until = tokio::time::Instant::now() + COALESCE;
+                while batch.len() < BATCH {
+                    match tokio::time::timeout_at(until, messages.recv()).await {
+                        Ok(Some(message)) => batch.push(message),
+                        _ => break,
+                    }
+                }
+            }
+            _ = tick.tick() => {}
+        }
+        for message in batch.drain(..) {
+            operator.take_in(message);
+        }
+        pipeline.cycle(&mut operator);
+    }
+}

@@ -1,0 +1,25 @@
+//! What the stages act with: the operator that holds the state, the loop that drives them, bounded calls, election, events,
+//! health and metrics. Of the stages it knows none: the loop is handed a [`Pipeline`].
+
+mod clients;
+mod config;
+mod election;
+mod event_loop;
+mod executor;
+mod failpoint;
+mod happening;
+mod health;
+mod metrics;
+mod operator;
+mod recorder;
+mod series;
+
+pub use clients::Clients;
+pub use config::OperatorConfig;
+pub use election::ElectorError;
+pub use event_loop::{OperatorError, Pipeline, run};
+pub use failpoint::failpoint;
+pub use happening::{Happening, HappeningType};
+pub use operator::{
+    HUB, HUB_STATUS, Message, Operator, RETRY_SECONDS, Then, placement_call, status_call,
+};

@@ -1,0 +1,458 @@
+//! Pods of a member, reduced to who holds what on which node, and what our own pods do.
+//!
+//! Anybody who may make pods in a member can put our labels on one. A pod counts as ours, and what it holds as reserved, only
+//! while the Placement that it names is there with the UID that it names; any other holds what it holds, like anybody's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ampacity_api::labels;
+use jiff::Timestamp;
+use kube::Resource;
+
+use super::change::Change;
+use super::key::ObjectKey;
+use super::slim::SlimPod;
+use super::usage::{PodUsage, pod_usage};
+
+/// Annotation and, since Kubernetes 1.28, label of an indexed Job's pods: their rank.
+const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+/// The rank that the Job controller gave a pod, from its labels or its annotations; `None` for pods of no indexed Job.
+fn rank_of(
+    labels: Option<&BTreeMap<String, String>>,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Option<u32> {
+    [annotations, labels]
+        .into_iter()
+        .flatten()
+        .find_map(|map| map.get(COMPLETION_INDEX)?.parse().ok())
+}
+
+/// A pod of one of our placements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OurPod {
+    /// UID.
+    pub uid: String,
+    /// Rank in a gang.
+    pub rank: Option<u32>,
+    /// Node it is bound to.
+    pub node: Option<String>,
+    /// Whether our scheduling gate is still on it.
+    pub gated: bool,
+    /// Whether it runs and is ready.
+    pub ready: bool,
+    /// Whether it ended well.
+    pub succeeded: bool,
+    /// Whether it ended badly.
+    pub failed: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Whether it was disrupted (node lost, evicted, preempted) rather than failing by itself.
+    pub disrupted: bool,
+    /// Why the member cannot place or start it, if it says so.
+    pub trouble: Option<String>,
+    /// Since when the member's scheduler has found no node for it.
+    pub unschedulable_since: Option<Timestamp>,
+}
+
+impl OurPod {
+    /// Whether it still holds its devices.
+    pub fn holds_devices(&self) -> bool {
+        !self.succeeded && !self.failed
+    }
+}
+
+/// What a change of pods touched.
+#[derive(Debug, Default)]
+pub struct Touched {
+    /// Nodes whose free capacity may have changed.
+    pub nodes: BTreeSet<String>,
+    /// Placements whose pods changed.
+    pub placements: BTreeSet<ObjectKey>,
+}
+
+/// A pod that says it is of a placement of this hub.
+#[derive(Debug)]
+struct Claim {
+    placement: ObjectKey,
+    /// UID of the placement.
+    uid: String,
+    usage: Option<PodUsage>,
+    /// The pod, while its placement is not there and what it holds counts as anybody's.
+    aside: Option<OurPod>,
+}
+
+/// All pods of a member.
+#[derive(Debug, Default)]
+pub struct PodIndex {
+    /// The hub whose pods are ours; `None`: any.
+    hub_name: Option<String>,
+    synced: bool,
+    foreign: BTreeMap<ObjectKey, PodUsage>,
+    by_node: BTreeMap<String, BTreeSet<ObjectKey>>,
+    ours: BTreeMap<ObjectKey, BTreeMap<String, OurPod>>,
+    claims: BTreeMap<ObjectKey, Claim>,
+    /// Names of the pods of `claims`, by placement.
+    claimed: BTreeMap<ObjectKey, BTreeSet<String>>,
+    /// UIDs of the placements in this member.
+    live: BTreeMap<ObjectKey, String>,
+}
+
+impl PodIndex {
+    /// An empty index that takes pods labelled with this hub's name for ours, once it knows their placements.
+    pub fn new(hub_name: &str) -> Self {
+        Self {
+            hub_name: Some(hub_name.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether objects with this label are of this hub. An index that was given no name takes any hub's for ours, as files need
+    /// it: they do not say whose they are.
+    pub fn is_of_hub(&self, label: Option<&String>) -> bool {
+        self.hub_name.is_none() || label == self.hub_name.as_ref()
+    }
+
+    /// Whether a full list has been seen.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Pods that hold no reservation of ours, on a node.
+    pub fn foreign_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodUsage> {
+        self.by_node
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.foreign.get(key))
+    }
+
+    /// Pods of a placement, by name.
+    pub fn of_placement(&self, placement: &ObjectKey) -> Option<&BTreeMap<String, OurPod>> {
+        self.ours.get(placement)
+    }
+
+    /// Whether pods say that they are of this placement, be it there or not.
+    pub fn is_claimed(&self, placement: &ObjectKey) -> bool {
+        self.claimed.contains_key(placement)
+    }
+
+    /// Whether a placement is there with this UID. One that has none itself, in a file, is known by its name alone.
+    pub fn is_live(&self, placement: &ObjectKey, uid: &str) -> bool {
+        let live = self.live.get(placement);
+        live.is_some_and(|live| live.is_empty() || live == uid)
+    }
+
+    /// A placement is there, with this UID, or is not any more.
+    pub fn recognise(&mut self, placement: &ObjectKey, uid: Option<&str>) -> Touched {
+        let mut touched = Touched::default();
+        if self.live.get(placement).map(String::as_str) == uid {
+            return touched;
+        }
+        match uid {
+            Some(uid) => self.live.insert(placement.clone(), uid.to_owned()),
+            None => self.live.remove(placement),
+        };
+        let names = self.claimed.get(placement).cloned().unwrap_or_default();
+        for name in names {
+            let key = ObjectKey::new(&placement.namespace, &name);
+            let Some(claim) = self.claims.get_mut(&key) else {
+                continue;
+            };
+            touched.placements.insert(placement.clone());
+            if uid.is_some_and(|uid| uid.is_empty() || uid == claim.uid) {
+                if let Some(pod) = claim.aside.take() {
+                    self.ours
+                        .entry(placement.clone())
+                        .or_default()
+                        .insert(name, pod);
+                }
+                self.count(&key, None, &mut touched);
+            } else if claim.aside.is_none() {
+                claim.aside = take_pod(&mut self.ours, placement, &name);
+                let usage = claim.usage.clone();
+                self.count(&key, usage, &mut touched);
+            }
+        }
+        touched
+    }
+
+    /// Takes a change in.
+    pub fn apply(&mut self, change: Change<SlimPod>) -> Touched {
+        let mut touched = Touched::default();
+        match change {
+            Change::Applied(pod) => self.insert(&pod, &mut touched),
+            Change::Deleted(pod) => self.remove(&ObjectKey::of(&*pod), &mut touched),
+            Change::Forgotten(key) => self.remove(&key, &mut touched),
+            Change::All(pods) => {
+                self.synced = true;
+                let mut gone: BTreeSet<ObjectKey> = self
+                    .foreign
+                    .keys()
+                    .chain(self.claims.keys())
+                    .cloned()
+                    .collect();
+                for pod in pods {
+                    gone.remove(&ObjectKey::of(&pod));
+                    self.insert(&pod, &mut touched);
+                }
+                for key in gone {
+                    self.remove(&key, &mut touched);
+                }
+            }
+        }
+        touched
+    }
+
+    fn insert(&mut self, pod: &SlimPod, touched: &mut Touched) {
+        let key = ObjectKey::of(pod);
+        // A pod of another hub's placement holds what it holds, like anybody's.
+        let usage = pod_usage(pod).map(|usage| PodUsage {
+            placement: None,
+            ..usage
+        });
+        let Some((placement, uid)) = self.claim_of(pod) else {
+            self.forget_claim(&key, touched);
+            self.count(&key, usage, touched);
+            return;
+        };
+        if self
+            .claims
+            .get(&key)
+            .is_some_and(|old| old.placement != placement)
+        {
+            self.forget_claim(&key, touched);
+        }
+        let seen = our_pod(pod);
+        touched.placements.insert(placement.clone());
+        let aside = if self.is_live(&placement, &uid) {
+            self.count(&key, None, touched);
+            self.ours
+                .entry(placement.clone())
+                .or_default()
+                .insert(key.name.clone(), seen);
+            None
+        } else {
+            take_pod(&mut self.ours, &placement, &key.name);
+            self.count(&key, usage.clone(), touched);
+            Some(seen)
+        };
+        self.claimed
+            .entry(placement.clone())
+            .or_default()
+            .insert(key.name.clone());
+        let claim = Claim {
+            placement,
+            uid,
+            usage,
+            aside,
+        };
+        self.claims.insert(key, claim);
+    }
+
+    /// The placement that a pod says it is of, and that placement's UID.
+    fn claim_of(&self, pod: &SlimPod) -> Option<(ObjectKey, String)> {
+        let meta = pod.meta();
+        let all = meta.labels.as_ref()?;
+        let name = all.get(labels::PLACEMENT)?;
+        let annotations = meta.annotations.as_ref();
+        let uid = annotations.and_then(|a| a.get(labels::PLACEMENT_UID));
+        let placement = ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), name);
+        let is_ours = self.is_of_hub(all.get(labels::HUB));
+        is_ours.then(|| (placement, uid.cloned().unwrap_or_default()))
+    }
+
+    fn remove(&mut self, key: &ObjectKey, touched: &mut Touched) {
+        self.forget_claim(key, touched);
+        self.count(key, None, touched);
+    }
+
+    fn forget_claim(&mut self, key: &ObjectKey, touched: &mut Touched) {
+        let Some(claim) = self.claims.remove(key) else {
+            return;
+        };
+        take_pod(&mut self.ours, &claim.placement, &key.name);
+        if let Some(names) = self.claimed.get_mut(&claim.placement) {
+            names.remove(&key.name);
+            if names.is_empty() {
+                self.claimed.remove(&claim.placement);
+            }
+        }
+        touched.placements.insert(claim.placement);
+    }
+
+    /// Counts what a pod holds as anybody's, or no more.
+    fn count(&mut self, key: &ObjectKey, usage: Option<PodUsage>, touched: &mut Touched) {
+        if self.foreign.get(key) == usage.as_ref() {
+            return;
+        }
+        if let Some(old) = self.foreign.remove(key) {
+            if let Some(pods) = self.by_node.get_mut(&old.node) {
+                pods.remove(key);
+                if pods.is_empty() {
+                    self.by_node.remove(&old.node);
+                }
+            }
+            touched.nodes.insert(old.node);
+        }
+        if let Some(usage) = usage {
+            touched.nodes.insert(usage.node.clone());
+            self.by_node
+                .entry(usage.node.clone())
+                .or_default()
+                .insert(key.clone());
+            self.foreign.insert(key.clone(), usage);
+        }
+    }
+}
+
+fn take_pod(
+    ours: &mut BTreeMap<ObjectKey, BTreeMap<String, OurPod>>,
+    placement: &ObjectKey,
+    name: &str,
+) -> Option<OurPod> {
+    let pods = ours.get_mut(placement)?;
+    let pod = pods.remove(name);
+    if pods.is_empty() {
+        ours.remove(placement);
+    }
+    pod
+}
+
+fn our_pod(pod: &SlimPod) -> OurPod {
+    let condition = |type_: &str, status: &str| {
+        pod.status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == type_ && c.status == status)
+    };
+    let phase = pod.status.phase.as_str();
+    // A pod that waits for a gate says `SchedulingGated`: nobody has looked for a node yet.
+    let unschedulable =
+        condition("PodScheduled", "False").filter(|c| c.reason.as_deref() == Some("Unschedulable"));
+    OurPod {
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        rank: rank_of(
+            pod.metadata.labels.as_ref(),
+            pod.metadata.annotations.as_ref(),
+        ),
+        node: pod.spec.node_name.clone().filter(|n| !n.is_empty()),
+        gated: pod
+            .spec
+            .scheduling_gates
+            .iter()
+            .any(|g| g.name == labels::SCHEDULING_GATE),
+        ready: phase == "Running" && condition("Ready", "True").is_some(),
+        succeeded: phase == "Succeeded",
+        failed: phase == "Failed",
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        disrupted: condition("DisruptionTarget", "True").is_some(),
+        trouble: unschedulable.and_then(|c| c.message.clone()),
+        unschedulable_since: unschedulable.and_then(|c| c.last_transition_time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::object;
+    use serde_json::json;
+
+    #[test]
+    fn a_rank_is_read_from_annotation_or_label() {
+        let map = |value: &str| BTreeMap::from([(COMPLETION_INDEX.to_owned(), value.to_owned())]);
+        assert_eq!(rank_of(None, Some(&map("7"))), Some(7));
+        assert_eq!(rank_of(Some(&map("8")), None), Some(8));
+        assert_eq!(rank_of(Some(&map("8")), Some(&map("x"))), Some(8));
+        assert_eq!(rank_of(Some(&map("-1")), Some(&BTreeMap::new())), None);
+    }
+
+    /// A pod on node `a` with eight devices that says it is of a placement.
+    fn pod(hub: &str, placement: &str, uid: &str) -> SlimPod {
+        object(json!({
+            "metadata": {"name": "p", "namespace": "research",
+                "labels": {labels::PLACEMENT: placement, labels::HUB: hub},
+                "annotations": {labels::PLACEMENT_UID: uid}},
+            "spec": {"nodeName": "a", "containers": [{"resources": {"limits": {"nvidia.com/gpu": 8}}}]},
+            "status": {"phase": "Running"},
+        }))
+    }
+
+    #[test]
+    fn a_pod_is_ours_only_while_its_placement_is_there() {
+        let llama = ObjectKey::new("research", "llama-1");
+        let foreign = |index: &PodIndex| index.foreign_on("a").count();
+        let ours = |index: &PodIndex| index.of_placement(&llama).map_or(0, BTreeMap::len);
+        for (what, hub, placement, uid, is_ours) in [
+            ("of the placement", "hub-1", "llama-1", "uid-1", true),
+            (
+                "of an earlier one of the name",
+                "hub-1",
+                "llama-1",
+                "uid-0",
+                false,
+            ),
+            ("of none that is there", "hub-1", "llama-9", "uid-1", false),
+            ("of another hub", "hub-2", "llama-1", "uid-1", false),
+        ] {
+            let expected = if is_ours { (1, 0) } else { (0, 1) };
+            // Whichever is heard of first.
+            for pod_first in [true, false] {
+                let mut index = PodIndex::new("hub-1");
+                let apply = |index: &mut PodIndex| {
+                    index.apply(Change::Applied(Box::new(pod(hub, placement, uid))))
+                };
+                if pod_first {
+                    apply(&mut index);
+                    assert_eq!((ours(&index), foreign(&index)), (0, 1), "{what}");
+                }
+                index.recognise(&llama, Some("uid-1"));
+                if !pod_first {
+                    apply(&mut index);
+                }
+                assert_eq!((ours(&index), foreign(&index)), expected, "{what}");
+                let touched = index.recognise(&llama, None);
+                assert_eq!((ours(&index), foreign(&index)), (0, 1), "{what}: gone");
+                assert_eq!(touched.nodes.contains("a"), is_ours, "{what}");
+                index.apply(Change::All(Vec::new()));
+                assert_eq!((ours(&index), foreign(&index)), (0, 0), "{what}");
+                assert!(index.claims.is_empty() && index.claimed.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_pod_counts_once_whatever_its_labels_become() {
+        let mut index = PodIndex::new("hub-1");
+        let llama = ObjectKey::new("research", "llama-1");
+        let chat = ObjectKey::new("research", "chat-1");
+        index.recognise(&llama, Some("uid-1"));
+        index.recognise(&chat, Some("uid-2"));
+        for (placement, uid, counts) in [
+            ("llama-1", "uid-1", (1, 0, 0)),
+            ("chat-1", "uid-2", (0, 1, 0)),
+            ("chat-1", "uid-1", (0, 0, 1)),
+            ("llama-1", "uid-1", (1, 0, 0)),
+        ] {
+            index.apply(Change::Applied(Box::new(pod("hub-1", placement, uid))));
+            let of = |key| index.of_placement(key).map_or(0, BTreeMap::len);
+            let found = (of(&llama), of(&chat), index.foreign_on("a").count());
+            assert_eq!(found, counts, "{placement} {uid}");
+        }
+    }
+
+    #[test]
+    fn only_a_scheduler_that_finds_no_node_makes_a_pod_unschedulable() {
+        let since = |reason: &str, status: &str| {
+            let mut value = json!({"status": {"conditions": [{
+                "type": "PodScheduled", "status": status, "reason": reason,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]}});
+            value["metadata"] = json!({"name": "p"});
+            our_pod(&object(value)).unschedulable_since
+        };
+        assert!(since("Unschedulable", "False").is_some());
+        assert_eq!(since("SchedulingGated", "False"), None);
+        assert_eq!(since("", "True"), None);
+    }
+}
