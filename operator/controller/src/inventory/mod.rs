@@ -24,6 +24,7 @@
 //!   runs on: templates select `kubernetes.io/arch`, which stays among the node's labels.
 
 mod capacity_type;
+mod devices;
 mod dra;
 mod extended;
 mod feeds;
