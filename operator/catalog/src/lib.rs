@@ -8,6 +8,9 @@
 //!  DRA attributes ──▶ accelerator type, watts, memory                 dollars per hour
 //! ```
 //!
+//! What only one vendor has is in that vendor's file in `vendor/`: resource names, drivers, taints, labels, how devices are cut
+//! up, rendezvous environment. The rest of the product asks a [`Family`] and lists no vendor's strings.
+//!
 //! The built-in facts live in `data/`: `accelerators.csv` (one row per type, each with its source),
 //! `names.csv` (the spellings by which nodes and drivers name a device) and `instances.csv` (what each
 //! cloud instance type holds). Nothing here does I/O or reads a clock.

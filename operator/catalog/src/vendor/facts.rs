@@ -10,7 +10,7 @@ use crate::resource::Unit;
 
 /// Everything that only this family of devices has: devices that are found and asked for in the same way.
 ///
-/// Most of it is plain data. A vendor's file writes what its devices have and takes the rest from [`Self::NONE`].
+/// Most of it is plain data. A vendor's file writes what its devices have and takes the rest from `FamilyFacts::NONE`.
 #[derive(Clone, Copy, Debug)]
 pub struct FamilyFacts {
     /// Name of the family, unlike all others.

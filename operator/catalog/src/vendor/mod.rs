@@ -6,7 +6,8 @@
 //!        FAMILIES        ◀── Family::all, resource_unit, family_of: how the rest of the product asks
 //! ```
 //!
-//! To add a vendor: a file, a line in [`FAMILIES`], and rows in `data/`. Nothing else lists vendors or their strings.
+//! To add a vendor: a file with its `mod` line, a line in [`FAMILIES`], and rows in `data/`. Nothing else lists vendors or their
+//! strings.
 
 mod amd;
 pub(crate) mod aws;
@@ -30,7 +31,7 @@ use self::facts::FamilyFacts;
 use crate::resource::{Unit, has_form};
 
 /// Every family, in the order in which a node's devices are listed.
-static FAMILIES: [FamilyFacts; 12] = [
+static FAMILIES: &[FamilyFacts] = &[
     nvidia::GPUS,
     amd::GPUS,
     intel::GAUDI,
