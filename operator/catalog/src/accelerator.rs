@@ -2,7 +2,7 @@
 
 use ampacity_placement::{AcceleratorFacts, Watts};
 
-use crate::family::Family;
+use crate::vendor::Family;
 
 /// Where a number of watts comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,8 +7,8 @@ use ampacity_placement::Watts;
 
 use crate::accelerator::{Accelerator, AcceleratorPower, WattsBasis};
 use crate::builtin;
-use crate::family::{Family, family_of};
-use crate::instance::{self, InstanceShape};
+use crate::instance::InstanceShape;
+use crate::vendor::{Family, family_of};
 
 /// Accelerator types by name, and how nodes show them.
 ///
@@ -151,11 +151,11 @@ impl Catalog {
             .iter()
             .flat_map(|m| &m.resource_names)
             .find_map(|resource| family_of(resource))
-            .or_else(|| builtin::family_of_type(&spec.vendor, &name));
+            .or_else(|| Family::of_type(&spec.vendor, &name));
         let resource_names = match &spec.match_ {
             Some(rule) => rule.resource_names.clone(),
             None => builtin.map_or_else(
-                || builtin::resource_names(family),
+                || family.map(|f| f.requestable()).unwrap_or_default(),
                 |b| b.resource_names.clone(),
             ),
         };
@@ -216,7 +216,7 @@ impl Catalog {
     /// What a cloud instance type holds, where it is known. A user's `match.instanceTypes` wins over the built-in list for
     /// the accelerator type, and counts the type's `devicesPerNode` where the list has no such instance.
     pub fn instance(&self, instance_type: &str) -> Option<InstanceShape> {
-        let known = instance::shape(instance_type);
+        let known = builtin::shape(instance_type);
         let claimed = self.rules.iter().find(|(_, rule)| {
             rule.instance_types
                 .iter()

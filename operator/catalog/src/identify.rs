@@ -1,40 +1,12 @@
 //! From what a node or a driver shows to the accelerator type.
 
 use ampacity_api::accelerator_type::AcceleratorMatch;
-use ampacity_placement::Labels;
 
 use crate::accelerator::Accelerator;
-use crate::builtin::{NameKind, data};
+use crate::builtin;
 use crate::catalog::Catalog;
-use crate::family::{Family, family_of};
-use crate::instance;
-use crate::product::{ProductName, Sharing};
-
-/// What is known about a device.
-#[derive(Clone, Copy, Debug)]
-pub struct DeviceQuery<'a> {
-    /// Extended resource (`nvidia.com/gpu`) or DRA driver (`gpu.nvidia.com`) that shows it.
-    pub resource: &'a str,
-    /// Labels of its node.
-    pub labels: &'a Labels,
-    /// Instance type of its node; empty where unknown.
-    pub instance_type: &'a str,
-    /// Product or model that the DRA driver gives.
-    pub model: Option<&'a str>,
-    /// PCI device id that the DRA driver gives, such as `0xe211`.
-    pub pci_id: Option<&'a str>,
-    /// Memory of the device in MiB, where the DRA driver gives it; otherwise it is read from the labels.
-    pub memory_mib: Option<u64>,
-}
-
-/// What told the type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// Label key, attribute, `instance type` or `AcceleratorType match`.
-    pub from: String,
-    /// Its value.
-    pub value: String,
-}
+use crate::evidence::{Clues, DeviceQuery, Evidence, Found};
+use crate::vendor::{Family, family_of};
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,9 +42,11 @@ impl Catalog {
                 doubt: None,
             };
         }
-        let mut seen = Vec::new();
+        let mut clues = Clues::default();
         let found = family_of(query.resource)
-            .and_then(|family| candidates(family, query, &mut seen))
+            .and_then(|family| {
+                (family.identify)(query, &mut clues).or_else(|| by_instance(family, query))
+            })
             .and_then(|(name, evidence)| Some((self.get(&name)?, evidence)));
         match found {
             Some((accelerator, evidence)) => Identity::Known {
@@ -81,6 +55,7 @@ impl Catalog {
                 evidence,
             },
             None => {
+                let mut seen = clues.seen;
                 if !query.instance_type.is_empty() {
                     seen.push(Evidence::new("instance type", query.instance_type));
                 }
@@ -108,22 +83,13 @@ impl Catalog {
     }
 }
 
-impl Evidence {
-    fn new(from: &str, value: &str) -> Self {
-        Self {
-            from: from.to_owned(),
-            value: value.to_owned(),
-        }
-    }
-}
-
 /// resourceNames AND (any of nodeLabels or instanceTypes, where given). A DRA device matches by its driver's name and by the
 /// extended resources of the same family.
 fn fits(rule: &AcceleratorMatch, query: &DeviceQuery<'_>) -> bool {
     let same_family = |resource: &String| {
         !query.resource.contains('/')
             && family_of(query.resource)
-                .is_some_and(|family| family.resources().contains(&resource.as_str()))
+                .is_some_and(|family| family.device_resources.contains(&resource.as_str()))
     };
     let resource = rule
         .resource_names
@@ -143,271 +109,18 @@ fn fits(rule: &AcceleratorMatch, query: &DeviceQuery<'_>) -> bool {
     resource && (bare || by_label || by_instance)
 }
 
-type Found = Option<(String, Evidence)>;
-
-fn candidates(family: Family, query: &DeviceQuery<'_>, seen: &mut Vec<Evidence>) -> Found {
-    match family {
-        Family::Nvidia => nvidia(query, seen),
-        Family::Amd => amd(query, seen),
-        Family::Gaudi => gaudi(query, seen),
-        Family::IntelGpu => intel_gpu(query, seen),
-        Family::Tpu => tpu(query, seen),
-        Family::Neuron => aws_label(query, seen),
-        Family::Qualcomm
-        | Family::Ascend
-        | Family::Cambricon
-        | Family::Hygon
-        | Family::Iluvatar
-        | Family::Metax => {
-            see_labels(
-                query,
-                &[
-                    "node.kubernetes.io/npu.chip.name",
-                    "accelerator",
-                    "servertype",
-                ],
-                seen,
-            );
-            None
-        }
-    }
-    .or_else(|| by_instance(family, query))
-}
-
-/// Looks `value` up; a value that leads nowhere is remembered as seen.
-fn look_up(
-    kind: NameKind,
-    key: &str,
-    shown: &str,
-    value: &str,
-    memory_mib: Option<u64>,
-    seen: &mut Vec<Evidence>,
-) -> Found {
-    let evidence = Evidence::new(key, shown);
-    match data().named_with_memory(kind, value, memory_mib) {
-        Some(name) => Some((name.to_owned(), evidence)),
-        None => {
-            seen.push(evidence);
-            None
-        }
-    }
-}
-
-fn see_labels(query: &DeviceQuery<'_>, keys: &[&str], seen: &mut Vec<Evidence>) {
-    for key in keys {
-        if let Some(value) = query.labels.get(*key) {
-            seen.push(Evidence::new(key, value));
-        }
-    }
-}
-
-fn nvidia(query: &DeviceQuery<'_>, seen: &mut Vec<Evidence>) -> Found {
-    let memory = query.memory_mib.or_else(|| label_memory_mib(query.labels));
-    let mut product = |key: &str, text: &str| {
-        let name = ProductName::parse(text);
-        if name.sharing == Sharing::VirtualGpu {
-            seen.push(Evidence::new(key, text));
-            return None;
-        }
-        look_up(NameKind::Product, key, text, &name.base, memory, seen)
-    };
-    if let Some(model) = query.model.filter(|m| !m.is_empty()) {
-        // The driver names each device itself; labels would only speak for the node's first.
-        return product("productName", model);
-    }
-    const PRODUCT: &str = "nvidia.com/gpu.product";
-    if let Some(found) = query.labels.get(PRODUCT).and_then(|p| product(PRODUCT, p)) {
-        return Some(found);
-    }
-    const GKE: &str = "cloud.google.com/gke-accelerator";
-    if let Some(found) = query
-        .labels
-        .get(GKE)
-        .and_then(|v| look_up(NameKind::Gke, GKE, v, &v.to_ascii_lowercase(), memory, seen))
-    {
-        return Some(found);
-    }
-    for key in ["gpu.nvidia.com/model", "gpu.nvidia.com/class"] {
-        if let Some(found) = query.labels.get(key).and_then(|v| {
-            let value = v.to_ascii_uppercase().replace(['-', ' '], "_");
-            look_up(NameKind::Coreweave, key, v, &value, memory, seen)
-        }) {
-            return Some(found);
-        }
-    }
-    aws_label(query, seen)
-}
-
-/// Karpenter and EKS Auto Mode.
-fn aws_label(query: &DeviceQuery<'_>, seen: &mut Vec<Evidence>) -> Found {
-    for prefix in ["karpenter.k8s.aws", "eks.amazonaws.com"] {
-        let memory = query
-            .labels
-            .get(&format!("{prefix}/instance-gpu-memory"))
-            .and_then(|m| m.parse().ok());
-        for what in ["instance-gpu-name", "instance-accelerator-name"] {
-            let key = format!("{prefix}/{what}");
-            if let Some(value) = query.labels.get(&key)
-                && let Some(found) = look_up(
-                    NameKind::Aws,
-                    &key,
-                    value,
-                    &value.to_ascii_lowercase(),
-                    memory,
-                    seen,
-                )
-            {
-                return Some(found);
-            }
-        }
-    }
-    None
-}
-
-fn amd(query: &DeviceQuery<'_>, seen: &mut Vec<Evidence>) -> Found {
-    let mut product = |key: &str, text: &str| {
-        let upper = text.to_ascii_uppercase().replace(['-', ' '], "_");
-        let name = upper.trim_start_matches("AMD_");
-        let name = name.trim_start_matches("INSTINCT_");
-        look_up(NameKind::AmdProduct, key, text, name, None, seen)
-    };
-    if let Some(found) = query.model.and_then(|m| product("productName", m)) {
-        return Some(found);
-    }
-    for prefix in ["amd.com", "beta.amd.com"] {
-        let key = format!("{prefix}/gpu.product-name");
-        if let Some(found) = query.labels.get(&key).and_then(|v| product(&key, v)) {
-            return Some(found);
-        }
-    }
-    for prefix in ["amd.com", "beta.amd.com"] {
-        let key = format!("{prefix}/gpu.device-id");
-        if let Some(value) = query.labels.get(&key)
-            && let Some(found) = look_up(NameKind::AmdPci, &key, value, &pci(value), None, seen)
-        {
-            return Some(found);
-        }
-        // The old labeller writes the value into the key: beta.amd.com/gpu.device-id.74a1=8.
-        let old = format!("{key}.");
-        let ids: Vec<&str> = query
-            .labels
-            .keys()
-            .filter_map(|k| k.strip_prefix(&old))
-            .collect();
-        if let [id] = ids.as_slice()
-            && let Some(found) = look_up(NameKind::AmdPci, &key, id, &pci(id), None, seen)
-        {
-            return Some(found);
-        }
-    }
-    None
-}
-
-fn gaudi(query: &DeviceQuery<'_>, seen: &mut Vec<Evidence>) -> Found {
-    let mut name = |key: &str, text: &str| {
-        let value = text.to_ascii_uppercase().replace([' ', '_'], "-");
-        let value = value
-            .trim_start_matches("INTEL-")
-            .trim_start_matches("HABANA-");
-        look_up(NameKind::Gaudi, key, text, value, None, seen)
-    };
-    if let Some(found) = query.model.and_then(|m| name("model", m)) {
-        return Some(found);
-    }
-    if let Some(found) = query.pci_id.and_then(|id| name("PCI device id", &pci(id))) {
-        return Some(found);
-    }
-    for key in [
-        "habana.ai/device_type",
-        "habana.ai/hpu.product",
-        "habana.ai/product",
-    ] {
-        if let Some(found) = query.labels.get(key).and_then(|v| name(key, v)) {
-            return Some(found);
-        }
-    }
-    match query.resource {
-        "habana.ai/gaudi2" => return name("resource", "gaudi2"),
-        "habana.ai/gaudi3" => return name("resource", "gaudi3"),
-        _ => {}
-    }
-    aws_label(query, seen)
-}
-
-fn intel_gpu(query: &DeviceQuery<'_>, seen: &mut Vec<Evidence>) -> Found {
-    if let Some(id) = query.pci_id {
-        return look_up(NameKind::IntelPci, "pciId", id, &pci(id), None, seen);
-    }
-    let ids: Vec<&str> = intel_device_ids(query.labels).collect();
-    let [id] = ids.as_slice() else {
-        seen.extend(
-            ids.iter()
-                .map(|id| Evidence::new("gpu.intel.com/device-id", id)),
-        );
-        return None;
-    };
-    look_up(
-        NameKind::IntelPci,
-        "gpu.intel.com/device-id",
-        id,
-        &pci(id),
-        None,
-        seen,
-    )
-}
-
-/// PCI ids of `gpu.intel.com/device-id.<class>-<id>.present`.
-fn intel_device_ids(labels: &Labels) -> impl Iterator<Item = &str> {
-    labels.keys().filter_map(|key| {
-        let rest = key.strip_prefix("gpu.intel.com/device-id.")?;
-        let (_, id) = rest.strip_suffix(".present")?.split_once('-')?;
-        Some(id)
-    })
-}
-
-fn tpu(query: &DeviceQuery<'_>, seen: &mut Vec<Evidence>) -> Found {
-    if let Some(generation) = query.model {
-        let value = generation.to_ascii_lowercase();
-        if let Some(found) = look_up(NameKind::TpuGen, "tpuGen", generation, &value, None, seen) {
-            return Some(found);
-        }
-    }
-    const KEY: &str = "cloud.google.com/gke-tpu-accelerator";
-    let value = query.labels.get(KEY)?;
-    look_up(
-        NameKind::GkeTpu,
-        KEY,
-        value,
-        &value.to_ascii_lowercase(),
-        None,
-        seen,
-    )
-}
-
 fn by_instance(family: Family, query: &DeviceQuery<'_>) -> Found {
-    // What the driver said about this very device is not overruled by what the instance type usually holds.
-    if query.model.is_some_and(|m| !m.is_empty() && m != "Unknown") && family == Family::Nvidia {
+    if !(family.trusts_instance_type)(query) {
         return None;
     }
-    let shape = instance::shape(query.instance_type)?;
-    let accelerator = data().accelerators.get(&shape.accelerator)?;
+    let shape = builtin::shape(query.instance_type)?;
+    let accelerator = builtin::data().accelerators.get(&shape.accelerator)?;
     (accelerator.family == Some(family)).then(|| {
         (
             shape.accelerator.clone(),
             Evidence::new("instance type", query.instance_type),
         )
     })
-}
-
-/// Memory of one device in MiB from labels; CoreWeave's `vram` is in GiB.
-fn label_memory_mib(labels: &Labels) -> Option<u64> {
-    let number = |key: &str| labels.get(key)?.parse::<u64>().ok();
-    number("nvidia.com/gpu.memory").or_else(|| number("gpu.nvidia.com/vram")?.checked_mul(1024))
-}
-
-fn pci(id: &str) -> String {
-    let id = id.trim().to_ascii_lowercase();
-    id.strip_prefix("0x").unwrap_or(&id).to_owned()
 }
 
 /// Evidence against the type: an instance type that holds another, or a memory size that is off by more than a sixth.
@@ -417,24 +130,14 @@ fn doubt(
     told_by: &Evidence,
 ) -> Option<Evidence> {
     if told_by.from != "instance type"
-        && let Some(shape) = instance::shape(query.instance_type)
+        && let Some(shape) = builtin::shape(query.instance_type)
         && shape.accelerator != accelerator.name
     {
         return Some(Evidence::new("instance type", query.instance_type));
     }
-    if accelerator.family != Some(Family::Nvidia) {
-        return None;
-    }
-    let whole = query.memory_mib.is_some()
-        || query
-            .labels
-            .get("nvidia.com/gpu.product")
-            .is_some_and(|p| !matches!(ProductName::parse(p).sharing, Sharing::Mig(_)));
-    let memory = query
-        .memory_mib
-        .or_else(|| label_memory_mib(query.labels))?;
+    let memory = (accelerator.family?.device_memory_mib)(query)?;
     let expected = u64::from(accelerator.memory_gib) * 1024;
-    (whole && memory.abs_diff(expected).saturating_mul(6) > expected)
+    (memory.abs_diff(expected).saturating_mul(6) > expected)
         .then(|| Evidence::new("device memory in MiB", &memory.to_string()))
 }
 
@@ -444,6 +147,7 @@ mod tests {
     use ampacity_api::accelerator_type::{
         AcceleratorPower, AcceleratorType, AcceleratorTypeSpec, NodeLabelValues,
     };
+    use ampacity_placement::Labels;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
         pairs

@@ -1,7 +1,5 @@
 //! What a cloud instance type holds.
 
-use crate::builtin;
-
 /// Devices, CPUs and memory of an instance type, as the provider lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceShape {
@@ -24,11 +22,4 @@ impl InstanceShape {
     pub fn is_fractional(&self) -> bool {
         self.devices == 0
     }
-}
-
-/// The shape of an instance type. Upper and lower case are the same; an unknown one is `None`.
-pub(crate) fn shape(instance_type: &str) -> Option<&'static InstanceShape> {
-    builtin::data()
-        .instances
-        .get(&instance_type.to_ascii_lowercase())
 }

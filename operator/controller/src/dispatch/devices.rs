@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ampacity_api::{Placement, labels};
 use ampacity_catalog::MigProfile;
+pub use ampacity_catalog::is_accelerator_resource;
 use k8s_openapi::api::core::v1::{
     Container, PodResourceClaim, PodSpec, ResourceClaim, ResourceRequirements,
 };
@@ -178,13 +179,11 @@ impl<'a> DeviceRequestKind<'a> {
     }
 }
 
-/// Instances of one profile among those that `gpu.nvidia.com` publishes. The driver writes attributes after a plus, `1g.10gb+me`.
+/// Instances of one profile among those of their device class.
 fn of_profile(profile: &MigProfile) -> DeviceSelector {
-    let named = profile.with_plus();
-    let named = named.as_deref().unwrap_or_else(|| profile.name());
     DeviceSelector {
         cel: Some(CELDeviceSelector {
-            expression: format!("device.attributes['gpu.nvidia.com'].profile == '{named}'"),
+            expression: profile.cel_selector(),
         }),
     }
 }
@@ -207,35 +206,6 @@ fn strip(resources: &mut ResourceRequirements, container: &str, removed: &mut Ve
         if map.is_empty() {
             *amounts = None::<BTreeMap<String, Quantity>>;
         }
-    }
-}
-
-/// Whether an extended resource stands for an accelerator or a share of one, by the names that device plugins give it.
-/// Network devices (`vpc.amazonaws.com/efa`, `rdma/…`, `nvidia.com/mlnxnics`) and Intel's `…_monitoring` are none.
-///
-/// Sources of the names: the device plugins of NVIDIA, AMD, Intel, Habana, AWS Neuron and Cloud TPU; Karpenter's AWS
-/// provider (Qualcomm); HAMi's charts (Ascend, Cambricon, Hygon, Iluvatar, MetaX); Volcano's vGPU plugin.
-pub fn is_accelerator_resource(name: &str) -> bool {
-    let Some((domain, device)) = name.split_once('/') else {
-        return false;
-    };
-    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| device.starts_with(prefix));
-    match domain {
-        "nvidia.com" => device == "gpu" || starts(&["gpu.", "mig-", "gpumem", "gpucores", "vgpu"]),
-        "amd.com" => device == "gpu" || starts(&["spx_", "dpx_", "qpx_", "cpx_", "tpx_"]),
-        "gpu.intel.com" => !device.ends_with("_monitoring"),
-        "aws.amazon.com" => starts(&["neuron"]),
-        "habana.ai" => device == "gaudi",
-        "google.com" => device == "tpu",
-        "qualcomm.com" => starts(&["qaic"]),
-        "huawei.com" => starts(&["Ascend"]),
-        "cambricon.com" => starts(&["mlu", "vmlu"]),
-        "hygon.com" => starts(&["dcu"]),
-        "iluvatar.ai" | "metax-tech.com" => starts(&["gpu", "vgpu", "sgpu"]),
-        "volcano.sh" => starts(&["vgpu-"]),
-        // Kubernetes' own names for "a device of this class", KEP-5004.
-        "deviceclass.resource.kubernetes.io" => true,
-        _ => false,
     }
 }
 

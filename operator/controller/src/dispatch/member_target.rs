@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ampacity_api::Placement;
+use ampacity_catalog::Family;
 use ampacity_placement::Labels;
 use kube::ResourceExt;
 
@@ -63,36 +64,39 @@ pub fn target(operator: &Operator, placement: &Placement) -> Target {
     target
 }
 
-/// Labels that tell kinds of nodes apart; the first two tell the device.
-const POOL_LABELS: [&str; 11] = [
-    "node.kubernetes.io/instance-type",
-    "nvidia.com/gpu.product",
+/// The label that tells the machine, and with it the device.
+const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
+
+/// Labels of clusters and clouds that tell pools apart; those of the vendors are theirs to name.
+const POOL_LABELS: [&str; 6] = [
+    INSTANCE_TYPE,
     "topology.kubernetes.io/zone",
-    "cloud.google.com/gke-accelerator",
     "ampacity.dev/capacity-type",
     "karpenter.sh/capacity-type",
     "eks.amazonaws.com/capacityType",
     "cloud.google.com/gke-spot",
-    // How devices are cut up, where the product does not tell.
-    "nvidia.com/gpu.replicas",
-    "cloud.google.com/gke-gpu-partition-size",
-    "cloud.google.com/gke-max-shared-clients-per-gpu",
 ];
 
 /// The pool of a placement whose replicas may move within it: the labels that its nodes share, where these tell the device, else the nodes.
 fn add_pool(target: &mut Target, chosen: &[(String, Labels)]) {
     let mut shared: BTreeMap<String, String> = BTreeMap::new();
     if let Some((_, first)) = chosen.first() {
-        for key in POOL_LABELS {
+        let of_vendors = Family::all()
+            .map(|family| family.pool_labels)
+            .flat_map(|labels| labels.device.iter().chain(labels.others));
+        for key in POOL_LABELS.iter().chain(of_vendors) {
             if let Some(value) = first
-                .get(key)
-                .filter(|v| chosen.iter().all(|(_, l)| l.get(key) == Some(v)))
+                .get(*key)
+                .filter(|v| chosen.iter().all(|(_, l)| l.get(*key) == Some(v)))
             {
-                shared.insert(key.to_owned(), value.clone());
+                shared.insert((*key).to_owned(), value.clone());
             }
         }
     }
-    if POOL_LABELS[..2].iter().any(|key| shared.contains_key(*key)) {
+    let mut tell_device = Family::all()
+        .flat_map(|family| family.pool_labels.device)
+        .chain([&INSTANCE_TYPE]);
+    if tell_device.any(|key| shared.contains_key(*key)) {
         target.pool_labels = shared;
     }
     target.pool_nodes = chosen.iter().map(|(name, _)| name.clone()).collect();

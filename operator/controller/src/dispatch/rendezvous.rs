@@ -9,16 +9,15 @@
 use std::fmt::Write as _;
 
 use ampacity_api::Placement;
+use ampacity_catalog::{self as catalog, EnvValue, Family, Processes};
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector};
 
 use super::Target;
 
-/// Port of torch's rendezvous, its own default.
+/// Port of torch's rendezvous, its own default. Vendors' ports must differ from it.
 pub const MASTER_PORT: u16 = 29_500;
 /// Port of JAX's coordinator, its own default on TPU.
 pub const JAX_COORDINATOR_PORT: u16 = 8476;
-/// Port of Neuron's root communicator, the default of torch-neuronx. It must differ from [`MASTER_PORT`].
-pub const NEURON_ROOT_COMM_PORT: u16 = 62_182;
 
 /// Most bytes of a list with one entry per replica. Every pod carries it, so that it grows with the square of a gang.
 const MAX_LIST_BYTES: usize = 32 * 1024;
@@ -41,9 +40,16 @@ impl Rendezvous<'_> {
     /// All variables for `container`, in an order in which later ones may refer to earlier ones.
     pub fn environment(&self, container: &Container) -> Vec<EnvVar> {
         let spec = &self.placement.spec;
-        let family = Family::of(self.target, &spec.accelerator_type, container);
+        let rendezvous = Family::of_type(&self.target.vendor, &spec.accelerator_type)
+            .map_or(catalog::Rendezvous::PER_DEVICE, |family| family.rendezvous);
+        let (processes, cores) = split(
+            rendezvous.processes,
+            &spec.accelerator_type,
+            spec.devices_per_replica,
+            container,
+        );
         let replicas = spec.replicas.to_string();
-        let processes = family.processes(spec.devices_per_replica).to_string();
+        let processes = processes.to_string();
         let master = self.master();
         let port = MASTER_PORT.to_string();
         // What the user sets under one name holds under the other too.
@@ -69,11 +75,7 @@ impl Rendezvous<'_> {
             value("JAX_NUM_PROCESSES", &replicas),
             self.rank("JAX_PROCESS_ID"),
         ]);
-        match family {
-            Family::Gpu => {}
-            Family::Tpu => self.tpu(&mut env),
-            Family::Neuron { cores } => self.neuron(&mut env, cores, container),
-        }
+        self.vendors(&mut env, &rendezvous, cores, container);
         env
     }
 
@@ -120,39 +122,52 @@ impl Rendezvous<'_> {
         }
     }
 
-    fn tpu(&self, env: &mut Vec<EnvVar>) {
-        env.push(self.rank("TPU_WORKER_ID"));
-        let hosts = match self.service {
-            // Short names, as GKE gives them: the pods' search path begins with their namespace.
-            Some(service) => bounded_list(self.placement.spec.replicas, |index, list| {
-                write!(list, "{}-{index}.{service}", self.job)
-            }),
-            None => Some("localhost".to_owned()),
-        };
-        if let Some(hosts) = hosts {
-            env.push(value("TPU_WORKER_HOSTNAMES", &hosts));
+    /// Variables of the vendor's own.
+    fn vendors(
+        &self,
+        env: &mut Vec<EnvVar>,
+        rendezvous: &catalog::Rendezvous,
+        cores: Option<i32>,
+        container: &Container,
+    ) {
+        for group in rendezvous.environment {
+            let is_left_to_the_program = group
+                .yields_to
+                .is_some_and(|prefix| starts_torchrun(container) || sets(container, prefix));
+            if is_left_to_the_program {
+                continue;
+            }
+            let variables: Option<Vec<EnvVar>> = group
+                .variables
+                .iter()
+                .map(|(name, what)| self.variable(name, *what, cores))
+                .collect();
+            env.extend(variables.into_iter().flatten());
         }
     }
 
-    fn neuron(&self, env: &mut Vec<EnvVar>, cores: Option<i32>, container: &Container) {
-        env.push(value(
-            "NEURON_RT_ROOT_COMM_ID",
-            &format!("{}:{NEURON_ROOT_COMM_PORT}", self.master()),
-        ));
-        // One process per replica, as JAX and SPMD programs want it. torchrun makes one process per core and torch-xla works
-        // these out for each itself, unless it finds them set: then it would use the wrong ones.
-        if starts_torchrun(container) || sets_pjrt(container) {
-            return;
-        }
-        let Some(cores) = cores else { return };
-        let per_process = cores.saturating_mul(self.placement.spec.devices_per_replica);
-        let list = bounded_list(self.placement.spec.replicas, |_, list| {
-            write!(list, "{per_process}")
-        });
-        if let Some(list) = list {
-            env.push(value("NEURON_PJRT_PROCESSES_NUM_DEVICES", &list));
-            env.push(self.rank("NEURON_PJRT_PROCESS_INDEX"));
-        }
+    fn variable(&self, name: &str, what: EnvValue, cores: Option<i32>) -> Option<EnvVar> {
+        let spec = &self.placement.spec;
+        Some(match what {
+            EnvValue::Rank => self.rank(name),
+            EnvValue::MasterAt(port) => value(name, &format!("{}:{port}", self.master())),
+            EnvValue::HostNames => value(name, &self.host_names()?),
+            EnvValue::CoresOfEachReplica => {
+                let each = cores?.saturating_mul(spec.devices_per_replica);
+                let list = bounded_list(spec.replicas, |_, list| write!(list, "{each}"));
+                value(name, &list?)
+            }
+        })
+    }
+
+    /// Short names, as GKE gives them: the pods' search path begins with their namespace.
+    fn host_names(&self) -> Option<String> {
+        let Some(service) = self.service else {
+            return Some("localhost".to_owned());
+        };
+        bounded_list(self.placement.spec.replicas, |index, list| {
+            write!(list, "{}-{index}.{service}", self.job)
+        })
     }
 }
 
@@ -175,54 +190,23 @@ pub fn identity_env(placement: &Placement) -> Vec<EnvVar> {
     env
 }
 
-/// How programs for a device split up into processes.
-#[derive(Clone, Copy)]
-enum Family {
-    /// One process per device.
-    Gpu,
-    /// One process per host, for all its chips.
-    Tpu,
-    /// One process per core (torchrun) or per host (JAX). `cores`: visible cores of one device, where known.
-    Neuron { cores: Option<i32> },
-}
-
-impl Family {
-    fn of(target: &Target, accelerator_type: &str, container: &Container) -> Self {
-        match target.vendor.as_str() {
-            "google" => Self::Tpu,
-            "aws" => Self::Neuron {
-                cores: neuron_cores(accelerator_type, container),
-            },
-            _ => Self::Gpu,
+/// Processes per replica that torchrun should start, and the cores of a device that a program sees, where they are known.
+fn split(
+    processes: Processes,
+    accelerator_type: &str,
+    devices: i32,
+    container: &Container,
+) -> (i32, Option<i32>) {
+    match processes {
+        Processes::PerDevice => (devices, None),
+        Processes::PerReplica => (1, None),
+        Processes::PerCore(cores) => {
+            let cores = cores.logical(accelerator_type, |variable| {
+                literal(container, variable)?.parse().ok()
+            });
+            (devices.saturating_mul(cores.unwrap_or(1)), cores)
         }
     }
-
-    /// Processes per replica that torchrun should start.
-    fn processes(self, devices: i32) -> i32 {
-        match self {
-            Self::Gpu => devices,
-            Self::Tpu => 1,
-            Self::Neuron { cores } => devices.saturating_mul(cores.unwrap_or(1)),
-        }
-    }
-}
-
-/// Cores of one device that a program sees: physical cores divided by the logical core size, which is 2 on Trainium2 and later
-/// unless `NEURON_LOGICAL_NC_CONFIG` says otherwise. Source: AWS Neuron documentation, hardware architecture and logical
-/// NeuronCore configuration.
-fn neuron_cores(accelerator_type: &str, container: &Container) -> Option<i32> {
-    let (physical, logical) = match accelerator_type {
-        "aws-inferentia1" => (4, 1),
-        "aws-inferentia2" | "aws-trainium1" => (2, 1),
-        "aws-trainium2" | "aws-trainium3" => (8, 2),
-        _ => return None,
-    };
-    let chosen = ["NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE"]
-        .into_iter()
-        .find_map(|name| literal(container, name)?.parse::<i32>().ok())
-        .filter(|size| (1..=physical).contains(size))
-        .unwrap_or(logical);
-    Some(physical / chosen)
 }
 
 fn literal<'a>(container: &'a Container, name: &str) -> Option<&'a str> {
@@ -243,9 +227,10 @@ fn starts_torchrun(container: &Container) -> bool {
     })
 }
 
-fn sets_pjrt(container: &Container) -> bool {
+/// Whether the container sets a variable whose name begins like this.
+fn sets(container: &Container, prefix: &str) -> bool {
     let mut names = container.env.iter().flatten().map(|v| v.name.as_str());
-    names.any(|name| name.starts_with("NEURON_PJRT_"))
+    names.any(|name| name.starts_with(prefix))
 }
 
 /// One entry per replica with commas between, or `None` when that would be longer than [`MAX_LIST_BYTES`].

@@ -3,28 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_catalog::{
-    DeviceQuery, Family, Identity, MigProfile, ProductName, Sharing, family_of,
+    Cut, DeviceQuery, Family, Identity, MigProfile, NotAskable, PublishedDevice, PublishedKind,
+    family_of,
 };
 use ampacity_placement::DeviceGroup;
 
-use super::extended::{Devices, Subject, taint_keys};
+use super::devices::{Devices, Subject, taint_keys};
 use super::held::DeviceId;
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
-use super::parts::Cut;
-use crate::state::parse_bytes;
-use crate::state::{SlimAttribute, SlimDevice, SlimResourceSlice};
-
-/// DeviceClass of the MIG instances that `gpu.nvidia.com` publishes; the driver's chart makes it.
-const MIG_CLASS: &str = "mig.nvidia.com";
-
-/// What a published device is.
-enum Kind {
-    Whole,
-    Mig(MigProfile),
-    Split(UnsupportedReason),
-    /// The same silicon in another guise, or nothing that computes.
-    Other,
-}
+use crate::state::{SlimAttribute, SlimDevice, SlimResourceSlice, parse_bytes};
 
 /// Finds the devices in the slices of a node. Slices of other nodes, of network cards and of compute domains are passed over.
 ///
@@ -116,9 +103,8 @@ fn driver(slice: &SlimResourceSlice) -> &str {
         return &slice.spec.driver;
     }
     let name = slice.metadata.name.as_deref().unwrap_or_default();
-    Family::ALL
-        .iter()
-        .flat_map(|family| family.dra_drivers())
+    Family::all()
+        .flat_map(|family| family.dra.drivers)
         .find(|driver| name.contains(&format!("-{driver}-")))
         .copied()
         .unwrap_or_default()
@@ -191,68 +177,30 @@ impl<'a> Member<'a> {
             .map(|c| c.counter_set.as_str())
     }
 
-    fn model(&self, family: Family) -> Option<&'a str> {
-        match family {
-            Family::Nvidia | Family::Amd => self.text("productName"),
-            Family::Gaudi | Family::IntelGpu => self.text("model").filter(|m| *m != "Unknown"),
-            Family::Tpu => self.text("tpuGen"),
-            _ => None,
-        }
+    /// The device that a part says it is cut from.
+    fn parent(&self, family: Family) -> Option<&'a str> {
+        self.text(family.dra.parent_id?)
     }
 
-    fn pci_id(&self, family: Family) -> Option<&'a str> {
-        match family {
-            Family::IntelGpu => self.text("pciId"),
-            // `0000-a0-00-0-0x1020`
-            Family::Gaudi => self.name.rsplit_once("-0x").map(|(_, id)| id),
-            _ => None,
-        }
-    }
-
-    fn kind(&self, family: Family) -> Kind {
-        use UnsupportedReason::{Integrated, Partitioned, TimeSliced, VirtualGpu};
+    fn kind(&self, family: Family) -> PublishedKind {
         if self.body.allow_multiple_allocations || self.device.allow_multiple_allocations {
-            return Kind::Split(TimeSliced);
+            return PublishedKind::Split(NotAskable::TimeSliced);
         }
-        let type_ = self.text("type").unwrap_or_default();
-        match family {
-            Family::Nvidia => {
-                let vgpu = self.text("brand").is_some_and(|b| b.starts_with("NvidiaV"))
-                    || self
-                        .text("productName")
-                        .is_some_and(|p| ProductName::parse(p).sharing == Sharing::VirtualGpu);
-                match type_ {
-                    "gpu" | "" if vgpu => Kind::Split(VirtualGpu),
-                    "gpu" | "" => Kind::Whole,
-                    "mig" => match self.text("profile").and_then(MigProfile::parse) {
-                        Some(profile) => Kind::Mig(profile),
-                        None => Kind::Split(Partitioned),
-                    },
-                    _ => Kind::Other,
-                }
-            }
-            Family::Amd => {
-                let whole_profile = self
-                    .text("partitionProfile")
-                    .is_none_or(|p| p.to_ascii_lowercase().starts_with("spx"));
-                match type_ {
-                    "amdgpu" | "" if whole_profile => Kind::Whole,
-                    "amdgpu" | "" | "amdgpu-partition" => Kind::Split(Partitioned),
-                    _ => Kind::Other,
-                }
-            }
-            Family::IntelGpu => match type_ {
-                "vf" => Kind::Split(Partitioned),
-                _ if self.memory_mib() == Some(0) => Kind::Split(Integrated),
-                _ => Kind::Whole,
-            },
-            Family::Neuron => match self.text("resourceType").unwrap_or_default() {
-                "" | "neuron_device" => Kind::Whole,
-                "neuron_core" => Kind::Split(UnsupportedReason::Cores),
-                _ => Kind::Other,
-            },
-            _ => Kind::Whole,
-        }
+        (family.dra.kind)(self)
+    }
+}
+
+impl PublishedDevice for Member<'_> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn text(&self, attribute: &str) -> Option<&str> {
+        Member::text(self, attribute)
+    }
+
+    fn memory_mib(&self) -> Option<u64> {
+        Member::memory_mib(self)
     }
 }
 
@@ -273,17 +221,15 @@ fn count_pool(
     let mut names = BTreeSet::new();
     for member in members.iter().filter(|m| names.insert(m.name)) {
         let kind = member.kind(family);
-        let instance_type = member
-            .text("instanceType")
-            .filter(|_| family == Family::Neuron)
-            .unwrap_or(subject.instance_type);
+        let said = family.dra.instance_type.and_then(|name| member.text(name));
+        let instance_type = said.unwrap_or(subject.instance_type);
         let query = DeviceQuery {
-            model: member.model(family),
-            pci_id: member.pci_id(family),
+            model: (family.dra.model)(member),
+            pci_id: (family.dra.pci_id)(member),
             // An instance's memory says nothing about its device.
             memory_mib: member
                 .memory_mib()
-                .filter(|_| !matches!(kind, Kind::Mig(_))),
+                .filter(|_| !matches!(kind, PublishedKind::Mig(_))),
             instance_type,
             ..subject.query(driver)
         };
@@ -292,16 +238,18 @@ fn count_pool(
             Identity::Unknown { .. } => None,
         };
         let cut = match kind {
-            Kind::Other => continue,
-            Kind::Mig(_) | Kind::Split(UnsupportedReason::Partitioned)
-                if silicon.is_in_a_whole_device(member) =>
+            PublishedKind::Other => continue,
+            PublishedKind::Mig(_) | PublishedKind::Split(NotAskable::Partitioned)
+                if silicon.is_in_a_whole_device(family, member) =>
             {
                 continue;
             }
-            Kind::Mig(_) if silicon.may_overlap(member) => Err(UnsupportedReason::Partitioned),
-            Kind::Split(reason) => Err(reason),
-            Kind::Mig(profile) => Ok(Cut::Mig(profile)),
-            Kind::Whole => Ok(Cut::Whole),
+            PublishedKind::Mig(_) if silicon.may_overlap(member) => {
+                Err(UnsupportedReason::Partitioned)
+            }
+            PublishedKind::Split(why) => Err(why.into()),
+            PublishedKind::Mig(profile) => Ok(Cut::Mig(profile)),
+            PublishedKind::Whole => Ok(Cut::Whole),
         };
         match (cut, known) {
             (Err(reason), known) => *unsupported.entry((reason, known)).or_default() += 1,
@@ -327,7 +275,7 @@ fn count_pool(
     }
     for ((name, cut), (count, in_use)) in groups {
         let class = match cut {
-            Cut::Mig(_) => MIG_CLASS,
+            Cut::Mig(_) => MigProfile::device_class(),
             Cut::Whole | Cut::Slice(_) => driver,
         };
         devices.groups.push((
@@ -364,8 +312,8 @@ fn count_pool(
 struct Silicon<'a> {
     /// Counter sets that whole devices draw on.
     whole_counters: BTreeSet<&'a str>,
-    /// UUIDs of whole devices.
-    whole_uuids: BTreeSet<&'a str>,
+    /// Ids of whole devices.
+    whole_ids: BTreeSet<&'a str>,
     /// MIG instances by the counter set that they draw on.
     instances: BTreeMap<&'a str, usize>,
     /// Devices that there are, whole and cut up; 0 where all are whole, or an instance does not name its device.
@@ -374,44 +322,44 @@ struct Silicon<'a> {
 
 impl<'a> Silicon<'a> {
     fn of(family: Family, members: &[Member<'a>]) -> Self {
-        let (mut whole_counters, mut whole_uuids) = (BTreeSet::new(), BTreeSet::new());
+        let (mut whole_counters, mut whole_ids) = (BTreeSet::new(), BTreeSet::new());
         let mut instances: BTreeMap<&str, usize> = BTreeMap::new();
         let mut parents: BTreeSet<Option<&str>> = BTreeSet::new();
         let mut whole: BTreeSet<&str> = BTreeSet::new();
         for member in members {
             match member.kind(family) {
-                Kind::Whole => {
+                PublishedKind::Whole => {
                     whole_counters.extend(member.counter_sets());
-                    whole_uuids.extend(member.text("uuid"));
+                    whole_ids.extend(family.dra.id.and_then(|name| member.text(name)));
                     whole.insert(member.name);
                 }
-                Kind::Mig(_) => {
-                    parents.insert(member.text("parentUUID"));
+                PublishedKind::Mig(_) => {
+                    parents.insert(member.parent(family));
                     for set in member.counter_sets() {
                         *instances.entry(set).or_default() += 1;
                     }
                 }
-                Kind::Split(_) | Kind::Other => {}
+                PublishedKind::Split(_) | PublishedKind::Other => {}
             }
         }
-        parents.retain(|uuid| !uuid.is_some_and(|uuid| whole_uuids.contains(uuid)));
+        parents.retain(|id| !id.is_some_and(|id| whole_ids.contains(id)));
         let all = whole.len().saturating_add(parents.len());
         let known = !parents.is_empty() && !parents.contains(&None);
         Self {
             whole_counters,
-            whole_uuids,
+            whole_ids,
             instances,
             devices: u32::try_from(all).ok().filter(|_| known).unwrap_or(0),
         }
     }
 
     /// A partition that is, or could be, cut from a whole device that is listed too.
-    fn is_in_a_whole_device(&self, member: &Member<'_>) -> bool {
+    fn is_in_a_whole_device(&self, family: Family, member: &Member<'_>) -> bool {
         let mut sets = member.counter_sets();
         sets.any(|set| self.whole_counters.contains(set))
             || member
-                .text("parentUUID")
-                .is_some_and(|uuid| self.whole_uuids.contains(uuid))
+                .parent(family)
+                .is_some_and(|id| self.whole_ids.contains(id))
     }
 
     /// An instance that draws on the same counters as another may be one that could be made rather than one that is.
@@ -445,18 +393,17 @@ fn held_devices<'a>(
         .iter()
         .filter(|m| {
             let cut_up = || m.counter_sets().any(|set| drained.contains(set));
-            is_held(m) || (matches!(m.kind(family), Kind::Whole) && cut_up())
+            is_held(m) || (m.kind(family) == PublishedKind::Whole && cut_up())
         })
         .map(|m| m.name)
         .collect()
 }
 
 fn note_unknown(member: &Member<'_>, driver: &str, family: Family, notes: &mut Notes<'_>) {
-    let said = member
-        .model(family)
-        .or_else(|| member.pci_id(family))
+    let said = (family.dra.model)(member)
+        .or_else(|| (family.dra.pci_id)(member))
         .unwrap_or("nothing");
-    let resource = family.resources().first().copied().unwrap_or(driver);
+    let resource = family.device_resource().unwrap_or(driver);
     notes.add(
         NoteReason::UnknownDevice,
         format!(

@@ -2,59 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_catalog::{
-    Accelerator, Catalog, DeviceQuery, Family, Identity, InstanceShape, Unit, resource_unit,
-};
-use ampacity_placement::{DeviceGroup, Labels};
+use ampacity_catalog::{Accelerator, Count, Cut, Family, Identity, Offer, Unit, resource_unit};
+use ampacity_placement::DeviceGroup;
 
-use super::held::HeldOnNode;
+use super::devices::{Devices, Subject, taint_keys};
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
-use super::parts::{self, Cut};
-use super::resources::{Count, extended};
-use crate::state::SlimNode;
-
-/// A node as device discovery looks at it.
-#[derive(Clone, Copy)]
-pub(super) struct Subject<'a> {
-    pub(super) node: &'a SlimNode,
-    pub(super) labels: &'a Labels,
-    pub(super) instance_type: &'a str,
-    pub(super) shape: Option<&'a InstanceShape>,
-    pub(super) catalog: &'a Catalog,
-    pub(super) held: &'a HeldOnNode,
-}
-
-impl<'a> Subject<'a> {
-    /// The question which type a device of `resource` is, as far as the node itself tells.
-    pub(super) fn query(&self, resource: &'a str) -> DeviceQuery<'a> {
-        DeviceQuery {
-            resource,
-            labels: self.labels,
-            instance_type: self.instance_type,
-            model: None,
-            pci_id: None,
-            memory_mib: None,
-        }
-    }
-}
-
-/// What was found on a node.
-#[derive(Debug, Default)]
-pub(super) struct Devices {
-    pub(super) groups: Vec<(Option<Family>, DeviceGroup)>,
-    pub(super) unsupported: Vec<Unsupported>,
-    /// Families of which something is shown, usable or not.
-    pub(super) shown: BTreeSet<Family>,
-    /// Families of which pods may use something, whole or not.
-    pub(super) offered: BTreeSet<Family>,
-}
-
-/// One extended resource with units.
-pub(super) struct Offer<'a> {
-    pub(super) resource: &'a str,
-    pub(super) unit: Unit,
-    pub(super) count: Count,
-}
+use super::parts;
+use super::resources::extended;
 
 /// Finds the devices in a node's status.
 pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
@@ -69,12 +23,12 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
         .collect();
     for resource in names {
         match resource_unit(resource) {
-            Some((family, unit)) => {
+            Some((family, unit)) if unit != Unit::Unlisted => {
                 let whole = matches!(unit, Unit::Device | Unit::DeviceAlias);
                 let count = extended(
                     subject.node,
                     resource,
-                    whole && !is_shared_by_design(resource),
+                    whole && !family.shareable_resources.contains(&resource),
                     notes,
                 );
                 // Left-overs of earlier configurations stay in the status as zeros.
@@ -86,7 +40,7 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
                     });
                 }
             }
-            None if subject.catalog.claims(resource) => {
+            _ if subject.catalog.claims(resource) => {
                 let count = extended(subject.node, resource, true, notes);
                 let by_match = subject.catalog.identify_by_match(&subject.query(resource));
                 if let Some(accelerator) = by_match {
@@ -95,7 +49,7 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
                     add_group(subject, &mut devices, None, whole, accelerator);
                 }
             }
-            None => {}
+            _ => {}
         }
     }
     for (family, offers) in families {
@@ -109,14 +63,6 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
     devices
 }
 
-/// Intel's plugin offers a card many times over under the same name, so large numbers are no mistake.
-fn is_shared_by_design(resource: &str) -> bool {
-    matches!(
-        resource,
-        "gpu.intel.com/i915" | "gpu.intel.com/xe" | "nvidia.com/gpu"
-    )
-}
-
 fn family_devices(
     subject: &Subject<'_>,
     family: Family,
@@ -126,15 +72,13 @@ fn family_devices(
 ) {
     let has = |unit: Unit| offers.iter().any(|o| o.unit == unit);
     let (has_device, has_alias) = (has(Unit::Device), has(Unit::DeviceAlias));
-    let plain_amd = offers.iter().any(|o| o.resource == "amd.com/gpu");
     for offer in offers {
         let same_silicon = match offer.unit {
-            Unit::Device => plain_amd && offer.resource != "amd.com/gpu",
             Unit::DeviceAlias => has_device,
             Unit::Core => has_device || has_alias,
             _ => false,
         };
-        if same_silicon || offer.unit == Unit::Measure {
+        if same_silicon || matches!(offer.unit, Unit::Measure | Unit::Monitor) {
             continue;
         }
         note_unhealthy(offer.resource, offer.count, notes);
@@ -151,15 +95,16 @@ fn family_devices(
             add_group(subject, devices, Some(family), whole, accelerator);
             continue;
         }
-        let cut = cut(subject, family, offer, offers);
+        let cut = (family.cut)(&subject.view(), offer, offers);
         // A part is one of a device, so what is said of devices says what it is cut from.
-        let query = match (&cut, family.resources().first()) {
+        let query = match (&cut, family.device_resource()) {
             (Ok(Cut::Mig(_) | Cut::Slice(_)), Some(device)) => subject.query(device),
             _ => query,
         };
         let identity = subject.catalog.identify(&query);
         match (cut, identity) {
-            (Err(reason), identity) => {
+            (Err(why), identity) => {
+                let reason = UnsupportedReason::from(why);
                 let accelerator_type = match &identity {
                     Identity::Known { accelerator, .. } => Some(accelerator.name.clone()),
                     Identity::Unknown { .. } => None,
@@ -290,85 +235,27 @@ fn add_group(
 /// Devices that others hold, under whatever name they asked for them.
 fn held_units(subject: &Subject<'_>, family: Option<Family>, resource: &str) -> u64 {
     let held = |name: &str| subject.held.extended.get(name).copied().unwrap_or_default();
-    if family != Some(Family::Neuron) || resource.ends_with("neuroncore") {
+    let by_core = family.and_then(|family| {
+        let is_core = |(_, unit): &&(&str, Unit)| *unit == Unit::Core;
+        let (core, _) = family.resources.iter().find(is_core)?;
+        Some((family, *core, family.cores_per_device?))
+    });
+    let Some((family, core, cores_per_device)) = by_core.filter(|(_, core, _)| *core != resource)
+    else {
         return held(resource);
-    }
+    };
     let capacity =
         |name: &str| -> Option<u64> { subject.node.status.capacity.get(name)?.parse().ok() };
-    let chips =
-        capacity("aws.amazon.com/neuron").or_else(|| capacity("aws.amazon.com/neurondevice"));
-    let cores_per_chip = capacity("aws.amazon.com/neuroncore")
-        .zip(chips)
-        .and_then(|(cores, chips)| cores.checked_div(chips))
-        .unwrap_or(2)
+    let names = family.device_resources;
+    let devices = names.iter().find_map(|name| capacity(name));
+    let cores_per_device = capacity(core)
+        .zip(devices)
+        .and_then(|(cores, devices)| cores.checked_div(devices))
+        .unwrap_or(cores_per_device)
         .max(1);
-    held("aws.amazon.com/neuron")
-        .saturating_add(held("aws.amazon.com/neurondevice"))
-        .saturating_add(held("aws.amazon.com/neuroncore").div_ceil(cores_per_chip))
-}
-
-/// Taints that pods for the device tolerate by themselves.
-pub(super) fn taint_keys(family: Option<Family>, resource: &str) -> Vec<String> {
-    let mut keys = vec![resource.to_owned()];
-    let known = family.map(Family::taint_keys).unwrap_or_default();
-    keys.extend(known.iter().map(|key| (*key).to_owned()));
-    keys.sort();
-    keys.dedup();
-    keys
-}
-
-/// What a unit is, or why it is nothing that can be asked for.
-fn cut(
-    subject: &Subject<'_>,
-    family: Family,
-    offer: &Offer<'_>,
-    offers: &[Offer<'_>],
-) -> Result<Cut, UnsupportedReason> {
-    let asked_for = matches!(
-        offer.unit,
-        Unit::Device | Unit::DeviceAlias | Unit::TimeSlice | Unit::Partition
-    );
-    if family == Family::Nvidia && asked_for {
-        return parts::nvidia(subject, offer, offers);
-    }
-    let reason = match (offer.unit, family) {
-        (Unit::Device | Unit::DeviceAlias, Family::Amd) => amd_split(subject, offer),
-        (Unit::Device | Unit::DeviceAlias, Family::IntelGpu) => intel_split(subject, offer),
-        (Unit::Device | Unit::DeviceAlias, _) => None,
-        (Unit::Core, _) => Some(UnsupportedReason::Cores),
-        (Unit::TimeSlice, _) => Some(UnsupportedReason::TimeSliced),
-        (Unit::Partition, _) => Some(UnsupportedReason::Partitioned),
-        (Unit::VirtualGpu | Unit::Measure, _) => Some(UnsupportedReason::VirtualGpu),
-    };
-    reason.map_or(Ok(Cut::Whole), Err)
-}
-
-fn amd_split(subject: &Subject<'_>, offer: &Offer<'_>) -> Option<UnsupportedReason> {
-    const PARTITION: [&str; 3] = [
-        "amd.com/gpu.compute-memory-partition",
-        "amd.com/gpu.compute-partition",
-        "amd.com/compute-partition",
-    ];
-    let partitioned = PARTITION.iter().any(|key| {
-        subject
-            .labels
-            .get(*key)
-            .is_some_and(|mode| !mode.is_empty() && !mode.to_ascii_lowercase().starts_with("spx"))
-    });
-    let physical = subject.shape.map(|s| u64::from(s.devices));
-    let more_than_there_are = physical.is_some_and(|n| n > 0 && offer.count.capacity > n);
-    (partitioned || more_than_there_are).then_some(UnsupportedReason::Partitioned)
-}
-
-/// The plugin offers each card `-shared-dev-num` times; the labels count cards.
-fn intel_split(subject: &Subject<'_>, offer: &Offer<'_>) -> Option<UnsupportedReason> {
-    let cards: u64 = subject
-        .labels
+    names
         .iter()
-        .filter(|(key, _)| key.starts_with("gpu.intel.com/device-id.") && key.ends_with(".count"))
-        .filter_map(|(_, value)| value.parse::<u64>().ok())
-        .fold(0, u64::saturating_add);
-    ((cards > 0 && offer.count.capacity > cards)
-        || offer.count.capacity > super::resources::MAX_DEVICES)
-        .then_some(UnsupportedReason::TimeSliced)
+        .map(|name| held(name))
+        .fold(0, u64::saturating_add)
+        .saturating_add(held(core).div_ceil(cores_per_device))
 }

@@ -1,5 +1,6 @@
 //! Whether a node takes new work, and whether it loses the work that it has.
 
+use ampacity_catalog::Family;
 use ampacity_placement::{Labels, NodeFault};
 
 use crate::state::{Failing, SlimCondition, SlimNode};
@@ -14,8 +15,8 @@ const GOOD_WHEN_TRUE: [&str; 5] = [
     "ContainerRuntimeReady",
 ];
 
-/// Conditions whose `True` is a fault.
-const BAD_WHEN_TRUE: [&str; 63] = [
+/// Conditions whose `True` is a fault, as Kubernetes and clouds report them; those of the vendors' own agents are in the catalogue.
+const BAD_WHEN_TRUE: [&str; 43] = [
     // Kubelet and cloud controllers.
     "MemoryPressure",
     "DiskPressure",
@@ -63,34 +64,12 @@ const BAD_WHEN_TRUE: [&str; 63] = [
     "PcieError",
     "EthLink",
     "CpuProfile",
-    // AMD.
-    "AMDGPUUnhealthy",
-    "AMDGPUXgmiError",
-    "AMDGPUEccError",
-    // NVSentinel.
-    "SysLogsXIDError",
-    "SysLogsSXIDError",
-    "SysLogsGPUFallenOff",
-    "GpuXidError",
-    "GpuPcieWatch",
-    "GpuNvlinkWatch",
-    "GpuNvswitchFatalWatch",
-    "GpuNvswitchNonfatalWatch",
-    "GpuMemWatch",
-    "GpuSmWatch",
-    "GpuMcuWatch",
-    "GpuPmuWatch",
-    "GpuInforomWatch",
-    "GpuThermalWatch",
-    "GpuPowerWatch",
-    "GpuDriverWatch",
-    "GpuCudaWatch",
 ];
 
 /// Conditions of the node's own hardware whose fault ends what runs there. The others keep new work away and leave what runs
 /// alone: a node that is short of disk, or due for maintenance next week, still does its work, and whoever drains it ends its
 /// pods.
-const ENDS_WORK: [&str; 21] = [
+const ENDS_WORK: [&str; 14] = [
     "AcceleratedHardwareReady",
     "KernelDeadlock",
     "CperHardwareErrorFatal",
@@ -105,29 +84,10 @@ const ENDS_WORK: [&str; 21] = [
     "GpuBusError",
     "GpuFabricManager",
     "GpuXid",
-    "AMDGPUUnhealthy",
-    "AMDGPUXgmiError",
-    "AMDGPUEccError",
-    "SysLogsXIDError",
-    "SysLogsGPUFallenOff",
-    "GpuXidError",
-    "GpuNvswitchFatalWatch",
 ];
 
 /// Labels whose listed values are a fault; `*` is any value but empty and `false`.
-const BAD_LABELS: [(&str, &[&str]); 8] = [
-    (
-        "dgxc.nvidia.com/nvsentinel-state",
-        &[
-            "quarantined",
-            "draining",
-            "drain-succeeded",
-            "drain-failed",
-            "remediating",
-            "remediation-failed",
-        ],
-    ),
-    ("k8saas.nvidia.com/cordon-by", &["*"]),
+const BAD_LABELS: [(&str, &[&str]); 5] = [
     (
         "sagemaker.amazonaws.com/node-health-status",
         &[
@@ -153,7 +113,6 @@ const BAD_LABELS: [(&str, &[&str]); 8] = [
         "node.coreweave.cloud/state",
         &["triage", "zap", "rma", "faulty"],
     ),
-    ("nvidia.com/mig.config.state", &["pending", "rebooting"]),
 ];
 
 /// OKE writes one label for each fault.
@@ -180,7 +139,7 @@ pub fn failing(node: &SlimNode) -> Option<Failing> {
         .status
         .conditions
         .iter()
-        .any(|c| ENDS_WORK.contains(&c.type_.as_str()) && is_bad(c));
+        .any(|c| ends_work(&c.type_) && is_bad(c));
     (broken || is_leaving(node)).then_some(Failing::Broken)
 }
 
@@ -227,12 +186,20 @@ pub(super) fn fault(node: &SlimNode, labels: &Labels) -> Option<NodeFault> {
 
 fn is_bad(condition: &SlimCondition) -> bool {
     let (type_, status) = (condition.type_.as_str(), condition.status.as_str());
-    (GOOD_WHEN_TRUE.contains(&type_) && status == "False")
-        || (BAD_WHEN_TRUE.contains(&type_) && status == "True")
+    (GOOD_WHEN_TRUE.contains(&type_) && status == "False") || (is_fault(type_) && status == "True")
+}
+
+fn is_fault(type_: &str) -> bool {
+    BAD_WHEN_TRUE.contains(&type_) || Family::all().any(|f| f.health.faults.contains(&type_))
+}
+
+fn ends_work(type_: &str) -> bool {
+    ENDS_WORK.contains(&type_) || Family::all().any(|f| f.health.end_work.contains(&type_))
 }
 
 fn bad_label(labels: &Labels) -> Option<String> {
-    let listed = BAD_LABELS.iter().find_map(|(key, bad)| {
+    let of_vendors = Family::all().flat_map(|family| family.health.bad_labels);
+    let listed = of_vendors.chain(&BAD_LABELS).find_map(|(key, bad)| {
         let value = labels.get(*key)?;
         let any = bad.contains(&"*") && !value.is_empty() && value != "false";
         (any || bad.iter().any(|b| b.eq_ignore_ascii_case(value))).then(|| format!("{key}={value}"))

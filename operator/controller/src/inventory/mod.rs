@@ -26,6 +26,7 @@
 
 mod capacity_type;
 mod cluster;
+mod devices;
 mod dra;
 mod extended;
 mod facts;

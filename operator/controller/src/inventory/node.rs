@@ -3,16 +3,13 @@
 use std::collections::BTreeSet;
 
 use ampacity_api::member_cluster::TopologyLabel;
-use ampacity_catalog::{
-    Catalog, DeviceQuery, Family, Identity, InstanceShape, Prices, ProductName, Sharing,
-};
+use ampacity_catalog::{Catalog, DeviceQuery, Family, Identity, MigProfile, Prices, family_of};
 use ampacity_placement::{Amount, DeviceGroup, DevicePart, Labels, NodeSpec, Taint, TaintEffect};
 
-use super::extended::{Devices, Subject};
+use super::devices::{Devices, Subject};
 use super::feeds::FeedRules;
 use super::held::HeldOnNode;
 use super::note::{InventoryNote, NoteReason, Notes, Unsupported, UnsupportedReason};
-use super::parts::MIG_PREFIX;
 use super::resources::{Basics, basics, held_mib};
 use super::{capacity_type, dra, extended, health, platform, topology};
 use crate::state::{SlimNode, SlimResourceSlice, SlimTaint};
@@ -159,8 +156,8 @@ fn all_devices(
             NoteReason::CountedOnce,
             format!(
                 "{} devices are offered by a device plugin and by DRA; they are counted once and asked for as {}",
-                family.vendor(),
-                family.resources().first().copied().unwrap_or_default()
+                family.vendor,
+                family.device_resource().unwrap_or_default()
             ),
         );
     }
@@ -194,9 +191,8 @@ fn all_devices(
     devices
         .groups
         .extend(dra.groups.into_iter().filter(|(family, _)| counted(family)));
-    let of_twice = |resource: &str| {
-        ampacity_catalog::family_of(resource).is_some_and(|family| twice.contains(&family))
-    };
+    let of_twice =
+        |resource: &str| family_of(resource).is_some_and(|family| twice.contains(&family));
     devices.unsupported.extend(
         dra.unsupported
             .into_iter()
@@ -211,40 +207,30 @@ fn all_devices(
 
 /// Names by which a device plugin would offer what a DRA driver offers.
 fn plugin_resources(family: Option<Family>, part: &DevicePart) -> Vec<String> {
-    let whole = family.map(Family::resources).unwrap_or_default();
+    let whole = family.map(|f| f.device_resources).unwrap_or_default();
     match part {
         DevicePart::Whole => whole.iter().map(|name| (*name).to_owned()).collect(),
-        DevicePart::Mig(profile) => vec![format!("{MIG_PREFIX}{profile}")],
+        DevicePart::Mig(profile) => vec![MigProfile::resource(profile)],
         DevicePart::Milli(_) => Vec::new(),
     }
 }
 
 /// Labels or the instance type show devices of a family, and nothing offers them.
 fn note_absent(subject: &Subject<'_>, shown: &BTreeSet<Family>, notes: &mut Notes<'_>) {
-    for family in Family::ALL {
+    for family in Family::all() {
         if shown.contains(&family) {
             continue;
         }
-        let Some(by) = sign_of(family, subject.labels, subject.shape) else {
+        let Some(by) = sign_of(family, subject) else {
             continue;
         };
-        let resource = family.resources().first().copied().unwrap_or_default();
+        let resource = family.device_resource().unwrap_or_default();
         let query: DeviceQuery<'_> = subject.query(resource);
         let what = match subject.catalog.identify(&query) {
             Identity::Known { accelerator, .. } => accelerator.name.clone(),
-            Identity::Unknown { .. } => format!("{} devices of an unknown model", family.vendor()),
+            Identity::Unknown { .. } => format!("{} devices of an unknown model", family.vendor),
         };
-        let what = match subject
-            .labels
-            .get("nvidia.com/gpu.product")
-            .filter(|_| family == Family::Nvidia)
-            .map(|product| ProductName::parse(product).sharing)
-        {
-            None | Some(Sharing::Whole) => what,
-            Some(Sharing::TimeSliced) => format!("time slices of {what}"),
-            Some(Sharing::Mig(profile)) => format!("MIG {profile} instances of {what}"),
-            Some(Sharing::VirtualGpu) => format!("virtual GPUs on {what}"),
-        };
+        let what = (family.in_words)(subject.labels, what);
         notes.add(
             NoteReason::LabelsWithoutCapacity,
             format!(
@@ -254,56 +240,16 @@ fn note_absent(subject: &Subject<'_>, shown: &BTreeSet<Family>, notes: &mut Note
     }
 }
 
-/// The label key or the instance type that shows a family's devices.
-fn sign_of(family: Family, labels: &Labels, shape: Option<&InstanceShape>) -> Option<String> {
-    let exact: &[&str] = match family {
-        Family::Nvidia => &[
-            "nvidia.com/gpu.product",
-            "nvidia.com/gpu.present",
-            "cloud.google.com/gke-accelerator",
-            "karpenter.k8s.aws/instance-gpu-name",
-            "eks.amazonaws.com/instance-gpu-name",
-            "gpu.nvidia.com/model",
-            "gpu.nvidia.com/class",
-            "feature.node.kubernetes.io/pci-10de.present",
-        ],
-        Family::Tpu => &["cloud.google.com/gke-tpu-accelerator"],
-        Family::Gaudi => &["feature.node.kubernetes.io/pci-1da3.present"],
-        Family::Ascend => &["node.kubernetes.io/npu.chip.name"],
-        _ => &[],
-    };
-    let prefixes: &[&str] = match family {
-        Family::Amd => &["amd.com/gpu.", "beta.amd.com/gpu."],
-        Family::IntelGpu => &["gpu.intel.com/device-id."],
-        _ => &[],
-    };
-    let shows =
-        |key: &str, value: &str| value != "false" && !is_of_other_maker(family, key, labels);
-    let by_label = exact
-        .iter()
-        .find_map(|key| labels.get_key_value(*key).filter(|(k, v)| shows(k, v)))
-        .or_else(|| {
-            labels
-                .iter()
-                .find(|(k, v)| prefixes.iter().any(|p| k.starts_with(p)) && shows(k, v))
-        })
-        .map(|(key, value)| format!("label {key}={value}"));
-    by_label.or_else(|| {
-        let shape = shape?;
-        let accelerator = Catalog::builtin_family(&shape.accelerator)?;
-        (accelerator == family && !shape.is_fractional())
-            .then(|| format!("instance type {}", shape.instance_type))
-    })
-}
-
-/// Karpenter's GPU labels are written for AMD and Gaudi cards too.
-fn is_of_other_maker(family: Family, key: &str, labels: &Labels) -> bool {
-    let Some(prefix) = key.strip_suffix("/instance-gpu-name") else {
-        return false;
-    };
-    labels
-        .get(&format!("{prefix}/instance-gpu-manufacturer"))
-        .is_some_and(|maker| maker != family.vendor())
+/// The label or the instance type that shows a family's devices.
+fn sign_of(family: Family, subject: &Subject<'_>) -> Option<String> {
+    let by_label = family.sign(subject.labels);
+    if let Some((key, value)) = by_label {
+        return Some(format!("label {key}={value}"));
+    }
+    let shape = subject.shape?;
+    let of = Catalog::builtin_family(&shape.accelerator)?;
+    (of == family && !shape.is_fractional())
+        .then(|| format!("instance type {}", shape.instance_type))
 }
 
 /// Windows nodes run no Linux job: their devices are listed as unsupported, and CPU, memory and pods are nothing.

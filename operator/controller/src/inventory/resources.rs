@@ -1,11 +1,11 @@
 //! Amounts in a node's status.
 
+use ampacity_catalog::{Count, InstanceShape, MAX_DEVICES_PER_NODE};
+
 use super::note::{NoteReason, Notes};
 use crate::state::SlimNode;
 use crate::state::{parse_bytes, parse_milli};
 
-/// No node has more devices; a larger number is a mistake.
-pub(super) const MAX_DEVICES: u64 = 256;
 /// No node has more shares of devices.
 const MAX_SHARES: u64 = 10_000_000;
 /// 100,000 cores.
@@ -17,13 +17,6 @@ const MAX_PODS: u64 = 100_000;
 const DEFAULT_PODS: u64 = 110;
 
 const MIB: u64 = 1 << 20;
-
-/// Capacity and allocatable of one resource, in units.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
-    pub(super) capacity: u64,
-    pub(super) allocatable: u64,
-}
 
 /// What pods may use of a resource, as text: `allocatable`, or `capacity` where the status has no `allocatable` at all.
 fn usable<'a>(node: &'a SlimNode, resource: &str) -> Option<&'a str> {
@@ -53,7 +46,7 @@ pub(super) fn extended(
     notes: &mut Notes<'_>,
 ) -> Count {
     let limit = if whole_devices {
-        MAX_DEVICES
+        MAX_DEVICES_PER_NODE
     } else {
         MAX_SHARES
     };
@@ -99,7 +92,7 @@ pub(super) struct Basics {
 /// too; an amount that cannot be read is nothing.
 pub(super) fn basics(
     node: &SlimNode,
-    shape: Option<&ampacity_catalog::InstanceShape>,
+    shape: Option<&InstanceShape>,
     notes: &mut Notes<'_>,
 ) -> Basics {
     let mut missing = Vec::new();

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use ampacity_api::TopologyLevel;
 use ampacity_api::member_cluster::TopologyLabel;
+use ampacity_catalog::Family;
 use ampacity_placement::{Labels, Level};
 
-/// Labels that tell a level, where the cluster configures none for it. The first that is there wins; all are looked at whatever the
-/// provider, since their keys say whose they are. Sources: the clouds' label documentation and Topograph's node labels.
+/// Labels of clouds and of Topograph that tell a level, where the cluster configures none for it. The first that is there wins;
+/// all are looked at whatever the provider, since their keys say whose they are. Labels of a vendor's own fabric are in the
+/// catalogue and come first. Sources: the clouds' label documentation and Topograph's node labels.
 const DEFAULTS: [(Level, &[&str]); 3] = [
     (
         Level::NvlinkDomain,
         &[
-            "nvidia.com/gpu.clique",
             "ds.coreweave.com/nvlink.domain",
             "oci.oraclecloud.com/host.gpu_memory_fabric_id",
-            "neuron.amazonaws.com/ultraserver-server-id-4",
             "accelerator.topograph.run/domain",
             "network.topology.nvidia.com/accelerator",
         ],
@@ -83,17 +83,19 @@ fn default_domain(level: Level, labels: &Labels, zone: &str) -> Option<String> {
     if level == Level::Zone {
         return Some(zone.to_owned()).filter(|z| !z.is_empty());
     }
-    let by_label = DEFAULTS
+    let by_label = |key: &&str| labels.get(*key).filter(|value| is_domain(value)).cloned();
+    let mut of_clouds = DEFAULTS
         .iter()
         .filter(|(of, _)| *of == level)
-        .flat_map(|(_, keys)| keys.iter())
-        .find_map(|key| labels.get(*key).filter(|value| is_domain(value)).cloned());
-    match level {
-        Level::NvlinkDomain => by_label
-            .or_else(|| gke_nvl72(labels))
-            .or_else(|| tpu_slice(labels)),
-        _ => by_label,
+        .flat_map(|(_, keys)| keys.iter());
+    if level != Level::NvlinkDomain {
+        return of_clouds.find_map(by_label);
     }
+    Family::all()
+        .flat_map(|family| family.fabric.labels)
+        .chain(of_clouds)
+        .find_map(by_label)
+        .or_else(|| Family::all().find_map(|family| (family.fabric.domain)(labels)))
 }
 
 /// A fabric that is not up yet shows an empty or an all-zero id; without a cluster id there is no domain.
@@ -102,32 +104,6 @@ fn is_domain(value: &str) -> bool {
     !cluster.is_empty()
         && !cluster.bytes().all(|b| matches!(b, b'0' | b'-'))
         && !matches!(value, "none" | "unknown" | "N/A")
-}
-
-/// On A4X a subblock is one NVL72 domain of 18 nodes.
-fn gke_nvl72(labels: &Labels) -> Option<String> {
-    let accelerator = labels.get("cloud.google.com/gke-accelerator")?;
-    if !matches!(accelerator.as_str(), "nvidia-gb200" | "nvidia-gb300") {
-        return None;
-    }
-    labels
-        .get("cloud.google.com/gce-topology-subblock")
-        .cloned()
-}
-
-/// A multi-host TPU slice is one node pool; its topology (`4x4`) has more chips than the node.
-fn tpu_slice(labels: &Labels) -> Option<String> {
-    let topology = labels.get("cloud.google.com/gke-tpu-topology")?;
-    let mut chips: u64 = 1;
-    for side in topology.split('x') {
-        chips = chips.checked_mul(side.parse().ok()?)?;
-    }
-    let per_node: u64 = labels
-        .get("cloud.google.com/gke-accelerator-count")
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(4);
-    let pool = labels.get("cloud.google.com/gke-nodepool")?;
-    (chips > per_node).then(|| pool.clone())
 }
 
 /// The engine's level of the same name.

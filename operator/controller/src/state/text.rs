@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ampacity_catalog::is_kept_annotation;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
@@ -10,8 +11,6 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Annotations that are kept: the others are large and say nothing about capacity.
 const KEPT_ANNOTATIONS: [&str; 2] = ["batch.kubernetes.io/", "ampacity.dev/"];
-/// Annotations of which only the key is kept: that HAMi shares the devices of this node.
-const KEPT_KEYS: &str = "hami.io/node-";
 
 /// A scalar as text: `8`, `"8"` and `true` are all read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,7 +143,8 @@ pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
         .filter_map(|(key, value)| {
             if KEPT_ANNOTATIONS.iter().any(|p| key.starts_with(p)) {
                 Some((key, value))
-            } else if key.starts_with(KEPT_KEYS) {
+            } else if is_kept_annotation(&key) {
+                // The key says enough.
                 Some((key, String::new()))
             } else {
                 None

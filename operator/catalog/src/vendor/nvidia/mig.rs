@@ -1,4 +1,9 @@
-//! MIG profiles: their names and the share of a device that they stand for.
+//! MIG profiles: their names, how instances are asked for, and the share of a device that they stand for.
+
+/// Before the profile in the name of an extended resource.
+pub(crate) const RESOURCE_PREFIX: &str = "nvidia.com/mig-";
+/// DeviceClass of the MIG instances that `gpu.nvidia.com` publishes; the driver's chart makes it.
+const DEVICE_CLASS: &str = "mig.nvidia.com";
 
 /// Compute slices of most devices that MIG can cut up.
 const SLICES: u32 = 7;
@@ -53,6 +58,24 @@ impl MigProfile {
     /// The profile as resource names write it: a dot before attributes, `1g.10gb.me`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The extended resource by which a device plugin offers instances of the profile of this name.
+    pub fn resource(name: &str) -> String {
+        format!("{RESOURCE_PREFIX}{name}")
+    }
+
+    /// The DRA device class of instances of any profile.
+    pub fn device_class() -> &'static str {
+        DEVICE_CLASS
+    }
+
+    /// The CEL expression that selects instances of this profile among those of [`Self::device_class`]. The driver writes
+    /// attributes after a plus, `1g.10gb+me`.
+    pub fn cel_selector(&self) -> String {
+        let named = self.with_plus();
+        let named = named.as_deref().unwrap_or_else(|| self.name());
+        format!("device.attributes['gpu.nvidia.com'].profile == '{named}'")
     }
 
     /// Compute slices of the instance.
