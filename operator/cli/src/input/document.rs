@@ -6,13 +6,9 @@ use std::rc::Rc;
 use serde_json::Value;
 use serde_saphyr::MessageFormatter;
 
+use super::limits::{MAX_DEPTH, MAX_NODES, options};
 use super::{BadInput, FieldPath, Segment, Source, json, lines, printable};
 
-/// Deepest nesting. Real objects stay below 40; CustomResourceDefinitions of other operators come near 100.
-pub(crate) const MAX_DEPTH: usize = 120;
-/// Most values in one file (of YAML: in one document), aliases counted as often as they are used. A dump of real objects as
-/// large as a file may be has a million or two.
-const MAX_NODES: usize = 16_000_000;
 /// Most bytes of a file that are read once more to tell lines, over all errors: with very many errors, or in a very large
 /// file, the field alone has to do.
 const MAX_LINE_BYTES: usize = 64 << 20;
@@ -298,22 +294,4 @@ fn syntax_error(source: &SourceText, document: usize, error: &serde_saphyr::Erro
         _ => format!("is not valid YAML: {what}; correct it there or on the line before"),
     };
     BadInput::new(place, message)
-}
-
-/// Limits that hold for every document, so that no input can take the machine down.
-pub(super) fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        // An unquoted commit hash such as 320e1851414 reads as a number beyond all bounds; one label must not cost a file.
-        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::AsString,
-        budget: serde_saphyr::budget! {
-            max_depth: MAX_DEPTH,
-            flow_nesting_limit: MAX_DEPTH,
-            max_events: MAX_NODES * 2,
-            max_nodes: MAX_NODES,
-            max_documents: 1_000_000,
-            max_recorded_anchor_events: 100_000,
-            max_total_scalar_bytes: 512 << 20,
-            max_reader_input_bytes: Some(usize::MAX),
-        },
-    }
 }

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_saphyr::Spanned;
 
 use super::Segment;
-use super::document::options;
+use super::limits::options;
 
 #[cfg(test)]
 thread_local! {

@@ -8,6 +8,7 @@
 
 mod document;
 pub(crate) mod json;
+pub(crate) mod limits;
 mod lines;
 mod path;
 mod source;

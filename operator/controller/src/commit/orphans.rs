@@ -7,29 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::Api;
 
-use super::remove::remove_orphan;
+use super::remove::{Orphan, remove_orphan};
 use crate::queue::avoid_cluster;
 use crate::runtime::{Operator, Then, placement_call};
 use crate::state::{JobKey, Member, ObjectKey, ServiceScope, State};
-
-/// The workload of a placement that is gone, as a member shows it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Orphan {
-    /// Namespace.
-    pub(super) namespace: String,
-    /// Name of the workload.
-    pub(super) name: String,
-    /// Kind of the job.
-    pub(super) kind: JobKind,
-    /// Name of the job.
-    pub(super) job: String,
-    /// UID of the job.
-    pub(super) job_uid: String,
-    /// Name of the placement.
-    pub(super) placement: String,
-    /// UID of the placement.
-    pub(super) placement_uid: String,
-}
 
 /// Looks for orphans in the clusters where there may be some, and removes them.
 pub fn collect_orphans(operator: &mut Operator, now: Timestamp) {

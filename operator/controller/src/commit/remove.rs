@@ -1,6 +1,6 @@
 //! Removing what placements are made of from a member. Every call may be made twice without harm.
 
-use ampacity_api::{Placement, labels};
+use ampacity_api::{JobKind, Placement, labels};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -8,7 +8,6 @@ use kube::api::{Api, DeleteParams, DynamicObject, Preconditions};
 use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
 
-use super::orphans::Orphan;
 use crate::runtime::failpoint;
 use crate::state::{KindFacts, ServiceScope};
 
@@ -52,6 +51,25 @@ pub(super) async fn remove_objects(
         remover.remove(&claim_template(), &name, &ours).await?;
     }
     Ok(())
+}
+
+/// The workload of a placement that is gone, as a member shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Orphan {
+    /// Namespace.
+    pub(super) namespace: String,
+    /// Name of the workload.
+    pub(super) name: String,
+    /// Kind of the job.
+    pub(super) kind: JobKind,
+    /// Name of the job.
+    pub(super) job: String,
+    /// UID of the job.
+    pub(super) job_uid: String,
+    /// Name of the placement.
+    pub(super) placement: String,
+    /// UID of the placement.
+    pub(super) placement_uid: String,
 }
 
 /// Removes the workload of a placement that is gone, and what belongs to it alone. `last` says that the job has nothing else in

@@ -24,7 +24,7 @@ use self::status::{InferenceFacts, inference_status, resize};
 use super::{Assessment, Facts, Kind};
 use crate::dispatch::{DispatchError, Objects, Target};
 use crate::observe::{News, PlacementView};
-use crate::plan::spec::{charge, priority};
+use crate::plan::fields::{charge, priority};
 use crate::runtime::Happening;
 use crate::state::{
     Charge, Job, JobContext, JobIssue, KindFacts, ObjectKey, ServiceScope, Workload,

@@ -29,7 +29,7 @@ use self::work::expected_end;
 use super::{Assessment, Facts, Kind};
 use crate::dispatch::{DispatchError, Objects, Target};
 use crate::observe::News;
-use crate::plan::spec::{charge, priority};
+use crate::plan::fields::{charge, priority};
 use crate::runtime::Happening;
 use crate::state::{Charge, Job, JobContext, JobIssue, KindFacts, ServiceScope};
 

@@ -6,7 +6,7 @@ use ampacity_placement as engine;
 use ampacity_placement::{DollarBudget, JobSpec, Kind, Level, MicroUsd, PlacedReplicas, Topology};
 use kube::ResourceExt;
 
-use crate::plan::spec::{
+use crate::plan::fields::{
     alternatives, capacity_type, label_selector, objective, submitted_seconds,
 };
 use crate::state::{JobContext, JobIssue};
@@ -85,7 +85,7 @@ pub fn placed_replicas<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::spec::testing::TestContext;
+    use crate::plan::fields::testing::TestContext;
 
     #[test]
     fn inference_asks_for_what_is_not_placed_yet() {

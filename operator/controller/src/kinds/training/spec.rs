@@ -4,7 +4,7 @@ use ampacity_api::{ConditionReason, Decimal, TrainingJob, TrainingJobSpec};
 use ampacity_placement::{DollarBudget, JobSpec, Kind, MicroUsd, Work};
 use kube::ResourceExt;
 
-use crate::plan::spec::{
+use crate::plan::fields::{
     alternatives, capacity_type, egress, label_selector, objective, submitted_seconds, topology,
 };
 use crate::state::{JobContext, JobIssue};
@@ -105,8 +105,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::plan::spec::priority;
-    use crate::plan::spec::testing::TestContext;
+    use crate::plan::fields::priority;
+    use crate::plan::fields::testing::TestContext;
 
     const JOB: &str = "
 metadata: {name: llama-8b, namespace: research, creationTimestamp: '2026-01-01T00:00:10Z'}
