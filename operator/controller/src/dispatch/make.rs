@@ -1,18 +1,71 @@
-//! Making a placement's objects in its member. Every call may be made twice without harm.
+//! Making a placement's objects in its member, and what follows from its answer. Every call may be made twice without harm.
 
 use ampacity_api::{Placement, labels};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource, ResourceExt};
 
-use super::{DispatchError, Objects};
-use crate::runtime::failpoint;
-use crate::state::{NamespacedObject, ServiceScope};
+use super::member_target::target;
+use super::{DispatchError, Objects, Target};
+use crate::runtime::{Operator, RETRY_SECONDS, Then, failpoint, placement_call};
+use crate::state::{JobKey, NamespacedObject, ObjectKey, ServiceScope};
+
+/// Makes the objects of a placement that `build` gives, unless its member has refused them.
+pub fn dispatch<W: NamespacedObject>(
+    operator: &mut Operator,
+    placement: &Placement,
+    build: impl FnOnce(&Placement, &Target) -> Result<Objects<W>, DispatchError> + Send + 'static,
+) {
+    let key = ObjectKey::of(placement);
+    if operator.state.placements.refusal(&key).is_some() {
+        return;
+    }
+    let facts = operator.state.kinds.get(placement.spec.job_ref.kind);
+    let (Some(service), Some(member)) =
+        (facts.map(|f| f.service), operator.member_client(placement))
+    else {
+        return;
+    };
+    let (target, server, placement) = (
+        target(operator, placement),
+        placement.spec.cluster.clone(),
+        placement.clone(),
+    );
+    operator.start(&server, placement_call(&key.clone()), async move {
+        let made = match build(&placement, &target) {
+            Ok(objects) => make_objects(&member, &placement, objects, service).await,
+            Err(error) => Err(error.into()),
+        };
+        Box::new(move |operator: &mut Operator| objects_made(operator, &key, made)) as Then
+    });
+}
+
+fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeError>) {
+    operator.metrics.called("create workload", made.is_ok());
+    let Some(job) = operator.state.placement(key).map(JobKey::of_placement) else {
+        return;
+    };
+    match made {
+        Ok(()) => {
+            operator.state.placements.dispatched(key);
+        }
+        Err(MakeError::Transient { cluster, source }) => {
+            tracing::warn!(placement = %key, %cluster, error = %source, "objects not made; trying again");
+            operator.requeue_after(&job, Timestamp::now(), RETRY_SECONDS);
+        }
+        Err(error) => {
+            tracing::warn!(placement = %key, %error, "objects refused");
+            operator.state.placements.refused(key, error.to_string());
+        }
+    }
+    operator.state.dirty.jobs.insert(job);
+}
 
 /// Why objects could not be made in a member.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum MakeError {
+enum MakeError {
     /// They cannot be built.
     #[error(transparent)]
     Build(#[from] DispatchError),
@@ -54,7 +107,7 @@ pub(super) enum MakeError {
 ///
 /// # Errors
 /// See [`MakeError`].
-pub(super) async fn make_objects<W: NamespacedObject>(
+async fn make_objects<W: NamespacedObject>(
     member: &Client,
     placement: &Placement,
     objects: Objects<W>,

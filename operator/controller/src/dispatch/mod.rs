@@ -17,7 +17,6 @@
 
 pub mod affinity;
 mod devices;
-mod dispatch;
 mod error;
 mod identity;
 mod make;
@@ -32,9 +31,9 @@ mod target;
 pub(crate) mod testing;
 
 pub use devices::{DeviceRequestKind, RemovedRequest};
-pub use dispatch::dispatch;
 pub use error::DispatchError;
 pub use identity::Identity;
+pub use make::dispatch;
 pub use member_target::target;
 #[cfg(test)]
 pub use names::is_label;

@@ -106,7 +106,8 @@ spec:
             replicas: 4,
             usd_per_hour: MicroUsd(1_000_000),
         }];
-        let spec = inference_spec(&job, "k", 0, placed, &TestContext::new().context()).unwrap();
+        let spec =
+            inference_spec(&job, "k", 0, placed, &TestContext::two_clusters().context()).unwrap();
         let Kind::Inference {
             replicas, spread, ..
         } = spec.kind

@@ -128,7 +128,7 @@ status: {usdAccrued: '100.5'}
 
     fn spec(yaml: &str) -> Result<JobSpec, String> {
         let job: TrainingJob = serde_saphyr::from_str(yaml).unwrap();
-        training_spec(&job, "k", 7, &TestContext::new().context())
+        training_spec(&job, "k", 7, &TestContext::two_clusters().context())
             .map_err(|issue| issue.to_string())
     }
 

@@ -16,7 +16,7 @@ pub struct TestContext {
 
 impl TestContext {
     /// Two clusters, of which one is far from the data.
-    pub fn new() -> Self {
+    pub fn two_clusters() -> Self {
         let sheets: Vec<ampacity_api::PriceSheet> = serde_saphyr::from_str(
             "
 - metadata: {name: s}
