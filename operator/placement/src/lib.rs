@@ -12,7 +12,7 @@
 mod arena;
 mod fleet;
 pub mod model;
-pub mod packing;
+pub mod numerics;
 mod plan;
 
 pub use fleet::{DeviceCount, Fleet};

@@ -126,7 +126,7 @@ impl Search<'_> {
         let count = ways.len();
         let now = now.and_then(|(choice, _)| ways.get(choice));
         let liked = match now.map(|way| way.priced_usd) {
-            Some(usd) if self.sequence.bits() & 7 != 0 => {
+            Some(usd) if self.sequence.next_u32() & 7 != 0 => {
                 let better = |place: &usize| {
                     let way = self.board.nth(class, *place);
                     way.is_some_and(|(_, way)| way.priced_usd < usd)
@@ -219,7 +219,7 @@ impl Search<'_> {
         let mut keyed: Vec<(Reverse<usize>, u32, usize)> = Vec::with_capacity(out.len());
         for at in out {
             let rank = self.board.pieces.get(at).map_or(0, |piece| piece.rank);
-            keyed.push((Reverse(rank), self.sequence.bits(), at));
+            keyed.push((Reverse(rank), self.sequence.next_u32(), at));
         }
         keyed.sort_unstable();
         for (_, _, at) in keyed {

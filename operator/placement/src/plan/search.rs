@@ -6,40 +6,12 @@
 
 use super::board::Board;
 use super::branch::CLOSE;
+use crate::numerics::Mmix;
 
 /// Trials that are kept for annealing, in percent.
 const ANNEALED: u64 = 15;
 /// Not in the list of those who wait.
 const NOWHERE: u32 = u32::MAX;
-
-/// A fixed sequence of numbers: Knuth's MMIX linear congruential generator.
-pub(crate) struct Sequence(u64);
-
-impl Sequence {
-    /// 32 bits.
-    pub(crate) fn bits(&mut self) -> u32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        u32::try_from(self.0 >> 32).unwrap_or(0)
-    }
-
-    /// From 0 up to but not `end`.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        let wide = u64::from(self.bits()) * (end as u64);
-        usize::try_from(wide >> 32).unwrap_or(0)
-    }
-
-    /// Exponentially distributed with mean 1477 = 1024 / ln 2: the binary logarithm of a uniform number, to 1/1024, by its
-    /// leading zeros and a straight line between powers of two.
-    pub(crate) fn exponential(&mut self) -> i128 {
-        let bits = self.bits() | 1;
-        let zeros = bits.leading_zeros();
-        let mantissa = (bits << zeros) >> 21 & 1023;
-        i128::from(zeros + 1) * 1024 - i128::from(mantissa)
-    }
-}
 
 /// What a piece had, so that it can have it again: its way, dollars and units by node.
 type Had = Option<(usize, i64, Vec<(u32, u32)>)>;
@@ -61,7 +33,7 @@ pub(crate) struct Search<'b> {
     /// The board.
     pub(crate) board: &'b mut Board,
     /// Chance.
-    pub(crate) sequence: Sequence,
+    pub(crate) sequence: Mmix,
     /// Trials left.
     pub(crate) trials: u64,
     /// What not placing a gang counts as in annealing, by rank of priority.
@@ -90,7 +62,7 @@ impl<'b> Search<'b> {
         let pieces = board.pieces.len();
         board.price(|_, _, way| way.least_usd);
         let mut search = Self {
-            sequence: Sequence(1),
+            sequence: Mmix::new(1),
             trials,
             penalties: Vec::new(),
             heat: 0,

@@ -9,6 +9,8 @@
 //! scarce things, however many sets there are. Plain floating-point additions, multiplications and divisions in a fixed
 //! order: the same on every machine.
 
+use crate::numerics::BasisInverse;
+
 /// What counts as nothing.
 const EPSILON: f64 = 1e-9;
 /// Pivots without progress after which the first improving column is taken, which does not cycle.
@@ -102,8 +104,7 @@ pub(crate) struct Vertex {
     /// Per set, its key column and how much of it there is.
     keys: Vec<(u32, f64)>,
     basis: Vec<(Basic, f64)>,
-    /// The inverse of the basis, row by row.
-    inverse: Vec<f64>,
+    inverse: BasisInverse,
     column_in: Vec<bool>,
     slack_in: Vec<bool>,
 }
@@ -112,11 +113,7 @@ impl Vertex {
     /// The vertex at which every set is its first column, where that is within what there is.
     pub(crate) fn first(program: &Program, have: &[f64]) -> Self {
         let rows = program.rows;
-        let mut inverse = vec![0.0; rows * rows];
-        inverse
-            .iter_mut()
-            .step_by(rows + 1)
-            .for_each(|entry| *entry = 1.0);
+        let inverse = BasisInverse::diagonal(&vec![1.0; rows]);
         let mut column_in = vec![false; program.columns()];
         let sets = program.first.len() - 1;
         let mut left = have.to_vec();
@@ -169,9 +166,8 @@ impl Vertex {
 
     /// Lets a row have more or less by so much. Only what has slack may have less, by no more than that.
     pub(crate) fn widen(&mut self, program: &Program, row: usize, by: f64) {
-        let rows = self.slack_in.len();
         for (place, (basic, much)) in self.basis.iter_mut().enumerate() {
-            let change = by * self.inverse.get(place * rows + row).copied().unwrap_or(0.0);
+            let change = by * self.inverse.entry(place, row);
             *much += change;
             // What a column of a set gains, the set's key loses.
             if let Basic::Column(column) = basic
@@ -214,11 +210,7 @@ impl Vertex {
         duals.clear();
         duals.resize(rows, 0.0);
         let worth = |column: u32| cost.get(column as usize).copied().unwrap_or(0.0);
-        for ((basic, _), row) in self
-            .basis
-            .iter()
-            .zip(self.inverse.chunks_exact(rows.max(1)))
-        {
+        for ((basic, _), row) in self.basis.iter().zip(self.inverse.lines()) {
             let Basic::Column(column) = *basic else {
                 continue;
             };
@@ -357,7 +349,7 @@ impl Vertex {
                 let (out, _) = *self.basis.get(place)?;
                 self.note(out, false);
                 *self.basis.get_mut(place)? = (entering, step);
-                self.replace(place, work)?;
+                self.inverse.replace(place, &work.rates, &mut work.line)?;
             }
             Err(set) => {
                 let (out, _) = *self.keys.get(set)?;
@@ -375,7 +367,7 @@ impl Vertex {
                         *self.keys.get_mut(set)? = (column, much);
                         *self.basis.get_mut(place)? = (entering, step);
                         self.rates_of(program, entering, work);
-                        self.replace(place, work)?;
+                        self.inverse.replace(place, &work.rates, &mut work.line)?;
                     }
                     (Basic::Column(column), None) if Some(set) == own => {
                         *self.keys.get_mut(set)? = (column, step);
@@ -389,17 +381,9 @@ impl Vertex {
 
     /// How fast what is in the basis goes down while a column comes in.
     fn rates_of(&self, program: &Program, entering: Basic, work: &mut Work) {
-        let rows = self.slack_in.len();
         let mut beyond = std::mem::take(&mut work.beyond);
         self.beyond_key(program, entering, &mut beyond);
-        work.rates.clear();
-        for row in self.inverse.chunks_exact(rows.max(1)) {
-            let rate: f64 = beyond
-                .iter()
-                .map(|(at, amount)| amount * row.get(*at as usize).copied().unwrap_or(0.0))
-                .sum();
-            work.rates.push(rate);
-        }
+        self.inverse.rates_into(&beyond, &mut work.rates);
         work.beyond = beyond;
     }
 
@@ -410,20 +394,14 @@ impl Vertex {
         let rows = self.slack_in.len();
         let mut line = vec![0.0; rows];
         let of_set = |basic: &Basic| matches!(basic, Basic::Column(column) if program.set(*column as usize) == set);
-        for ((basic, _), row) in self
-            .basis
-            .iter()
-            .zip(self.inverse.chunks_exact(rows.max(1)))
-        {
+        for ((basic, _), row) in self.basis.iter().zip(self.inverse.lines()) {
             if of_set(basic) {
                 for (sum, entry) in line.iter_mut().zip(row) {
                     *sum -= entry;
                 }
             }
         }
-        if let Some(row) = self.inverse.get_mut(place * rows..(place + 1) * rows) {
-            row.copy_from_slice(&line);
-        }
+        self.inverse.set_line(place, &line);
     }
 
     fn note(&mut self, basic: Basic, in_basis: bool) {
@@ -434,26 +412,6 @@ impl Vertex {
         if let Some(flag) = flag {
             *flag = in_basis;
         }
-    }
-
-    /// The inverse after the column of one place was replaced.
-    fn replace(&mut self, place: usize, work: &mut Work) -> Option<()> {
-        let rows = self.slack_in.len();
-        let by = *work.rates.get(place)?;
-        let line = self.inverse.get(place * rows..(place + 1) * rows)?;
-        work.line.clear();
-        work.line.extend(line.iter().map(|entry| entry / by));
-        let lines = self.inverse.chunks_exact_mut(rows.max(1)).zip(&work.rates);
-        for (at, (row, rate)) in lines.enumerate() {
-            if at == place {
-                row.copy_from_slice(&work.line);
-            } else if *rate != 0.0 {
-                for (entry, pivot) in row.iter_mut().zip(&work.line) {
-                    *entry -= rate * pivot;
-                }
-            }
-        }
-        Some(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The published experiment of FGD (USENIX ATC'23): a list in random order, more than the fleet holds, one task at a time.
 
-use super::{Cluster, JobMix, Models, NodeRow, PodRow, Shape, SplitMix64, Task};
+use ampacity_placement::numerics::SplitMix64;
+
+use super::{Cluster, JobMix, Models, NodeRow, PodRow, Shape, Task};
 
 /// The order in which tasks and nodes come in one run.
 #[derive(Debug, Clone)]

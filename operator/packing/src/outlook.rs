@@ -301,7 +301,7 @@ fn fill_cpu(hole: usize, prices: &SharePrices, levels: &CpuLevels) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packing::{ModelSet, Models, NodeRow};
+    use crate::{ModelSet, Models, NodeRow};
 
     fn shape(cpu_milli: u32, devices: u8, device_milli: u16) -> Shape {
         Shape {

@@ -1,5 +1,7 @@
 //! Fragmentation gradient descent, as published (Weng et al., "Beware of Fragmentation", USENIX ATC'23).
 
+use ampacity_placement::numerics::expected_loss;
+
 use super::{JobMix, MAX_DEVICES, Node, NodeScore, Shape};
 
 /// Free device thousandths of a node that a task drawn from the mix cannot use, in expectation. All that is free is of no use to a
@@ -10,19 +12,18 @@ pub fn fragmentation(node: &Node, mix: &JobMix) -> f64 {
         return 0.0;
     }
     let classes = mix.classes().iter();
-    classes
-        .map(|(shape, probability)| {
-            let lost = if shape.devices == 0 || !node.fits(shape) {
-                free
-            } else {
-                node.shares()
-                    .filter(|&share| share < shape.device_milli)
-                    .map(u32::from)
-                    .sum()
-            };
-            probability * f64::from(lost)
-        })
-        .sum()
+    let weighted = classes.map(|(shape, probability)| (shape, *probability));
+    expected_loss(weighted, |shape| {
+        let lost = if shape.devices == 0 || !node.fits(shape) {
+            free
+        } else {
+            node.shares()
+                .filter(|&share| share < shape.device_milli)
+                .map(u32::from)
+                .sum()
+        };
+        f64::from(lost)
+    })
 }
 
 /// The node whose fragmentation grows least. Scores are whole points of 0..=100, as the published simulator has them: the rounding makes

@@ -51,7 +51,7 @@ impl JobMix {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packing::ModelSet;
+    use crate::ModelSet;
 
     #[test]
     fn rare_shapes_are_left_out_and_the_rest_adds_up_to_one() {

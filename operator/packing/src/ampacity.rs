@@ -272,7 +272,7 @@ impl Policy for Ampacity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packing::{ModelSet, Models, NodeRow};
+    use crate::{ModelSet, Models, NodeRow};
 
     fn shape(cpu_milli: u32, devices: u8, device_milli: u16) -> Shape {
         Shape {

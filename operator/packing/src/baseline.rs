@@ -1,6 +1,8 @@
 //! Policies to compare with: any node, and the tightest node.
 
-use super::{Cluster, Node, NodeScore, Placement, Policy, Shape, SplitMix64, Task};
+use ampacity_placement::numerics::SplitMix64;
+
+use super::{Cluster, Node, NodeScore, Placement, Policy, Shape, Task};
 
 /// One feasible node, each as likely as any other, and any device there that has room.
 #[derive(Debug)]

@@ -5,6 +5,8 @@
 //! share is the part of a device it costs when everything is packed as well as it can be; 190 left beside an 810 is worth nothing
 //! if shares of 160 are few, and half a device is worth half when 470 and 460 keep coming.
 
+use ampacity_placement::numerics::BasisInverse;
+
 /// Prices are found for shares in steps of this many thousandths; sizes are rounded up, holes down.
 const STEP: usize = 10;
 const SLOTS: usize = 1000 / STEP;
@@ -94,39 +96,25 @@ fn best_fill(sizes: &[(usize, f64)]) -> ([f64; SLOTS + 1], [Option<usize>; SLOTS
 fn duals(sizes: &[usize], weights: &[f64]) -> Vec<f64> {
     let rows = sizes.len();
     // One pattern of each size alone: a diagonal basis.
-    let mut inverse: Vec<Vec<f64>> = Vec::with_capacity(rows);
-    for (row, &size) in sizes.iter().enumerate() {
-        let mut line = vec![0.0; rows];
-        if let Some(entry) = line.get_mut(row) {
-            *entry = 1.0 / (SLOTS / size.max(1)) as f64;
-        }
-        inverse.push(line);
-    }
-    let mut used: Vec<f64> = inverse
+    let alone: Vec<f64> = sizes
         .iter()
+        .map(|&size| 1.0 / (SLOTS / size.max(1)) as f64)
+        .collect();
+    let mut inverse = BasisInverse::diagonal(&alone);
+    let mut used: Vec<f64> = inverse
+        .lines()
         .map(|line| line.iter().zip(weights).map(|(a, b)| a * b).sum())
         .collect();
+    let (mut rates, mut buffer) = (Vec::new(), Vec::new());
     for _ in 0..50 * rows {
-        let prices: Vec<f64> = (0..rows)
-            .map(|column| {
-                inverse
-                    .iter()
-                    .filter_map(|line| line.get(column))
-                    .sum::<f64>()
-                    .max(0.0)
-            })
-            .collect();
+        let prices = unit_duals(&inverse, rows);
         let priced: Vec<(usize, f64)> = sizes.iter().copied().zip(prices.iter().copied()).collect();
         let (value, first) = best_fill(&priced);
         if value.last().is_none_or(|&best| best <= 1.0 + 1e-7) {
             return prices;
         }
-        let pattern = read_pattern(sizes, &first);
-        let column: Vec<f64> = inverse
-            .iter()
-            .map(|line| line.iter().zip(&pattern).map(|(a, b)| a * b).sum())
-            .collect();
-        let ratios = column
+        inverse.rates_into(&read_pattern(sizes, &first), &mut rates);
+        let ratios = rates
             .iter()
             .zip(&used)
             .enumerate()
@@ -135,27 +123,37 @@ fn duals(sizes: &[usize], weights: &[f64]) -> Vec<f64> {
         let Some((leaving, step)) = ratios.min_by(|a, b| a.1.total_cmp(&b.1)) else {
             return prices;
         };
-        pivot(&mut inverse, &mut used, &column, leaving, step);
+        for (row, (used, rate)) in used.iter_mut().zip(&rates).enumerate() {
+            *used = if row == leaving {
+                step
+            } else {
+                *used - rate * step
+            };
+        }
+        if inverse.replace(leaving, &rates, &mut buffer).is_none() {
+            return prices;
+        }
     }
-    (0..rows)
-        .map(|column| {
-            inverse
-                .iter()
-                .filter_map(|line| line.get(column))
-                .sum::<f64>()
-                .max(0.0)
-        })
-        .collect()
+    unit_duals(&inverse, rows)
 }
 
-/// How often each size is in the best fill of one device.
-fn read_pattern(sizes: &[usize], first: &[Option<usize>; SLOTS + 1]) -> Vec<f64> {
-    let mut pattern = vec![0.0; sizes.len()];
+/// Duals where every pattern costs one device.
+fn unit_duals(inverse: &BasisInverse, rows: usize) -> Vec<f64> {
+    let dual = |column: usize| {
+        let entries = inverse.lines().filter_map(|line| line.get(column));
+        entries.sum::<f64>().max(0.0)
+    };
+    (0..rows).map(dual).collect()
+}
+
+/// How often each size is in the best fill of one device, by row.
+fn read_pattern(sizes: &[usize], first: &[Option<usize>; SLOTS + 1]) -> Vec<(u32, f64)> {
+    let mut pattern: Vec<(u32, f64)> = (0..).map(|row| (row, 0.0)).take(sizes.len()).collect();
     let mut hole = SLOTS;
     while hole > 0 {
         match first.get(hole).copied().flatten() {
             Some(at) => {
-                if let Some(count) = pattern.get_mut(at) {
+                if let Some((_, count)) = pattern.get_mut(at) {
                     *count += 1.0;
                 }
                 hole -= sizes.get(at).copied().unwrap_or(hole).min(hole);
@@ -164,28 +162,6 @@ fn read_pattern(sizes: &[usize], first: &[Option<usize>; SLOTS + 1]) -> Vec<f64>
         }
     }
     pattern
-}
-
-/// Brings the column into the basis in place of `leaving`.
-fn pivot(inverse: &mut [Vec<f64>], used: &mut [f64], column: &[f64], leaving: usize, step: f64) {
-    let Some(&scale) = column.get(leaving) else {
-        return;
-    };
-    let Some(line) = inverse.get_mut(leaving) else {
-        return;
-    };
-    line.iter_mut().for_each(|entry| *entry /= scale);
-    let pivot_line = line.clone();
-    for (row, ((line, used), &factor)) in inverse.iter_mut().zip(used).zip(column).enumerate() {
-        if row == leaving {
-            *used = step;
-            continue;
-        }
-        *used -= factor * step;
-        line.iter_mut()
-            .zip(&pivot_line)
-            .for_each(|(entry, pivot)| *entry -= factor * pivot);
-    }
 }
 
 #[cfg(test)]

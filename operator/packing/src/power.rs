@@ -116,7 +116,7 @@ impl Policy for PowerBlend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packing::{ModelSet, NodeRow, Shape};
+    use crate::{ModelSet, NodeRow, Shape};
 
     #[test]
     fn devices_and_sockets_draw_full_power_as_soon_as_they_are_touched() {
