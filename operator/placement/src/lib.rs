@@ -10,10 +10,17 @@
 //! ```
 
 mod arena;
+mod candidates;
+mod cycle;
+mod explain;
 mod fleet;
 pub mod model;
+mod nodes;
 pub mod numerics;
-mod plan;
+mod preemption;
+mod schedule;
+mod search;
+mod time;
 
 pub use fleet::{DeviceCount, Fleet};
 pub use model::*;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Fleet, count_down};
+use super::counts::count_down;
+use super::index::Fleet;
+use super::node::Node;
 use crate::arena::NodeIndex;
-use crate::fleet::Node;
 
 impl Fleet {
     /// Adds nodes like one that nothing is placed on, for a trial. They share the original's labels and are no members
