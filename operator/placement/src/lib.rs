@@ -6,7 +6,28 @@
 //! ```text
 //!   ClusterSpec, NodeSpec, AcceleratorFacts, PowerSpec ──► Fleet ◄── Reservation (what is already placed)
 //!                                                            │
-//!   JobSpec… ───────────────────────────────────────► Fleet::plan ──► Plan { placements, unplaced, totals }
+//!   JobSpec… ───────────────────────────────────────► Fleet::plan ──► Plan { placements, unplaced, proof }
+//! ```
+//!
+//! Each folder answers one question and may use those below it, never one above or beside it:
+//!
+//! ```text
+//!   cycle        construct, improve, look ahead, finish     preemption   who stops for whom
+//!     │   │                                                     │
+//!     │  time     when: promises, backfill, start windows       │
+//!     │   │  └─────────────────────────────┐                    │
+//!   search│   a better plan                │                    │
+//!     └───┴─► schedule                  explain                 │
+//!             what a cycle has assigned    why not, what helps  │
+//!                │                         │                    │
+//!                └────────► nodes ◄────────┘◄───────────────────┘  (preemption also uses schedule, search, explain)
+//!                           which nodes
+//!                             │
+//!                         candidates   what could run where, at what price, past which hard constraints
+//!                             │
+//!                           fleet      what there is and who holds it: index, ledger, power
+//!                             │
+//!                      model, numerics, arena   plain data, published arithmetic, typed indices
 //! ```
 
 mod arena;

@@ -19,7 +19,7 @@ pub(crate) struct Score {
     pub(crate) watts: i64,
 }
 
-/// One way to run a job.
+/// An alternative on one group, priced.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     /// Position of the alternative.
@@ -37,11 +37,11 @@ pub(crate) struct Candidate {
 }
 
 /// The least objective and dollars that a candidate may have.
-pub(crate) type Least = (i128, i64);
+pub(crate) type LowerBound = (i128, i64);
 
 impl Candidate {
     /// What it cannot cost less than.
-    pub(crate) fn least(&self) -> Least {
+    pub(crate) fn least(&self) -> LowerBound {
         (self.score.objective, self.score.usd)
     }
 }

@@ -16,13 +16,13 @@ const KEPT_EACH: usize = 16;
 
 /// What could run the jobs of one class.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Slate {
+pub(crate) struct ClassCandidates {
     /// Best first, as the cycle found the fleet. Room has only shrunk since, unless something placed is moved.
     pub(crate) candidates: Vec<Candidate>,
     /// Whether these are all.
     pub(crate) complete: bool,
     /// Those that were not asked for yet, where the cycle has one job only.
-    pub(crate) ahead: Option<Frontier>,
+    pub(crate) frontier: Option<Frontier>,
     /// Candidates that had no room for a job of the class, by position.
     pub(crate) full: Vec<bool>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Slate {
 /// The classes of one cycle.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Classes {
-    slates: Vec<Slate>,
+    by_class: Vec<ClassCandidates>,
 }
 
 impl Classes {
@@ -51,27 +51,27 @@ impl Classes {
         let mut kept = 0;
         for job in jobs {
             let class = *seen.entry(ClassKey(job)).or_insert_with(|| {
-                let mut slate = Slate {
+                let mut class = ClassCandidates {
                     complete: true,
-                    ..Slate::default()
+                    ..ClassCandidates::default()
                 };
                 // Nothing is placed before the only job, so that its candidates can be made while it is.
                 if lazily && matches!(job.kind, Kind::Training { .. }) {
-                    slate.complete = false;
-                    slate.ahead = Some(Frontier::new(fleet, job));
-                    classes.slates.push(slate);
-                    return classes.slates.len() - 1;
+                    class.complete = false;
+                    class.frontier = Some(Frontier::new(fleet, job));
+                    classes.by_class.push(class);
+                    return classes.by_class.len() - 1;
                 }
-                slate.candidates = fleet.candidates(job);
-                if kept + slate.candidates.len() > MOST_KEPT && slate.candidates.len() > KEPT_EACH {
-                    slate.candidates.truncate(KEPT_EACH);
-                    slate.candidates.shrink_to_fit();
-                    slate.complete = false;
+                class.candidates = fleet.candidates(job);
+                if kept + class.candidates.len() > MOST_KEPT && class.candidates.len() > KEPT_EACH {
+                    class.candidates.truncate(KEPT_EACH);
+                    class.candidates.shrink_to_fit();
+                    class.complete = false;
                 }
-                kept += slate.candidates.len();
-                slate.full = vec![false; slate.candidates.len()];
-                classes.slates.push(slate);
-                classes.slates.len() - 1
+                kept += class.candidates.len();
+                class.full = vec![false; class.candidates.len()];
+                classes.by_class.push(class);
+                classes.by_class.len() - 1
             });
             of.push(class);
         }
@@ -79,12 +79,12 @@ impl Classes {
     }
 
     /// One class.
-    pub(crate) fn get(&self, class: usize) -> Option<&Slate> {
-        self.slates.get(class)
+    pub(crate) fn get(&self, class: usize) -> Option<&ClassCandidates> {
+        self.by_class.get(class)
     }
 
     /// One class.
-    pub(crate) fn get_mut(&mut self, class: usize) -> Option<&mut Slate> {
-        self.slates.get_mut(class)
+    pub(crate) fn get_mut(&mut self, class: usize) -> Option<&mut ClassCandidates> {
+        self.by_class.get_mut(class)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::constraints::cluster_refusal;
 use crate::arena::GroupIndex;
-use crate::fleet::{Fleet, OfType};
+use crate::fleet::{Fleet, GroupsOfType};
 use crate::model::{AcceleratorFacts, AcceleratorRequirement, Alternative, JobSpec};
 
 /// Whether a type has what is asked for.
@@ -57,7 +57,7 @@ impl Fleet {
     pub(crate) fn types_for<'a>(
         &'a self,
         wanted: &'a AcceleratorRequirement,
-    ) -> Box<dyn Iterator<Item = (&'a Arc<str>, &'a OfType)> + 'a> {
+    ) -> Box<dyn Iterator<Item = (&'a Arc<str>, &'a GroupsOfType)> + 'a> {
         match wanted {
             AcceleratorRequirement::Named(name) => {
                 Box::new(self.groups_by_type.get_key_value(name.as_str()).into_iter())

@@ -6,29 +6,29 @@
 
 use std::sync::Arc;
 
-use super::candidate::{Candidate, Least};
+use super::candidate::{Candidate, LowerBound};
 use super::constraints::{alternative_refusal, cluster_refusal, group_refusal};
 use super::demand::{duration_seconds, gang_size};
 use crate::arena::{GroupIndex, Key};
-use crate::fleet::{Fleet, OfType};
+use crate::fleet::{Fleet, GroupsOfType};
 use crate::model::{Alternative, JobSpec, Objective, saturated};
 
 /// The groups of one type for one alternative, those of least price first.
 #[derive(Clone, Debug)]
-struct Road {
+struct TypeCursor {
     alternative: usize,
     accelerator_type: Arc<str>,
     duration_seconds: Option<i64>,
     /// Position of the first group that was not looked at.
     next: usize,
     /// What no group from there on goes below; `None` where there is none.
-    least: Option<Least>,
+    least: Option<LowerBound>,
 }
 
 /// What is left to be handed out.
 #[derive(Clone, Debug)]
 pub(crate) struct Frontier {
-    roads: Vec<Road>,
+    cursors: Vec<TypeCursor>,
     /// Candidates of the groups that were looked at, best last.
     ready: Vec<Candidate>,
     /// By position of the cluster: whether it may take the job, where that was asked.
@@ -38,39 +38,39 @@ pub(crate) struct Frontier {
 impl Frontier {
     /// All candidates of a job on the fleet as it is. Nothing may be placed while they are handed out.
     pub(crate) fn new(fleet: &Fleet, job: &JobSpec) -> Self {
-        let mut roads = Vec::new();
+        let mut cursors = Vec::new();
         for (at, alternative) in job.alternatives.iter().enumerate() {
             if alternative_refusal(job, alternative).is_some() {
                 continue;
             }
             let duration = duration_seconds(&job.kind, alternative);
             for (name, groups) in fleet.types_for(&alternative.accelerator) {
-                let mut road = Road {
+                let mut cursor = TypeCursor {
                     alternative: at,
                     accelerator_type: name.clone(),
                     duration_seconds: duration,
                     next: 0,
                     least: None,
                 };
-                road.least = road.least_from(job, alternative, groups);
-                roads.push(road);
+                cursor.least = cursor.least_from(job, alternative, groups);
+                cursors.push(cursor);
             }
         }
         Self {
-            roads,
+            cursors,
             ready: Vec::new(),
             open: vec![None; fleet.clusters.len()],
         }
     }
 
     /// What no candidate that is left goes below; `None` where none is left.
-    pub(crate) fn least(&self) -> Option<Least> {
+    pub(crate) fn least(&self) -> Option<LowerBound> {
         let ready = self.ready.last().map(Candidate::least);
         ready.into_iter().chain(self.least_ahead()).min()
     }
 
-    fn least_ahead(&self) -> Option<Least> {
-        self.roads.iter().filter_map(|road| road.least).min()
+    fn least_ahead(&self) -> Option<LowerBound> {
+        self.cursors.iter().filter_map(|cursor| cursor.least).min()
     }
 
     /// The best candidate that is left.
@@ -81,13 +81,13 @@ impl Frontier {
             let Some(ahead) = ahead.filter(|ahead| best.is_none_or(|best| best >= *ahead)) else {
                 return self.ready.pop();
             };
-            let at = self.roads.iter().position(|r| r.least == Some(ahead))?;
+            let at = self.cursors.iter().position(|r| r.least == Some(ahead))?;
             let mut found = Vec::new();
             while found.is_empty() && self.advance(at, fleet, job, &mut found) {}
-            let road = self.roads.get_mut(at)?;
-            let alternative = job.alternatives.get(road.alternative)?;
-            let groups = fleet.groups_by_type.get(&road.accelerator_type);
-            road.least = groups.and_then(|groups| road.least_from(job, alternative, groups));
+            let cursor = self.cursors.get_mut(at)?;
+            let alternative = job.alternatives.get(cursor.alternative)?;
+            let groups = fleet.groups_by_type.get(&cursor.accelerator_type);
+            cursor.least = groups.and_then(|groups| cursor.least_from(job, alternative, groups));
             for candidate in found {
                 let place = self
                     .ready
@@ -101,7 +101,7 @@ impl Frontier {
     pub(crate) fn rest(mut self, fleet: &Fleet, job: &JobSpec) -> Vec<Candidate> {
         let mut all = std::mem::take(&mut self.ready);
         all.reverse();
-        for at in 0..self.roads.len() {
+        for at in 0..self.cursors.len() {
             while self.advance(at, fleet, job, &mut all) {}
         }
         fleet.sort_candidates(&mut all);
@@ -116,25 +116,25 @@ impl Frontier {
         job: &JobSpec,
         found: &mut Vec<Candidate>,
     ) -> bool {
-        let Some(road) = self.roads.get_mut(at) else {
+        let Some(cursor) = self.cursors.get_mut(at) else {
             return false;
         };
-        let (alternative_at, duration) = (road.alternative, road.duration_seconds);
-        let groups = fleet.groups_by_type.get(&road.accelerator_type);
+        let (alternative_at, duration) = (cursor.alternative, cursor.duration_seconds);
+        let groups = fleet.groups_by_type.get(&cursor.accelerator_type);
         let (Some(groups), Some(alternative)) = (groups, job.alternatives.get(alternative_at))
         else {
             return false;
         };
         let replicas = gang_size(job, alternative);
-        let left = groups.by_rate.get(road.next..).unwrap_or_default();
+        let left = groups.by_rate.get(cursor.next..).unwrap_or_default();
         let next = left
             .iter()
             .position(|ranked| ranked.may_hold(replicas, alternative.devices_per_replica));
         let Some(group) = next.and_then(|at| left.get(at)).map(|ranked| ranked.group) else {
-            road.next = groups.len();
+            cursor.next = groups.len();
             return false;
         };
-        road.next += next.unwrap_or(0) + 1;
+        cursor.next += next.unwrap_or(0) + 1;
         if self.may_take(fleet, job, alternative, group) {
             fleet.on_group(job, alternative_at, alternative, group, duration, found);
         }
@@ -159,14 +159,14 @@ impl Frontier {
     }
 }
 
-impl Road {
+impl TypeCursor {
     /// What no group from the next one on goes below: all replicas at the least rate, without interruptions and egress.
     fn least_from(
         &self,
         job: &JobSpec,
         alternative: &Alternative,
-        groups: &OfType,
-    ) -> Option<Least> {
+        groups: &GroupsOfType,
+    ) -> Option<LowerBound> {
         let rate = groups.by_rate.get(self.next)?.rate;
         let Some(duration) = self.duration_seconds else {
             return Some((i128::MIN, i64::MIN));

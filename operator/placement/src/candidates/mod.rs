@@ -12,10 +12,10 @@ mod pricing;
 mod quote;
 
 pub(crate) use candidate::{Candidate, Score, score};
-pub(crate) use classes::{Classes, Slate};
+pub(crate) use classes::{ClassCandidates, Classes};
 pub(crate) use constraints::{
     PoolRefusal, alternative_refusal, cluster_refusal, group_refusal, invalid, is_within_limits,
     late_seconds, limits_refusal, pool_refusal,
 };
 pub(crate) use demand::{duration_seconds, gang_size, requirement};
-pub(crate) use quote::{Quote, Use};
+pub(crate) use quote::{PoolUse, Quote};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::candidate::{Candidate, score};
 use super::demand::gang_size;
-use super::quote::{Quote, Use};
+use super::quote::{PoolUse, Quote};
 use crate::arena::{GroupIndex, PoolIndex};
 use crate::fleet::Fleet;
 use crate::model::{Alternative, JobSpec, Kind};
@@ -60,7 +60,7 @@ impl Fleet {
         let whole_group = self.groups[group].pools.len();
         let mut pools: Vec<PoolIndex> = Vec::new();
         let mut ranks: BTreeMap<PoolIndex, u32> = BTreeMap::new();
-        let mut uses: Vec<Use> = Vec::new();
+        let mut uses: Vec<PoolUse> = Vec::new();
         let mut left = replicas;
         let mut quoted: Option<Quote> = None;
         for (rank, tier) in tiers.iter().enumerate() {
@@ -102,7 +102,7 @@ impl Fleet {
     }
 
     /// What so many replicas use of a pool, on as few nodes as can be.
-    pub(crate) fn part_of(&self, pool: PoolIndex, replicas: u64, devices: u32) -> Use {
+    pub(crate) fn part_of(&self, pool: PoolIndex, replicas: u64, devices: u32) -> PoolUse {
         let per_node = u64::from(
             self.pools[pool]
                 .key
@@ -110,7 +110,7 @@ impl Fleet {
                 .checked_div(devices)
                 .unwrap_or(0),
         );
-        Use {
+        PoolUse {
             pool,
             devices: replicas.saturating_mul(u64::from(devices)),
             nodes: replicas.div_ceil(per_node.max(1)),

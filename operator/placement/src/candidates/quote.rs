@@ -9,7 +9,7 @@ use crate::model::{JobSpec, Kind, MicroUsd, saturated};
 
 /// Devices and nodes used of one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Use {
+pub(crate) struct PoolUse {
     /// Pool.
     pub(crate) pool: PoolIndex,
     /// Devices.
@@ -43,7 +43,7 @@ impl Fleet {
         &self,
         job: &JobSpec,
         cluster: &str,
-        uses: &[Use],
+        uses: &[PoolUse],
         watts_each: i64,
         duration: Option<i64>,
     ) -> Quote {

@@ -75,8 +75,8 @@ impl Fleet {
             if matches!(job.kind, Kind::Training { .. }) {
                 known.entry(waits.class).or_insert_with(|| verdict.clone());
             }
-            if let Some(ahead) = waits.ahead {
-                ahead.tell(&mut verdict);
+            if let Some(future_start) = waits.future_start {
+                future_start.tell(&mut verdict);
             }
             plan.unplaced.push(verdict);
         }

@@ -49,7 +49,7 @@ fn gap_to_bound(schedule: &Schedule<'_, '_>, bound: &Bound) -> Option<i64> {
     let mut waiting: BTreeMap<i32, f64> = BTreeMap::new();
     let (mut usd, mut jobs) = (0_i64, 0_i64);
     for (at, entry) in schedule.entries.iter().enumerate() {
-        if entry.waits() && !schedule.is_hopeful(at) {
+        if entry.is_pending() && !schedule.is_hopeful(at) {
             continue;
         }
         priorities.push(entry.job.priority);

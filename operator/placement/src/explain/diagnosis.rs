@@ -4,7 +4,7 @@ use crate::arena::GroupIndex;
 use crate::candidates::group_refusal;
 use crate::fleet::Fleet;
 use crate::model::{Alternative, JobSpec, Kind, Reason};
-use crate::nodes::{Missing, Want};
+use crate::nodes::{NodeRequest, Shortfall};
 
 /// Why an alternative was not taken on a group.
 #[derive(Clone, Debug)]
@@ -24,26 +24,28 @@ impl Fleet {
         job: &JobSpec,
         alternative: &Alternative,
         group: GroupIndex,
-        missing: Missing,
+        shortfall: Shortfall,
         now_seconds: i64,
     ) -> Reason {
         if let Some(reason) = group_refusal(job, &self.groups[group].key) {
             return reason;
         }
-        let needed = missing.of(job, alternative);
+        let needed = shortfall.of(job, alternative);
         if let Some(reason) = self.diagnose_devices(job, alternative, group, needed) {
             return reason;
         }
         let mut pools = self.admitted(job, alternative, group);
         pools.sort_unstable();
-        let want = self.want(alternative, group, needed, Some(pools));
-        if let Some(reason) = self.diagnose_nodes(job, &want) {
+        let request = self.node_request(alternative, group, needed, Some(pools));
+        if let Some(reason) = self.diagnose_nodes(job, &request) {
             return reason;
         }
-        if let Some(reason) = self.diagnose_power(job, &want) {
+        if let Some(reason) = self.diagnose_power(job, &request) {
             return reason;
         }
-        if let Some(reason) = self.diagnose_money(job, alternative, &want, missing, now_seconds) {
+        if let Some(reason) =
+            self.diagnose_money(job, alternative, &request, shortfall, now_seconds)
+        {
             return reason;
         }
         if let Kind::Inference {
@@ -56,7 +58,7 @@ impl Fleet {
                 max_skew: spread.max_skew,
             };
         }
-        self.too_few(&want)
+        self.too_few(&request)
     }
 
     /// Whether watts are what keeps a gang's alternative from a group.
@@ -68,15 +70,15 @@ impl Fleet {
         now_seconds: i64,
     ) -> bool {
         matches!(
-            self.diagnose(job, alternative, group, Missing::default(), now_seconds),
+            self.diagnose(job, alternative, group, Shortfall::default(), now_seconds),
             Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. }
         )
     }
 
-    fn too_few(&self, want: &Want<'_>) -> Reason {
+    fn too_few(&self, request: &NodeRequest<'_>) -> Reason {
         Reason::InsufficientDevices {
-            needed: want.replicas.saturating_mul(u64::from(want.devices)),
-            available: self.cells.get(self.groups[want.group].root).free_devices,
+            needed: request.replicas.saturating_mul(u64::from(request.devices)),
+            available: self.cells.get(self.groups[request.group].root).free_devices,
         }
     }
 }

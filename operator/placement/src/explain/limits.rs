@@ -1,17 +1,21 @@
 //! Which limit on watts or dollars a job would break on a group.
 
 use crate::arena::PoolIndex;
-use crate::candidates::{Quote, Use, duration_seconds, limits_refusal};
+use crate::candidates::{PoolUse, Quote, duration_seconds, limits_refusal};
 use crate::fleet::{Fleet, PowerLimit, PowerShortage};
 use crate::model::{Alternative, DollarBudget, JobSpec, Kind, Level, MicroUsd, Reason};
-use crate::nodes::{Missing, Want};
+use crate::nodes::{NodeRequest, Shortfall};
 
 impl Fleet {
-    pub(super) fn diagnose_power(&self, job: &JobSpec, want: &Want<'_>) -> Option<Reason> {
-        let watts = want
+    pub(super) fn diagnose_power(
+        &self,
+        job: &JobSpec,
+        request: &NodeRequest<'_>,
+    ) -> Option<Reason> {
+        let watts = request
             .watts_each
-            .saturating_mul(i64::from(want.devices))
-            .saturating_mul(i64::try_from(want.replicas).unwrap_or(i64::MAX));
+            .saturating_mul(i64::from(request.devices))
+            .saturating_mul(i64::try_from(request.replicas).unwrap_or(i64::MAX));
         if let Some(shortage) = self.power.queue_shortage(&job.queue, watts) {
             return Some(power_reason(shortage));
         }
@@ -19,16 +23,16 @@ impl Fleet {
             Kind::Training { .. } => job.topology.required,
             Kind::Inference { .. } => Level::Cluster,
         };
-        if self.choose(want, required).is_some() {
+        if self.choose(request, required).is_some() {
             return None;
         }
-        let unpowered = Want {
+        let unpowered = NodeRequest {
             watts_each: 0,
-            ..want.clone()
+            ..request.clone()
         };
-        let picks = self.choose(&unpowered, required)?;
+        let allocations = self.choose(&unpowered, required)?;
         self.power
-            .shortage(&self.loads(want, &picks))
+            .shortage(&self.loads(request, &allocations))
             .map(power_reason)
     }
 
@@ -37,7 +41,7 @@ impl Fleet {
         &self,
         job: &JobSpec,
         alternative: &Alternative,
-        want: &Want<'_>,
+        request: &NodeRequest<'_>,
     ) -> Option<Quote> {
         let required = match job.kind {
             Kind::Training { .. } => job.topology.required,
@@ -53,48 +57,48 @@ impl Fleet {
             &free,
             at,
             alternative,
-            want.group,
+            request.group,
             duration,
             &mut candidates,
         );
-        let cluster = &self.clusters[self.cluster_of(want.group)].name;
-        let picks = candidates
+        let cluster = &self.clusters[self.cluster_of(request.group)].name;
+        let allocations = candidates
             .iter()
             .find_map(|candidate| {
                 let pools: Vec<PoolIndex> = candidate
                     .pools
                     .clone()
                     .unwrap_or_else(|| {
-                        let mut all = self.groups[want.group].pools.clone();
+                        let mut all = self.groups[request.group].pools.clone();
                         all.sort_unstable();
                         all
                     })
                     .into_iter()
-                    .filter(|&pool| want.admits(pool))
+                    .filter(|&pool| request.admits(pool))
                     .collect();
-                let tried = Want {
+                let tried = NodeRequest {
                     pools: Some(pools),
                     ranks: candidate.ranks.clone(),
-                    ..want.clone()
+                    ..request.clone()
                 };
                 self.choose(&tried, required)
             })
-            .or_else(|| self.choose(want, required))?;
-        let uses: Vec<Use> = self.uses(&picks, want.devices);
-        Some(self.quote(job, cluster, &uses, want.watts_each, duration))
+            .or_else(|| self.choose(request, required))?;
+        let uses: Vec<PoolUse> = self.uses(&allocations, request.devices);
+        Some(self.quote(job, cluster, &uses, request.watts_each, duration))
     }
 
     pub(super) fn diagnose_money(
         &self,
         job: &JobSpec,
         alternative: &Alternative,
-        want: &Want<'_>,
-        missing: Missing,
+        request: &NodeRequest<'_>,
+        shortfall: Shortfall,
         now_seconds: i64,
     ) -> Option<Reason> {
-        let quote = self.likely_quote(job, alternative, want)?;
+        let quote = self.likely_quote(job, alternative, request)?;
         let hour =
-            quote.per_hour() + MicroUsd(missing.spent_per_hour) + job.kind.placed_usd_per_hour();
+            quote.per_hour() + MicroUsd(shortfall.spent_per_hour) + job.kind.placed_usd_per_hour();
         limits_refusal(job, &quote, hour, now_seconds)
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn shortage(reason: &Reason) -> i128 {
 
 /// Kinds of change, in order of how small a change they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum FixKind {
     Topology,
     Capacity,
     Restore,
@@ -94,7 +94,7 @@ pub(super) enum Change {
     Free,
 }
 
-impl Change {
+impl FixKind {
     /// Place in that order.
     pub(super) fn rank(self) -> u8 {
         self as u8
@@ -102,8 +102,8 @@ impl Change {
 }
 
 /// Changes that could lift a reason.
-pub(super) fn kinds(reason: &Reason) -> &'static [Change] {
-    use Change as O;
+pub(super) fn kinds(reason: &Reason) -> &'static [FixKind] {
+    use FixKind as O;
     match reason {
         Reason::CapacityTypeNotAllowed { .. } => &[O::Capacity],
         Reason::InsufficientCapacity { .. } => &[O::Add],

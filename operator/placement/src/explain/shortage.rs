@@ -6,7 +6,7 @@ use crate::arena::{GroupIndex, NodeIndex, PoolIndex};
 use crate::candidates::{PoolRefusal, pool_refusal, requirement};
 use crate::fleet::Fleet;
 use crate::model::{Alternative, JobSpec, Kind, Level, Reason};
-use crate::nodes::Want;
+use crate::nodes::NodeRequest;
 
 impl Fleet {
     /// Devices, taints, prices, node selectors, faults.
@@ -128,10 +128,14 @@ impl Fleet {
     }
 
     /// CPU, memory, pod slots, topology.
-    pub(super) fn diagnose_nodes(&self, job: &JobSpec, want: &Want<'_>) -> Option<Reason> {
-        let unpowered = Want {
+    pub(super) fn diagnose_nodes(
+        &self,
+        job: &JobSpec,
+        request: &NodeRequest<'_>,
+    ) -> Option<Reason> {
+        let unpowered = NodeRequest {
             watts_each: 0,
-            ..want.clone()
+            ..request.clone()
         };
         let required = match job.kind {
             Kind::Training { .. } => job.topology.required,
@@ -141,7 +145,7 @@ impl Fleet {
             return None;
         }
         let mut nodes: Vec<NodeIndex> = Vec::new();
-        self.offered_below(self.groups[want.group].root, &mut nodes);
+        self.offered_below(self.groups[request.group].root, &mut nodes);
         let (mut all, mut cpu, mut memory, mut slots, mut any) = (0_u64, 0, 0, 0, 0_u64);
         let (mut admitted, mut largest) = (false, 0_u64);
         for &index in &nodes {
@@ -150,22 +154,22 @@ impl Fleet {
             };
             admitted = true;
             let node = &self.nodes[index];
-            let by_devices = u64::from(slot.offered.checked_div(want.devices).unwrap_or(0));
+            let by_devices = u64::from(slot.offered.checked_div(request.devices).unwrap_or(0));
             let limit = |by: Option<u64>| by.unwrap_or(u64::MAX).min(by_devices);
             any = any.saturating_add(by_devices);
             all = all.saturating_add(room);
             largest = largest.max(room);
-            cpu += limit(node.cpu_free.checked_div(want.cpu_milli));
-            memory += limit(node.memory_free.checked_div(want.memory_mib));
+            cpu += limit(node.cpu_free.checked_div(request.cpu_milli));
+            memory += limit(node.memory_free.checked_div(request.memory_mib));
             slots += limit(Some(node.pods_free));
         }
-        let needed = want.replicas;
+        let needed = request.replicas;
         if any < needed || !admitted {
             // Selected nodes have devices, but the usable ones among them not enough.
-            let faults = self.nodes_of(self.cluster_of(want.group));
+            let faults = self.nodes_of(self.cluster_of(request.group));
             let out = faults
                 .filter(|&node| {
-                    self.nodes[node].fault.is_some() && self.usable(want, node).is_some()
+                    self.nodes[node].fault.is_some() && self.usable(request, node).is_some()
                 })
                 .count();
             return Some(Reason::NodesUnavailable {
@@ -178,13 +182,13 @@ impl Fleet {
                 Reason::InsufficientCpu {
                     needed,
                     fitting: cpu.min(all),
-                    cpu_milli: want.cpu_milli,
+                    cpu_milli: request.cpu_milli,
                 }
             } else if memory <= slots {
                 Reason::InsufficientMemory {
                     needed,
                     fitting: memory.min(all),
-                    memory_mib: want.memory_mib,
+                    memory_mib: request.memory_mib,
                 }
             } else {
                 Reason::InsufficientPodSlots {
@@ -196,14 +200,14 @@ impl Fleet {
         let fitting = if required == Level::Node {
             Some(largest)
         } else {
-            let root = self.groups[want.group].root;
+            let root = self.groups[request.group].root;
             let cells = self.cells.at_level(root, required);
             cells
                 .into_iter()
                 .map(|cell| {
                     self.cells
                         .get(cell)
-                        .capacity(want.devices, |p| want.admits(p))
+                        .capacity(request.devices, |p| request.admits(p))
                 })
                 .max()
         };

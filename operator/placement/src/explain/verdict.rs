@@ -8,20 +8,20 @@ use crate::arena::Key;
 use crate::candidates::{alternative_refusal, cluster_refusal, duration_seconds, late_seconds};
 use crate::fleet::Fleet;
 use crate::model::{AcceleratorRequirement, JobSpec, Kind, PlanOptions, Reason, Refusal, Unplaced};
-use crate::nodes::Missing;
+use crate::nodes::Shortfall;
 
 impl Fleet {
     /// The verdict on a job that found no place, against the fleet as it is now.
     pub(crate) fn explain(
         &mut self,
         job: &JobSpec,
-        missing: Missing,
+        shortfall: Shortfall,
         options: &PlanOptions,
     ) -> Unplaced {
         let open = self.open_clusters(job);
-        let mut counted: BTreeMap<Refused, u64> = BTreeMap::new();
+        let mut counted: BTreeMap<CountedReason, u64> = BTreeMap::new();
         let mut count = |reason: Reason, cluster: Option<&str>, alternative: Option<&str>| {
-            let refused = Refused {
+            let refused = CountedReason {
                 rank: rank(&reason),
                 shortage: shortage(&reason),
                 cluster: cluster.map(str::to_owned),
@@ -55,7 +55,7 @@ impl Fleet {
                 if let Some(seen) = offered.get_mut(cluster.position()) {
                     *seen = true;
                 }
-                let reason = self.diagnose(job, alternative, group, missing, options.now_seconds);
+                let reason = self.diagnose(job, alternative, group, shortfall, options.now_seconds);
                 count(reason.clone(), Some(&self.clusters[cluster].name), name);
                 found.push(Diagnosis {
                     alternative: at,
@@ -91,12 +91,12 @@ impl Fleet {
             }
         }
         let reasons = bounded(counted);
-        let fix = self.fix(job, missing, &found, &reasons, options.now_seconds);
+        let fix = self.fix(job, shortfall, &found, &reasons, options.now_seconds);
         Unplaced {
             job: job.key.clone(),
             replicas: match job.kind {
                 Kind::Training { .. } => job.alternatives.first().map_or(0, |a| a.replicas),
-                Kind::Inference { .. } => missing.replicas,
+                Kind::Inference { .. } => shortfall.replicas,
             },
             reasons,
             fix,
@@ -107,7 +107,7 @@ impl Fleet {
 
 /// A reason with where it holds, in order of how telling it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Refused {
+struct CountedReason {
     rank: u8,
     shortage: i128,
     cluster: Option<String>,
@@ -116,7 +116,7 @@ struct Refused {
 }
 
 /// Most telling first, at most [`MOST_REASONS`]: the closest candidates one by one, the others counted by reason.
-fn bounded(counted: BTreeMap<Refused, u64>) -> Vec<Refusal> {
+fn bounded(counted: BTreeMap<CountedReason, u64>) -> Vec<Refusal> {
     let mut ranks: Vec<u8> = counted.keys().map(|refused| refused.rank).collect();
     ranks.dedup();
     let single = if counted.len() <= MOST_REASONS {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cells::Cells;
 use super::ledger::Ledger;
 use super::node::Node;
-use super::pool::{Cluster, Group, GroupKey, OfType, Pool, PoolKey};
+use super::pool::{Cluster, Group, GroupKey, GroupsOfType, Pool, PoolKey};
 use super::power::{PowerLedger, chargeable};
 use super::symbols::Symbols;
 use crate::arena::{Arena, ClusterIndex, GroupIndex, NodeIndex, PoolIndex};
@@ -46,7 +46,7 @@ pub struct Fleet {
     pub(crate) cluster_by_name: BTreeMap<Arc<str>, ClusterIndex>,
     pub(crate) groups: Arena<GroupIndex, Group>,
     pub(super) group_by_key: BTreeMap<GroupKey, GroupIndex>,
-    pub(crate) groups_by_type: BTreeMap<Arc<str>, OfType>,
+    pub(crate) groups_by_type: BTreeMap<Arc<str>, GroupsOfType>,
     pub(crate) pools: Arena<PoolIndex, Pool>,
     pub(super) pool_by_key: HashMap<PoolKey, PoolIndex>,
     pub(crate) nodes: Arena<NodeIndex, Node>,

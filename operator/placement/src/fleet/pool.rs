@@ -68,7 +68,7 @@ pub(crate) struct Group {
 
 /// A group among those of its type.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ranked {
+pub(crate) struct RankedGroup {
     /// The least [rate](crate::fleet::Fleet::rate) of its pools.
     pub(crate) rate: i128,
     /// The group.
@@ -80,7 +80,7 @@ pub(crate) struct Ranked {
 /// Sizes of replicas for which a group says at a glance how many fit.
 const SIZES: usize = 4;
 
-impl Ranked {
+impl RankedGroup {
     /// Whether so many replicas could fit. Cheap, and never wrong when it says no.
     pub(crate) fn may_hold(&self, replicas: u64, devices: u32) -> bool {
         // As many fit of a smaller size, or more.
@@ -92,14 +92,14 @@ impl Ranked {
 
 /// Groups of one accelerator type.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OfType {
+pub(crate) struct GroupsOfType {
     /// Cheapest first. All that is asked of every group lies side by side.
-    pub(crate) by_rate: Vec<Ranked>,
+    pub(crate) by_rate: Vec<RankedGroup>,
     /// Most pools of a group.
     pub(crate) most_pools: usize,
 }
 
-impl OfType {
+impl GroupsOfType {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.by_rate.len()
@@ -117,7 +117,8 @@ impl OfType {
         let place = self
             .by_rate
             .partition_point(|other| (other.rate, other.group) < (rate, group));
-        self.by_rate.insert(place, Ranked { rate, group, fits });
+        self.by_rate
+            .insert(place, RankedGroup { rate, group, fits });
         self.most_pools = self.most_pools.max(pools);
     }
 

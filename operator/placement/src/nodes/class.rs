@@ -1,15 +1,15 @@
 //! One gang of an equivalence class: what had no room for an equal one before it is not asked again.
 
-use super::gang::{Best, Found};
-use crate::candidates::{Candidate, Slate};
+use super::gang::{FeasiblePlacement, Incumbent};
+use crate::candidates::{Candidate, ClassCandidates};
 use crate::fleet::Fleet;
 use crate::model::JobSpec;
 
-impl Slate {
+impl ClassCandidates {
     /// Adds the best candidate of those that were not asked for yet.
     fn extend(&mut self, fleet: &Fleet, job: &JobSpec) -> Option<&Candidate> {
-        let Some(candidate) = self.ahead.as_mut()?.next(fleet, job) else {
-            (self.ahead, self.complete) = (None, true);
+        let Some(candidate) = self.frontier.as_mut()?.next(fleet, job) else {
+            (self.frontier, self.complete) = (None, true);
             return None;
         };
         self.full.push(false);
@@ -23,21 +23,21 @@ impl Fleet {
     pub(crate) fn best_of_class(
         &self,
         job: &JobSpec,
-        slate: &mut Slate,
+        class: &mut ClassCandidates,
         now_seconds: i64,
-    ) -> Option<Found> {
-        if slate.ahead.is_some() {
-            return self.best_of_one(job, slate, now_seconds);
+    ) -> Option<FeasiblePlacement> {
+        if class.frontier.is_some() {
+            return self.best_of_one(job, class, now_seconds);
         }
         // What had no room for an equal job has none now.
-        let candidates = slate
+        let candidates = class
             .candidates
             .iter()
-            .zip(&mut slate.full)
+            .zip(&mut class.full)
             .filter(|(_, full)| !**full)
             .map(|(candidate, full)| (candidate, Some(full)));
         let found = self.best_gang(job, candidates, now_seconds);
-        if found.is_some() || slate.candidates.is_empty() {
+        if found.is_some() || class.candidates.is_empty() {
             return found;
         }
         // Choosing nodes under uneven power is no exact science: asked again before a job is refused.
@@ -46,14 +46,19 @@ impl Fleet {
     }
 
     /// The best way to run the cycle's only job, making no more candidates than it takes.
-    fn best_of_one(&self, job: &JobSpec, slate: &mut Slate, now_seconds: i64) -> Option<Found> {
-        let mut best = Best::default();
-        while !slate
-            .ahead
+    fn best_of_one(
+        &self,
+        job: &JobSpec,
+        class: &mut ClassCandidates,
+        now_seconds: i64,
+    ) -> Option<FeasiblePlacement> {
+        let mut best = Incumbent::default();
+        while !class
+            .frontier
             .as_ref()
             .is_some_and(|a| best.is_settled(a.least()))
         {
-            let Some(candidate) = slate.extend(self, job) else {
+            let Some(candidate) = class.extend(self, job) else {
                 break;
             };
             if best.is_settled_by(job, candidate) {

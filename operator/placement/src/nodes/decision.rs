@@ -1,7 +1,7 @@
 //! What was found, written down as a decision under a key of its own.
 
-use super::gang::Found;
-use super::request::Pick;
+use super::gang::FeasiblePlacement;
+use super::request::NodeAllocation;
 use crate::fleet::Fleet;
 use crate::model::{JobSpec, MicroUsd, NodeShare, PlacementDecision, Reservation, Watts};
 
@@ -19,12 +19,16 @@ impl Fleet {
     }
 
     /// The decision that `found` means, under a key of its own. Not yet reserved. Puts the nodes in the order of ranks.
-    pub(crate) fn decision(&self, job: &JobSpec, found: &mut Found) -> Option<PlacementDecision> {
+    pub(crate) fn decision(
+        &self,
+        job: &JobSpec,
+        found: &mut FeasiblePlacement,
+    ) -> Option<PlacementDecision> {
         let alternative = job.alternatives.get(found.alternative)?;
         let group = &self.groups[found.group].key;
         // Ranks follow the topology: by domain, then by name.
-        let picks = &mut found.picks;
-        picks.sort_by(|a, b| self.rank_order(a).cmp(&self.rank_order(b)));
+        let allocations = &mut found.allocations;
+        allocations.sort_by(|a, b| self.rank_order(a).cmp(&self.rank_order(b)));
         let facts = self.facts.get(&*group.accelerator_type);
         Some(PlacementDecision {
             job: job.key.clone(),
@@ -37,11 +41,11 @@ impl Fleet {
                 devices_per_replica: alternative.devices_per_replica,
                 cpu_milli: alternative.pod.cpu_milli,
                 memory_mib: alternative.pod.memory_mib,
-                nodes: picks
+                nodes: allocations
                     .iter()
-                    .map(|pick| NodeShare {
-                        name: self.nodes[pick.node].name.to_string(),
-                        replicas: pick.replicas,
+                    .map(|allocation| NodeShare {
+                        name: self.nodes[allocation.node].name.to_string(),
+                        replicas: allocation.replicas,
                     })
                     .collect(),
                 watts: Watts(found.quote.watts),
@@ -61,12 +65,12 @@ impl Fleet {
         })
     }
 
-    fn rank_order(&self, pick: &Pick) -> (&str, &str) {
-        let node = &self.nodes[pick.node];
+    fn rank_order(&self, allocation: &NodeAllocation) -> (&str, &str) {
+        let node = &self.nodes[allocation.node];
         let path = node
             .slots
             .iter()
-            .find(|slot| slot.pool == pick.pool)
+            .find(|slot| slot.pool == allocation.pool)
             .map_or("", |slot| &self.cells.get(slot.cell).path);
         (path, &node.name)
     }

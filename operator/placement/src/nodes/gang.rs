@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::request::Pick;
+use super::request::NodeAllocation;
 use crate::arena::{GroupIndex, NodeIndex};
 use crate::candidates::{Candidate, Quote, Score, gang_size, is_within_limits, score};
 use crate::fleet::Fleet;
@@ -13,13 +13,13 @@ const MOST_PREPARED: usize = 64;
 
 /// A gang's nodes with what they cost.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct FeasiblePlacement {
     /// Of the job.
     pub(crate) alternative: usize,
     /// Group.
     pub(crate) group: GroupIndex,
     /// Nodes.
-    pub(crate) picks: Vec<Pick>,
+    pub(crate) allocations: Vec<NodeAllocation>,
     /// Level of the domain that holds it.
     pub(crate) level: Level,
     /// Cost.
@@ -28,18 +28,21 @@ pub(crate) struct Found {
     pub(crate) score: Score,
 }
 
-impl Found {
-    /// The nodes, in the order of picks.
+impl FeasiblePlacement {
+    /// The nodes, in the order of allocations.
     pub(crate) fn nodes(&self) -> Box<[Option<NodeIndex>]> {
-        self.picks.iter().map(|pick| Some(pick.node)).collect()
+        self.allocations
+            .iter()
+            .map(|allocation| Some(allocation.node))
+            .collect()
     }
 }
 
 /// The best that was found while candidates are gone through, best first.
 #[derive(Default)]
-pub(crate) struct Best(pub(crate) Option<Found>);
+pub(crate) struct Incumbent(pub(crate) Option<FeasiblePlacement>);
 
-impl Best {
+impl Incumbent {
     /// Whether neither a candidate nor any after it can be better.
     pub(crate) fn is_settled_by(&self, job: &JobSpec, candidate: &Candidate) -> bool {
         let Some(found) = &self.0 else {
@@ -64,11 +67,12 @@ impl Best {
     }
 
     /// Takes what a candidate gives, if that is better.
-    pub(crate) fn offer(&mut self, found: Option<Found>) {
+    pub(crate) fn offer(&mut self, found: Option<FeasiblePlacement>) {
         let Some(found) = found else {
             return;
         };
-        let is_better = |old: &Found| (found.score, found.level) < (old.score, old.level);
+        let is_better =
+            |old: &FeasiblePlacement| (found.score, found.level) < (old.score, old.level);
         if self.0.as_ref().is_none_or(is_better) {
             self.0 = Some(found);
         }
@@ -139,8 +143,8 @@ impl Fleet {
         job: &JobSpec,
         candidates: impl Iterator<Item = (&'a Candidate, Option<&'a mut bool>)>,
         now_seconds: i64,
-    ) -> Option<Found> {
-        let mut best = Best::default();
+    ) -> Option<FeasiblePlacement> {
+        let mut best = Incumbent::default();
         for (candidate, full) in candidates {
             if best.is_settled_by(job, candidate) {
                 break;
@@ -160,7 +164,7 @@ impl Fleet {
         job: &JobSpec,
         candidate: &Candidate,
         now_seconds: i64,
-    ) -> Option<Found> {
+    ) -> Option<FeasiblePlacement> {
         let alternative = job.alternatives.get(candidate.alternative)?;
         // The estimate is exact where prices do not differ.
         if candidate.ranks.is_none() && !is_within_limits(job, &candidate.quote, now_seconds) {
@@ -173,29 +177,29 @@ impl Fleet {
         {
             return None;
         }
-        let mut want = self.want(
+        let mut request = self.node_request(
             alternative,
             candidate.group,
             gang_size(job, alternative),
             candidate.pools.clone(),
         );
-        want.ranks.clone_from(&candidate.ranks);
-        let (level, picks) =
-            levels(job).find_map(|level| Some((level, self.choose(&want, level)?)))?;
+        request.ranks.clone_from(&candidate.ranks);
+        let (level, allocations) =
+            levels(job).find_map(|level| Some((level, self.choose(&request, level)?)))?;
         let cluster = &self.clusters[self.cluster_of(candidate.group)].name;
-        let uses = self.uses(&picks, want.devices);
+        let uses = self.uses(&allocations, request.devices);
         let quote = self.quote(
             job,
             cluster,
             &uses,
-            want.watts_each,
+            request.watts_each,
             candidate.quote.duration_seconds,
         );
-        is_within_limits(job, &quote, now_seconds).then(|| Found {
+        is_within_limits(job, &quote, now_seconds).then(|| FeasiblePlacement {
             alternative: candidate.alternative,
             group: candidate.group,
             score: score(job, alternative, &quote),
-            picks,
+            allocations,
             level,
             quote,
         })

@@ -4,11 +4,11 @@
 mod class;
 mod decision;
 mod gang;
-mod missing;
 mod replicas;
 mod request;
 mod select;
+mod shortfall;
 
-pub(crate) use gang::Found;
-pub(crate) use missing::Missing;
-pub(crate) use request::{Pick, Want, total};
+pub(crate) use gang::FeasiblePlacement;
+pub(crate) use request::{NodeAllocation, NodeRequest, total};
+pub(crate) use shortfall::Shortfall;

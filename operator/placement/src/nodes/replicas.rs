@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::gang::Found;
-use super::request::{Pick, Want, total};
+use super::gang::FeasiblePlacement;
+use super::request::{NodeAllocation, NodeRequest, total};
 use crate::arena::{GroupIndex, NodeIndex};
 use crate::candidates::{Candidate, cluster_refusal, group_refusal, requirement};
 use crate::fleet::Fleet;
@@ -12,20 +12,20 @@ use crate::model::{JobSpec, Kind, Level, PlacedReplicas, PlacementDecision, Rese
 
 /// A domain that replicas are spread over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Spot {
+enum SpreadDomain {
     Cluster(Arc<str>),
     Zone(Arc<str>, Arc<str>),
     Node(Arc<str>, Arc<str>),
 }
 
 /// Replicas by the domain that they are spread over.
-struct Spreading {
+struct SpreadCounts {
     by: Level,
     max_skew: u64,
-    counts: BTreeMap<Spot, u64>,
+    counts: BTreeMap<SpreadDomain, u64>,
 }
 
-impl Spreading {
+impl SpreadCounts {
     /// Most replicas that any domain may have now.
     fn ceiling(&self) -> u64 {
         let least = self.counts.values().copied().min().unwrap_or(0);
@@ -34,39 +34,39 @@ impl Spreading {
 }
 
 /// What became of an inference job.
-pub(crate) struct Filled {
+pub(crate) struct ReplicaOutcome {
     /// One per cluster, price and alternative.
     pub(crate) decisions: Vec<PlacementDecision>,
     /// Replicas without a place.
-    pub(crate) missing: u32,
+    pub(crate) shortfall: u32,
 }
 
 impl Fleet {
     /// Places what fits of an inference job and reserves it.
-    pub(crate) fn place_replicas(&mut self, job: &JobSpec) -> Filled {
+    pub(crate) fn place_replicas(&mut self, job: &JobSpec) -> ReplicaOutcome {
         let Kind::Inference {
             replicas,
             placed,
             spread,
         } = &job.kind
         else {
-            return Filled {
+            return ReplicaOutcome {
                 decisions: Vec::new(),
-                missing: 0,
+                shortfall: 0,
             };
         };
         let candidates = self.candidates(job);
-        let mut spreading = spread.map(|spread| self.spreading(job, spread, placed));
+        let mut spread_counts = spread.map(|spread| self.spread_counts(job, spread, placed));
         let mut left = u64::from(*replicas);
         // Reserved under keys that cannot be a job's, until it is known how many go where.
-        let mut parts: Vec<(Candidate, Vec<Pick>)> =
+        let mut parts: Vec<(Candidate, Vec<NodeAllocation>)> =
             candidates.into_iter().map(|c| (c, Vec::new())).collect();
         let mut usd_per_hour = job.kind.placed_usd_per_hour().0;
         let mut steps = 0_usize;
         let mut held: Vec<String> = Vec::new();
         loop {
             let mut placed_now = 0;
-            for (candidate, picks) in &mut parts {
+            for (candidate, allocations) in &mut parts {
                 if left == 0 {
                     break;
                 }
@@ -74,7 +74,7 @@ impl Fleet {
                 if most == 0 {
                     continue;
                 }
-                let found = self.some_replicas(job, candidate, most, spreading.as_mut());
+                let found = self.some_replicas(job, candidate, most, spread_counts.as_mut());
                 let count = total(&found);
                 if count == 0 {
                     continue;
@@ -91,10 +91,10 @@ impl Fleet {
                 );
                 left -= count;
                 placed_now += count;
-                picks.extend(found);
+                allocations.extend(found);
             }
             // Without spread one pass takes all that fits; with it, a pass may have raised the emptiest domain.
-            if placed_now == 0 || left == 0 || spreading.is_none() {
+            if placed_now == 0 || left == 0 || spread_counts.is_none() {
                 break;
             }
         }
@@ -102,18 +102,18 @@ impl Fleet {
             self.release(key);
         }
         let mut decisions = Vec::new();
-        for (candidate, picks) in parts {
-            if picks.is_empty() {
+        for (candidate, allocations) in parts {
+            if allocations.is_empty() {
                 continue;
             }
-            if let Some(decision) = self.part(job, &candidate, picks) {
+            if let Some(decision) = self.part(job, &candidate, allocations) {
                 self.reserve(decision.reservation.clone());
                 decisions.push(decision);
             }
         }
-        Filled {
+        ReplicaOutcome {
             decisions,
-            missing: u32::try_from(left).unwrap_or(u32::MAX),
+            shortfall: u32::try_from(left).unwrap_or(u32::MAX),
         }
     }
 
@@ -121,25 +121,25 @@ impl Fleet {
         &self,
         job: &JobSpec,
         candidate: &Candidate,
-        picks: Vec<Pick>,
+        allocations: Vec<NodeAllocation>,
     ) -> Option<PlacementDecision> {
         let alternative = job.alternatives.get(candidate.alternative)?;
-        let mut by_node: BTreeMap<NodeIndex, Pick> = BTreeMap::new();
-        for pick in picks {
+        let mut by_node: BTreeMap<NodeIndex, NodeAllocation> = BTreeMap::new();
+        for allocation in allocations {
             by_node
-                .entry(pick.node)
-                .and_modify(|sum| sum.replicas = sum.replicas.saturating_add(pick.replicas))
-                .or_insert(pick);
+                .entry(allocation.node)
+                .and_modify(|sum| sum.replicas = sum.replicas.saturating_add(allocation.replicas))
+                .or_insert(allocation);
         }
-        let picks: Vec<Pick> = by_node.into_values().collect();
+        let allocations: Vec<NodeAllocation> = by_node.into_values().collect();
         let watts_each = self.watts_each(candidate.group);
         let cluster = &self.clusters[self.cluster_of(candidate.group)].name;
-        let uses = self.uses(&picks, alternative.devices_per_replica);
+        let uses = self.uses(&allocations, alternative.devices_per_replica);
         let quote = self.quote(job, cluster, &uses, watts_each, None);
-        let mut found = Found {
+        let mut found = FeasiblePlacement {
             alternative: candidate.alternative,
             group: candidate.group,
-            picks,
+            allocations,
             level: Level::Cluster,
             score: candidate.score,
             quote,
@@ -147,8 +147,14 @@ impl Fleet {
         self.decision(job, &mut found)
     }
 
-    fn hold(&mut self, job: &JobSpec, candidate: &Candidate, picks: &[Pick], key: &str) {
-        if let Some(decision) = self.part(job, candidate, picks.to_vec()) {
+    fn hold(
+        &mut self,
+        job: &JobSpec,
+        candidate: &Candidate,
+        allocations: &[NodeAllocation],
+        key: &str,
+    ) {
+        if let Some(decision) = self.part(job, candidate, allocations.to_vec()) {
             self.reserve(Reservation {
                 key: key.to_owned(),
                 ..decision.reservation
@@ -180,109 +186,119 @@ impl Fleet {
         job: &JobSpec,
         candidate: &Candidate,
         most: u64,
-        spreading: Option<&mut Spreading>,
-    ) -> Vec<Pick> {
+        spread_counts: Option<&mut SpreadCounts>,
+    ) -> Vec<NodeAllocation> {
         let Some(alternative) = job.alternatives.get(candidate.alternative) else {
             return Vec::new();
         };
-        let want = self.want(alternative, candidate.group, most, candidate.pools.clone());
-        let Some(spreading) = spreading else {
-            return self.fill(&want);
+        let request =
+            self.node_request(alternative, candidate.group, most, candidate.pools.clone());
+        let Some(spread_counts) = spread_counts else {
+            return self.fill(&request);
         };
-        if spreading.by == Level::Node {
-            let ceiling = spreading.ceiling();
-            let picks = self.fill_capped(&want, &|node| {
-                self.spot_of_node(node)
-                    .and_then(|spot| spreading.counts.get(&spot))
+        if spread_counts.by == Level::Node {
+            let ceiling = spread_counts.ceiling();
+            let allocations = self.fill_capped(&request, &|node| {
+                self.domain_of_node(node)
+                    .and_then(|domain| spread_counts.counts.get(&domain))
                     .map_or(0, |count| ceiling.saturating_sub(*count))
             });
-            for pick in &picks {
+            for allocation in &allocations {
                 if let Some(count) = self
-                    .spot_of_node(pick.node)
-                    .and_then(|spot| spreading.counts.get_mut(&spot))
+                    .domain_of_node(allocation.node)
+                    .and_then(|domain| spread_counts.counts.get_mut(&domain))
                 {
-                    *count += u64::from(pick.replicas);
+                    *count += u64::from(allocation.replicas);
                 }
             }
-            return picks;
+            return allocations;
         }
-        self.spread_over_spots(&want, spreading)
+        self.spread_over_domains(&request, spread_counts)
     }
 
-    fn spot_of_node(&self, node: NodeIndex) -> Option<Spot> {
+    fn domain_of_node(&self, node: NodeIndex) -> Option<SpreadDomain> {
         let node = &self.nodes[node];
-        Some(Spot::Node(
+        Some(SpreadDomain::Node(
             self.clusters[node.cluster].name.clone(),
             node.name.clone(),
         ))
     }
 
     /// Fills the emptiest of the candidate's domains. One domain a time: the next pass sees what it changed.
-    fn spread_over_spots(&self, want: &Want<'_>, spreading: &mut Spreading) -> Vec<Pick> {
-        let ceiling = spreading.ceiling();
-        let mut spots: Vec<(u64, Spot)> = self
-            .spots(want.group, spreading.by, want)
+    fn spread_over_domains(
+        &self,
+        request: &NodeRequest<'_>,
+        spread_counts: &mut SpreadCounts,
+    ) -> Vec<NodeAllocation> {
+        let ceiling = spread_counts.ceiling();
+        let mut domains: Vec<(u64, SpreadDomain)> = self
+            .domains(request.group, spread_counts.by, request)
             .into_iter()
-            .filter_map(|spot| Some((*spreading.counts.get(&spot)?, spot)))
+            .filter_map(|domain| Some((*spread_counts.counts.get(&domain)?, domain)))
             .collect();
-        spots.sort();
-        for (count, spot) in spots {
-            let pools = self.groups[want.group]
+        domains.sort();
+        for (count, domain) in domains {
+            let pools = self.groups[request.group]
                 .pools
                 .iter()
                 .copied()
-                .filter(|&pool| match &spot {
-                    Spot::Zone(_, zone) => self.pools[pool].key.zone == *zone,
+                .filter(|&pool| match &domain {
+                    SpreadDomain::Zone(_, zone) => self.pools[pool].key.zone == *zone,
                     _ => true,
                 })
-                .filter(|&pool| want.admits(pool));
+                .filter(|&pool| request.admits(pool));
             let mut pools: Vec<_> = pools.collect();
             pools.sort_unstable();
-            let here = Want {
+            let here = NodeRequest {
                 pools: Some(pools),
-                replicas: want.replicas.min(ceiling.saturating_sub(count)),
-                ..want.clone()
+                replicas: request.replicas.min(ceiling.saturating_sub(count)),
+                ..request.clone()
             };
-            let picks = self.fill(&here);
-            let placed = total(&picks);
+            let allocations = self.fill(&here);
+            let placed = total(&allocations);
             if placed > 0 {
-                if let Some(count) = spreading.counts.get_mut(&spot) {
+                if let Some(count) = spread_counts.counts.get_mut(&domain) {
                     *count += placed;
                 }
-                return picks;
+                return allocations;
             }
         }
         Vec::new()
     }
 
     /// Domains in which a group has usable nodes that are admitted.
-    fn spots(&self, group: GroupIndex, by: Level, want: &Want<'_>) -> BTreeSet<Spot> {
+    fn domains(
+        &self,
+        group: GroupIndex,
+        by: Level,
+        request: &NodeRequest<'_>,
+    ) -> BTreeSet<SpreadDomain> {
         let cluster = self.cluster_of(group);
         let name = &self.clusters[cluster].name;
         let pools = self.groups[group]
             .pools
             .iter()
             .copied()
-            .filter(|&pool| want.admits(pool))
+            .filter(|&pool| request.admits(pool))
             .map(|pool| &self.pools[pool])
             .filter(|pool| pool.nodes() > pool.faulty());
-        match (by, want.requirement) {
-            (Level::Cluster, None) => pools.map(|_| Spot::Cluster(name.clone())).collect(),
+        match (by, request.requirement) {
+            (Level::Cluster, None) => pools.map(|_| SpreadDomain::Cluster(name.clone())).collect(),
             (Level::Zone, None) => pools
                 .filter(|pool| !pool.key.zone.is_empty())
-                .map(|pool| Spot::Zone(name.clone(), pool.key.zone.clone()))
+                .map(|pool| SpreadDomain::Zone(name.clone(), pool.key.zone.clone()))
                 .collect(),
             _ => self
                 .nodes_of(cluster)
                 .filter(|&node| self.nodes[node].fault.is_none())
                 .filter_map(|node| {
-                    let (slot, _) = self.usable(want, node)?;
+                    let (slot, _) = self.usable(request, node)?;
                     let zone = &self.pools[slot.pool].key.zone;
                     match by {
-                        Level::Cluster => Some(Spot::Cluster(name.clone())),
+                        Level::Cluster => Some(SpreadDomain::Cluster(name.clone())),
                         Level::Zone if zone.is_empty() => None,
-                        Level::Zone => Some(Spot::Zone(name.clone(), zone.clone())),
-                        _ => self.spot_of_node(node),
+                        Level::Zone => Some(SpreadDomain::Zone(name.clone(), zone.clone())),
+                        _ => self.domain_of_node(node),
                     }
                 })
                 .collect(),
@@ -290,8 +306,13 @@ impl Fleet {
     }
 
     /// Eligible domains with the replicas that they have already.
-    fn spreading(&self, job: &JobSpec, spread: Spread, placed: &[PlacedReplicas]) -> Spreading {
-        let mut counts: BTreeMap<Spot, u64> = BTreeMap::new();
+    fn spread_counts(
+        &self,
+        job: &JobSpec,
+        spread: Spread,
+        placed: &[PlacedReplicas],
+    ) -> SpreadCounts {
+        let mut counts: BTreeMap<SpreadDomain, u64> = BTreeMap::new();
         for alternative in &job.alternatives {
             for group in self.groups_for(alternative) {
                 let key = &self.groups[group].key;
@@ -303,36 +324,36 @@ impl Fleet {
                 }
                 let mut pools = self.admitted(job, alternative, group);
                 pools.sort_unstable();
-                let mut want = self.want(alternative, group, 1, Some(pools));
-                want.requirement = requirement(&alternative.pod);
-                for spot in self.spots(group, spread.by, &want) {
-                    counts.entry(spot).or_default();
+                let mut request = self.node_request(alternative, group, 1, Some(pools));
+                request.requirement = requirement(&alternative.pod);
+                for domain in self.domains(group, spread.by, &request) {
+                    counts.entry(domain).or_default();
                 }
             }
         }
         for part in placed {
-            let spot = match spread.by {
-                Level::Cluster => Some(Spot::Cluster(part.cluster.as_str().into())),
+            let domain = match spread.by {
+                Level::Cluster => Some(SpreadDomain::Cluster(part.cluster.as_str().into())),
                 Level::Zone => self
                     .find_node(&part.cluster, &part.node)
                     .and_then(|node| self.nodes[node].slots.first())
                     .map(|slot| {
-                        Spot::Zone(
+                        SpreadDomain::Zone(
                             part.cluster.as_str().into(),
                             self.pools[slot.pool].key.zone.clone(),
                         )
                     }),
-                _ => Some(Spot::Node(
+                _ => Some(SpreadDomain::Node(
                     part.cluster.as_str().into(),
                     part.node.as_str().into(),
                 )),
             };
             // Replicas in domains that may no longer be used do not hold the others back.
-            if let Some(count) = spot.and_then(|spot| counts.get_mut(&spot)) {
+            if let Some(count) = domain.and_then(|domain| counts.get_mut(&domain)) {
                 *count += u64::from(part.replicas);
             }
         }
-        Spreading {
+        SpreadCounts {
             by: spread.by,
             max_skew: u64::from(spread.max_skew.max(1)),
             counts,

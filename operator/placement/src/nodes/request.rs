@@ -4,13 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::arena::{GroupIndex, NodeIndex, PoolIndex};
-use crate::candidates::{Use, requirement};
+use crate::candidates::{PoolUse, requirement};
 use crate::fleet::Fleet;
 use crate::model::{Alternative, NodeRequirement};
 
 /// What is looked for within one group.
 #[derive(Clone, Debug)]
-pub(crate) struct Want<'a> {
+pub(crate) struct NodeRequest<'a> {
     /// Group.
     pub(crate) group: GroupIndex,
     /// Admitted pools in index order; `None` admits every pool of the group.
@@ -31,7 +31,7 @@ pub(crate) struct Want<'a> {
     pub(crate) requirement: Option<&'a NodeRequirement>,
 }
 
-impl Want<'_> {
+impl NodeRequest<'_> {
     /// Whether a pool may be used.
     pub(crate) fn admits(&self, pool: PoolIndex) -> bool {
         self.pools
@@ -50,7 +50,7 @@ impl Want<'_> {
 
 /// Replicas on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pick {
+pub(crate) struct NodeAllocation {
     /// Node.
     pub(crate) node: NodeIndex,
     /// Its pool in the group.
@@ -60,20 +60,23 @@ pub(crate) struct Pick {
 }
 
 /// Replicas in all.
-pub(crate) fn total(picks: &[Pick]) -> u64 {
-    picks.iter().map(|pick| u64::from(pick.replicas)).sum()
+pub(crate) fn total(allocations: &[NodeAllocation]) -> u64 {
+    allocations
+        .iter()
+        .map(|allocation| u64::from(allocation.replicas))
+        .sum()
 }
 
 impl Fleet {
     /// What is looked for when an alternative is tried on a group.
-    pub(crate) fn want<'a>(
+    pub(crate) fn node_request<'a>(
         &self,
         alternative: &'a Alternative,
         group: GroupIndex,
         replicas: u64,
         pools: Option<Vec<PoolIndex>>,
-    ) -> Want<'a> {
-        Want {
+    ) -> NodeRequest<'a> {
+        NodeRequest {
             group,
             pools,
             ranks: None,
@@ -87,21 +90,21 @@ impl Fleet {
     }
 
     /// Devices and nodes by pool.
-    pub(crate) fn uses(&self, picks: &[Pick], devices: u32) -> Vec<Use> {
-        let mut uses: BTreeMap<PoolIndex, Use> = BTreeMap::new();
-        for pick in picks {
-            let part = uses.entry(pick.pool).or_insert(Use {
-                pool: pick.pool,
+    pub(crate) fn uses(&self, allocations: &[NodeAllocation], devices: u32) -> Vec<PoolUse> {
+        let mut uses: BTreeMap<PoolIndex, PoolUse> = BTreeMap::new();
+        for allocation in allocations {
+            let part = uses.entry(allocation.pool).or_insert(PoolUse {
+                pool: allocation.pool,
                 devices: 0,
                 nodes: 0,
             });
-            part.devices += u64::from(devices) * u64::from(pick.replicas);
+            part.devices += u64::from(devices) * u64::from(allocation.replicas);
             part.nodes += 1;
         }
         // By name, not by index: which price sheet is named first must not depend on the order of calls.
-        let mut uses: Vec<Use> = uses.into_values().collect();
+        let mut uses: Vec<PoolUse> = uses.into_values().collect();
         uses.sort_by(|a, b| {
-            let key = |part: &Use| {
+            let key = |part: &PoolUse| {
                 let pool = &self.pools[part.pool].key;
                 (Reverse(part.devices), pool.zone.clone(), pool.price.clone())
             };

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::request::{Pick, Want, total};
+use super::request::{NodeAllocation, NodeRequest, total};
 use crate::arena::{CellIndex, FeedIndex, NodeIndex, PoolIndex};
 use crate::fleet::{Fleet, PowerTrial, Sizes, Slot, stranded};
 use crate::model::{DevicePart, Level};
@@ -47,80 +47,84 @@ fn signed(value: u128) -> i128 {
 
 impl Fleet {
     /// Nodes for a whole gang within one domain of `level`, or `None`.
-    pub(crate) fn choose(&self, want: &Want<'_>, level: Level) -> Option<Vec<Pick>> {
+    pub(crate) fn choose(
+        &self,
+        request: &NodeRequest<'_>,
+        level: Level,
+    ) -> Option<Vec<NodeAllocation>> {
         if level == Level::Node {
-            return self.choose_node(want);
+            return self.choose_node(request);
         }
-        let root = self.groups[want.group].root;
+        let root = self.groups[request.group].root;
         if self
             .cells
             .get(root)
-            .capacity(want.devices, |p| want.admits(p))
-            < want.replicas
-            || !self.power_may_suffice(want)
+            .capacity(request.devices, |p| request.admits(p))
+            < request.replicas
+            || !self.power_may_suffice(request)
         {
             return None;
         }
         self.cells
-            .tightest(root, level, want.devices, want.replicas)
+            .tightest(root, level, request.devices, request.replicas)
             // The order counts pools that are not admitted too: asked again before nodes are looked at.
             .filter(|&cell| {
                 let fits = self
                     .cells
                     .get(cell)
-                    .capacity(want.devices, |p| want.admits(p));
-                fits >= want.replicas
+                    .capacity(request.devices, |p| request.admits(p));
+                fits >= request.replicas
             })
-            .find_map(|cell| self.choose_in(want, cell))
+            .find_map(|cell| self.choose_in(request, cell))
     }
 
-    fn choose_in(&self, want: &Want<'_>, cell: CellIndex) -> Option<Vec<Pick>> {
-        if let Some(picks) = self.by_counters(want, cell) {
-            return Some(picks);
+    fn choose_in(&self, request: &NodeRequest<'_>, cell: CellIndex) -> Option<Vec<NodeAllocation>> {
+        if let Some(allocations) = self.by_counters(request, cell) {
+            return Some(allocations);
         }
-        let picks = self.by_nodes(want, cell, &|_| u64::MAX);
-        (total(&picks) == want.replicas).then_some(picks)
+        let allocations = self.by_nodes(request, cell, &|_| u64::MAX);
+        (total(&allocations) == request.replicas).then_some(allocations)
     }
 
     /// Nodes for as many replicas as fit, up to what is wanted.
-    pub(crate) fn fill(&self, want: &Want<'_>) -> Vec<Pick> {
-        let root = self.groups[want.group].root;
+    pub(crate) fn fill(&self, request: &NodeRequest<'_>) -> Vec<NodeAllocation> {
+        let root = self.groups[request.group].root;
         let fits = self
             .cells
             .get(root)
-            .capacity(want.devices, |p| want.admits(p));
-        let want = Want {
-            replicas: want.replicas.min(fits),
-            ..want.clone()
+            .capacity(request.devices, |p| request.admits(p));
+        let request = NodeRequest {
+            replicas: request.replicas.min(fits),
+            ..request.clone()
         };
-        if want.replicas == 0 {
+        if request.replicas == 0 {
             return Vec::new();
         }
-        self.by_counters(&want, root)
-            .unwrap_or_else(|| self.by_nodes(&want, root, &|_| u64::MAX))
+        self.by_counters(&request, root)
+            .unwrap_or_else(|| self.by_nodes(&request, root, &|_| u64::MAX))
     }
 
     /// As [`Self::fill`], with at most so many replicas on each node.
     pub(crate) fn fill_capped(
         &self,
-        want: &Want<'_>,
+        request: &NodeRequest<'_>,
         most: &dyn Fn(NodeIndex) -> u64,
-    ) -> Vec<Pick> {
-        self.by_nodes(want, self.groups[want.group].root, most)
+    ) -> Vec<NodeAllocation> {
+        self.by_nodes(request, self.groups[request.group].root, most)
     }
 
     /// Whether the power of the pools, each for itself, could carry the gang: cheap, and never wrong when it says no.
-    pub(crate) fn power_may_suffice(&self, want: &Want<'_>) -> bool {
-        if want.watts_each <= 0 {
+    pub(crate) fn power_may_suffice(&self, request: &NodeRequest<'_>) -> bool {
+        if request.watts_each <= 0 {
             return true;
         }
-        let needed = want.replicas.saturating_mul(u64::from(want.devices));
+        let needed = request.replicas.saturating_mul(u64::from(request.devices));
         let mut carried = 0_u64;
         let mut counted: Vec<FeedIndex> = Vec::new();
-        for &pool in &self.groups[want.group].pools {
+        for &pool in &self.groups[request.group].pools {
             let feed = self.pools[pool].key.feed;
-            if want.admits(pool) && !counted.contains(&feed) {
-                carried = carried.saturating_add(self.power.devices(feed, want.watts_each));
+            if request.admits(pool) && !counted.contains(&feed) {
+                carried = carried.saturating_add(self.power.devices(feed, request.watts_each));
                 if carried >= needed {
                     return true;
                 }
@@ -131,8 +135,8 @@ impl Fleet {
     }
 
     /// Sizes of the replicas that usually come to a group's type.
-    fn usual_sizes(&self, want: &Want<'_>) -> &Sizes {
-        let key = &self.groups[want.group].key;
+    fn usual_sizes(&self, request: &NodeRequest<'_>) -> &Sizes {
+        let key = &self.groups[request.group].key;
         let name = match key.part {
             DevicePart::Whole => &*key.accelerator_type,
             _ => "",
@@ -145,30 +149,34 @@ impl Fleet {
     }
 
     /// Chooses by counters only; `None` when a chosen node turns out to lack something else.
-    fn by_counters(&self, want: &Want<'_>, cell: CellIndex) -> Option<Vec<Pick>> {
-        if want.requirement.is_some() {
+    fn by_counters(
+        &self,
+        request: &NodeRequest<'_>,
+        cell: CellIndex,
+    ) -> Option<Vec<NodeAllocation>> {
+        if request.requirement.is_some() {
             return None;
         }
         let mut nodes: BTreeMap<Fill, u64> = BTreeMap::new();
         for count in &self.cells.get(cell).counts {
-            if count.free >= want.devices && want.admits(count.pool) {
+            if count.free >= request.devices && request.admits(count.pool) {
                 let fill = Fill {
-                    rank: want.rank(count.pool),
+                    rank: request.rank(count.pool),
                     free: count.free,
                     whole: self.is_whole(count.pool, count.free),
                 };
                 *nodes.entry(fill).or_default() += u64::from(count.nodes);
             }
         }
-        let usual = self.usual_sizes(want);
+        let usual = self.usual_sizes(request);
         let mut chosen: BTreeMap<Fill, Vec<(u64, u64)>> = BTreeMap::new();
-        let mut left = want.replicas;
+        let mut left = request.replicas;
         while left > 0 {
             let (fill, each) = nodes
                 .keys()
-                .map(|&fill| (fill, u64::from(fill.free / want.devices).min(left)))
+                .map(|&fill| (fill, u64::from(fill.free / request.devices).min(left)))
                 .min_by_key(|&(fill, each)| {
-                    (fill.rank, fit_key(fill, each, want.devices, usual))
+                    (fill.rank, fit_key(fill, each, request.devices, usual))
                 })?;
             let available = nodes.get_mut(&fill)?;
             let used = (left / each).min(*available);
@@ -179,20 +187,20 @@ impl Fleet {
             left -= used * each;
             chosen.entry(fill).or_default().push((each, used));
         }
-        let mut picks = Vec::new();
+        let mut allocations = Vec::new();
         for (fill, parts) in chosen {
             let wanted = parts.iter().map(|(_, used)| used).sum();
             let mut found = Vec::new();
-            self.gather(want, cell, fill, wanted, &mut found);
+            self.gather(request, cell, fill, wanted, &mut found);
             let mut found = found.into_iter();
             for (each, used) in parts {
                 for _ in 0..used {
                     let node = found.next()?;
-                    let slot = self.nodes[node].slot(want.group)?;
-                    if self.room(want, node, slot) < each {
+                    let slot = self.nodes[node].slot(request.group)?;
+                    if self.room(request, node, slot) < each {
                         return None;
                     }
-                    picks.push(Pick {
+                    allocations.push(NodeAllocation {
                         node,
                         pool: slot.pool,
                         replicas: u32::try_from(each).ok()?,
@@ -201,22 +209,35 @@ impl Fleet {
             }
         }
         self.power
-            .shortage(&self.loads(want, &picks))
+            .shortage(&self.loads(request, &allocations))
             .is_none()
-            .then_some(picks)
+            .then_some(allocations)
     }
 
-    fn room(&self, want: &Want<'_>, node: NodeIndex, slot: &Slot) -> u64 {
-        self.nodes[node].room(slot.offered, want.devices, want.cpu_milli, want.memory_mib)
+    fn room(&self, request: &NodeRequest<'_>, node: NodeIndex, slot: &Slot) -> u64 {
+        self.nodes[node].room(
+            slot.offered,
+            request.devices,
+            request.cpu_milli,
+            request.memory_mib,
+        )
     }
 
-    /// Watts that picks draw, by feed.
-    pub(crate) fn loads(&self, want: &Want<'_>, picks: &[Pick]) -> Vec<(FeedIndex, i64)> {
+    /// Watts that allocations draw, by feed.
+    pub(crate) fn loads(
+        &self,
+        request: &NodeRequest<'_>,
+        allocations: &[NodeAllocation],
+    ) -> Vec<(FeedIndex, i64)> {
         let mut loads: BTreeMap<FeedIndex, i64> = BTreeMap::new();
-        let each = want.watts_each.saturating_mul(i64::from(want.devices));
-        for pick in picks {
-            let watts = loads.entry(self.pools[pick.pool].key.feed).or_default();
-            *watts = watts.saturating_add(each.saturating_mul(i64::from(pick.replicas)));
+        let each = request
+            .watts_each
+            .saturating_mul(i64::from(request.devices));
+        for allocation in allocations {
+            let watts = loads
+                .entry(self.pools[allocation.pool].key.feed)
+                .or_default();
+            *watts = watts.saturating_add(each.saturating_mul(i64::from(allocation.replicas)));
         }
         loads.into_iter().collect()
     }
@@ -224,16 +245,16 @@ impl Fleet {
     /// Collects `wanted` nodes of one fill below a domain, tight domains first.
     fn gather(
         &self,
-        want: &Want<'_>,
+        request: &NodeRequest<'_>,
         at: CellIndex,
         fill: Fill,
         wanted: u64,
         found: &mut Vec<NodeIndex>,
     ) {
         let admits = |pool| {
-            want.admits(pool)
+            request.admits(pool)
                 && self.is_whole(pool, fill.free) == fill.whole
-                && want.rank(pool) == fill.rank
+                && request.rank(pool) == fill.rank
         };
         let cell = self.cells.get(at);
         if wanted == 0 {
@@ -280,7 +301,7 @@ impl Fleet {
             let taken = nodes.min(left);
             left -= taken;
             match part {
-                Some(child) => self.gather(want, child, fill, taken, found),
+                Some(child) => self.gather(request, child, fill, taken, found),
                 None => found.extend(
                     cell.direct
                         .range((fill.free, Arc::from(""), NodeIndex::FIRST)..)
@@ -288,7 +309,7 @@ impl Fleet {
                         .map(|(_, _, node)| *node)
                         .filter(|&node| {
                             self.nodes[node]
-                                .slot(want.group)
+                                .slot(request.group)
                                 .is_some_and(|slot| admits(slot.pool))
                         })
                         .take(usize::try_from(taken).unwrap_or(usize::MAX)),
@@ -315,93 +336,97 @@ impl Fleet {
     /// Looks at every node of a domain: as many replicas as fit, up to what is wanted.
     fn by_nodes(
         &self,
-        want: &Want<'_>,
+        request: &NodeRequest<'_>,
         at: CellIndex,
         most: &dyn Fn(NodeIndex) -> u64,
-    ) -> Vec<Pick> {
+    ) -> Vec<NodeAllocation> {
         let mut nodes = Vec::new();
         self.offered_below(at, &mut nodes);
-        let usual = self.usual_sizes(want);
+        let usual = self.usual_sizes(request);
         let mut options: Vec<_> = nodes
             .into_iter()
             .filter_map(|node| {
-                let (slot, room) = self.usable(want, node)?;
-                let room = room.min(most(node)).min(want.replicas);
+                let (slot, room) = self.usable(request, node)?;
+                let room = room.min(most(node)).min(request.replicas);
                 let fill = Fill {
-                    rank: want.rank(slot.pool),
+                    rank: request.rank(slot.pool),
                     free: slot.offered,
                     whole: slot.offered == slot.devices,
                 };
-                let key = (fill.rank, fit_key(fill, room, want.devices, usual));
+                let key = (fill.rank, fit_key(fill, room, request.devices, usual));
                 (room > 0).then_some((key, node, slot.pool, room))
             })
             .collect();
         // Stable: equal nodes stay in domain order.
         options.sort_by_key(|(key, _, _, _)| *key);
-        let mut power = PowerTrial::new(&self.power, want.watts_each);
-        let mut picks = Vec::new();
-        let mut left = want.replicas;
+        let mut power = PowerTrial::new(&self.power, request.watts_each);
+        let mut allocations = Vec::new();
+        let mut left = request.replicas;
         for (_, node, pool, room) in options {
             if left == 0 {
                 break;
             }
-            let replicas = power.take(self.pools[pool].key.feed, want.devices, room.min(left));
+            let replicas = power.take(self.pools[pool].key.feed, request.devices, room.min(left));
             if let Ok(count) = u32::try_from(replicas)
                 && count > 0
             {
                 left -= replicas;
-                picks.push(Pick {
+                allocations.push(NodeAllocation {
                     node,
                     pool,
                     replicas: count,
                 });
             }
         }
-        picks
+        allocations
     }
 
     /// Whether a node passes everything but power, and how many replicas it has room for.
-    pub(crate) fn usable(&self, want: &Want<'_>, node: NodeIndex) -> Option<(&Slot, u64)> {
-        let slot = self.nodes[node].slot(want.group)?;
-        let admitted = want.admits(slot.pool)
-            && want
+    pub(crate) fn usable(
+        &self,
+        request: &NodeRequest<'_>,
+        node: NodeIndex,
+    ) -> Option<(&Slot, u64)> {
+        let slot = self.nodes[node].slot(request.group)?;
+        let admitted = request.admits(slot.pool)
+            && request
                 .requirement
                 .is_none_or(|wanted| self.nodes[node].satisfies(wanted, &self.symbols));
-        admitted.then(|| (slot, self.room(want, node, slot)))
+        admitted.then(|| (slot, self.room(request, node, slot)))
     }
 
     /// One node that holds the whole gang.
-    fn choose_node(&self, want: &Want<'_>) -> Option<Vec<Pick>> {
-        let devices = u64::from(want.devices).checked_mul(want.replicas)?;
+    fn choose_node(&self, request: &NodeRequest<'_>) -> Option<Vec<NodeAllocation>> {
+        let devices = u64::from(request.devices).checked_mul(request.replicas)?;
         let devices = u32::try_from(devices).ok()?;
-        let replicas = u32::try_from(want.replicas).ok()?;
-        let as_one = Want {
+        let replicas = u32::try_from(request.replicas).ok()?;
+        let as_one = NodeRequest {
             devices,
             replicas: 1,
-            cpu_milli: want.cpu_milli.saturating_mul(want.replicas),
-            memory_mib: want.memory_mib.saturating_mul(want.replicas),
-            ..want.clone()
+            cpu_milli: request.cpu_milli.saturating_mul(request.replicas),
+            memory_mib: request.memory_mib.saturating_mul(request.replicas),
+            ..request.clone()
         };
-        let root = self.groups[want.group].root;
-        let suits = |pick: &Pick| {
-            self.usable(want, pick.node)
-                .is_some_and(|(_, room)| room >= want.replicas)
+        let root = self.groups[request.group].root;
+        let suits = |allocation: &NodeAllocation| {
+            self.usable(request, allocation.node)
+                .is_some_and(|(_, room)| room >= request.replicas)
         };
-        let mut picks = match self
+        let mut allocations = match self
             .by_counters(&as_one, root)
             .filter(|p| p.iter().all(suits))
         {
-            Some(picks) => picks,
+            Some(allocations) => allocations,
             None => self.by_nodes(&as_one, root, &|node| {
                 u64::from(
-                    self.usable(want, node)
-                        .is_some_and(|(_, room)| room >= want.replicas),
+                    self.usable(request, node)
+                        .is_some_and(|(_, room)| room >= request.replicas),
                 )
             }),
         };
-        for pick in &mut picks {
-            pick.replicas = replicas;
+        for allocation in &mut allocations {
+            allocation.replicas = replicas;
         }
-        (picks.len() == 1).then_some(picks)
+        (allocations.len() == 1).then_some(allocations)
     }
 }

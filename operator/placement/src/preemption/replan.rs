@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::state::{Member, Turns};
+use super::state::{Contender, PreemptionCycle};
 use crate::candidates::invalid;
 use crate::fleet::Fleet;
 use crate::model::{Effort, JobSpec, Kind, Plan, PlanOptions, Replan, RunningJob};
@@ -20,7 +20,7 @@ impl Fleet {
         running: &[RunningJob],
         options: &PlanOptions,
     ) -> Replan {
-        let mut members: Vec<Member<'_>> = Vec::with_capacity(jobs.len() + running.len());
+        let mut contenders: Vec<Contender<'_>> = Vec::with_capacity(jobs.len() + running.len());
         let mut waiting: Vec<&JobSpec> = Vec::new();
         let mut invalid_keys: Vec<String> = Vec::new();
         let mut keys = BTreeSet::new();
@@ -44,20 +44,20 @@ impl Fleet {
             if running.is_none() {
                 waiting.push(job);
             }
-            members.push(Member {
+            contenders.push(Contender {
                 job,
                 running,
                 class: 0,
-                seat: None,
+                holding: None,
                 is_left_alone: false,
             });
         }
-        members.sort_by(|a, b| turn(a.job).cmp(&turn(b.job)));
+        contenders.sort_by(|a, b| turn(a.job).cmp(&turn(b.job)));
         waiting.sort_by(|a, b| turn(a).cmp(&turn(b)));
         let first = self.place_free(&waiting, options);
-        let mut turns = Turns::new(self, members, &first, options.now_seconds);
-        turns.take();
-        turns.finish(first, invalid_keys)
+        let mut cycle = PreemptionCycle::new(self, contenders, &first, options.now_seconds);
+        cycle.take();
+        cycle.finish(first, invalid_keys)
     }
 
     /// Places what has room without anyone making way.

@@ -2,26 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::state::{Member, Turns};
+use super::state::{Contender, PreemptionCycle};
 use crate::candidates::{Candidate, Score};
 use crate::model::{JobSpec, Kind, PlacementDecision, Plan, Replan};
-use crate::nodes::Found;
+use crate::nodes::FeasiblePlacement;
 
 /// A place is left for another only if that one is better by this part of what it costs.
-const WORTH_MOVING: i128 = 50;
+const MIGRATION_MARGIN: i128 = 50;
 
-impl Turns<'_, '_> {
+impl PreemptionCycle<'_, '_> {
     /// Gives every job its turn.
     pub(super) fn take(&mut self) {
         let classes = std::mem::take(&mut self.classes);
-        for at in 0..self.members.len() {
-            let Some(Member {
+        for at in 0..self.contenders.len() {
+            let Some(Contender {
                 job,
                 class,
-                seat,
+                holding,
                 is_left_alone,
                 ..
-            }) = self.members.get(at)
+            }) = self.contenders.get(at)
             else {
                 continue;
             };
@@ -29,13 +29,16 @@ impl Turns<'_, '_> {
                 continue;
             }
             let (job, class) = (*job, *class);
-            let own = seat.as_ref().map(|seat| (seat.reservation, seat.score));
+            let own = holding
+                .as_ref()
+                .map(|holding| (holding.reservation, holding.score));
             let stays = own.map(|(_, score)| score);
             let candidates = classes
                 .get(class)
-                .map_or(&[][..], |slate| &slate.candidates);
-            let better =
-                |candidate: &Candidate| stays.is_none_or(|stays| is_worth(candidate.score, stays));
+                .map_or(&[][..], |class| &class.candidates);
+            let better = |candidate: &Candidate| {
+                stays.is_none_or(|stays| is_worth_moving(candidate.score, stays))
+            };
             let hopeful = candidates.partition_point(better);
             let hopeful = candidates.get(..hopeful).unwrap_or_default();
             if hopeful.is_empty() {
@@ -50,34 +53,34 @@ impl Turns<'_, '_> {
             }
             if let Some((found, stopped)) = choice {
                 for other in stopped {
-                    self.stand_up(other);
+                    self.stop(other);
                 }
-                self.stand_up(at);
+                self.stop(at);
                 self.start(at, job, found);
             }
         }
     }
 
-    /// A better place than the one it has, and who has to make way for it.
+    /// A better place than the one it has, and the victims.
     fn choose(
         &mut self,
         at: usize,
         job: &JobSpec,
         hopeful: &[Candidate],
         stays: Option<Score>,
-    ) -> Option<(Found, Vec<usize>)> {
+    ) -> Option<(FeasiblePlacement, Vec<usize>)> {
         let free = self
             .fleet
             .best_gang(job, hopeful.iter().map(|c| (c, None)), self.now_seconds)
-            .filter(|found| stays.is_none_or(|stays| is_worth(found.score, stays)));
+            .filter(|found| stays.is_none_or(|stays| is_worth_moving(found.score, stays)));
         let limit = free.as_ref().map(|found| found.score).or(stays);
         for candidate in hopeful {
-            if limit.is_some_and(|limit| !is_worth(candidate.score, limit)) {
+            if limit.is_some_and(|limit| !is_worth_moving(candidate.score, limit)) {
                 break;
             }
-            let choice = self.make_room(at, job, candidate);
+            let choice = self.find_victims(at, job, candidate);
             if let Some((found, _)) = &choice
-                && limit.is_none_or(|limit| is_worth(found.score, limit))
+                && limit.is_none_or(|limit| is_worth_moving(found.score, limit))
             {
                 return choice;
             }
@@ -86,7 +89,7 @@ impl Turns<'_, '_> {
     }
 
     /// Reserves what was found.
-    fn start(&mut self, at: usize, job: &JobSpec, mut found: Found) {
+    fn start(&mut self, at: usize, job: &JobSpec, mut found: FeasiblePlacement) {
         let duration = found.quote.duration_seconds;
         let Some(mut decision) = self.fleet.decision(job, &mut found) else {
             return;
@@ -95,8 +98,8 @@ impl Turns<'_, '_> {
             duration.map(|seconds| self.now_seconds.saturating_add(seconds));
         self.fleet
             .reserve_on(decision.reservation.clone(), found.nodes());
-        let seat = self.seat_of(job, &decision, duration, true);
-        self.sit(at, seat);
+        let holding = self.holding_of(job, &decision, duration, true);
+        self.record(at, holding);
     }
 
     /// Hands over what was decided.
@@ -110,9 +113,9 @@ impl Turns<'_, '_> {
                 .or_default()
                 .push(decision);
         }
-        for member in self.members {
-            let key = &member.job.key;
-            if let Kind::Inference { replicas, .. } = member.job.kind {
+        for contender in self.contenders {
+            let key = &contender.job.key;
+            if let Kind::Inference { replicas, .. } = contender.job.kind {
                 let decisions = whole.remove(key).unwrap_or_default();
                 let placed: u64 = decisions.iter().map(|d| u64::from(d.replicas())).sum();
                 if placed < u64::from(replicas) {
@@ -121,15 +124,18 @@ impl Turns<'_, '_> {
                 replan.placements.extend(decisions);
                 continue;
             }
-            let runs_on =
-                member.is_left_alone || member.seat.as_ref().is_some_and(|seat| seat.new.is_none());
+            let runs_on = contender.is_left_alone
+                || contender
+                    .holding
+                    .as_ref()
+                    .is_some_and(|holding| holding.new.is_none());
             if runs_on {
                 continue;
             }
-            if member.running.is_some() {
+            if contender.running.is_some() {
                 replan.stopped.push(key.clone());
             }
-            match member.seat.and_then(|seat| seat.new) {
+            match contender.holding.and_then(|holding| holding.new) {
                 Some(decision) => replan.placements.push(decision),
                 None => replan.waiting.push(key.clone()),
             }
@@ -140,7 +146,7 @@ impl Turns<'_, '_> {
 }
 
 /// Whether one place is so much better than another that a job may be moved, or others stopped, for it.
-fn is_worth(better: Score, than: Score) -> bool {
-    let margin = than.objective.saturating_abs() / WORTH_MOVING;
+fn is_worth_moving(better: Score, than: Score) -> bool {
+    let margin = than.objective.saturating_abs() / MIGRATION_MARGIN;
     better.objective < than.objective.saturating_sub(margin)
 }

@@ -1,26 +1,26 @@
-//! Who has to make way so that a gang has room: as few as can be, the lowest in order first.
+//! Victims: who has to stop so that a gang has room, as few as can be, the lowest in order first.
 
 use std::collections::BTreeSet;
 
-use super::state::{Seat, Turns};
+use super::state::{Holding, PreemptionCycle};
 use crate::candidates::{Candidate, gang_size};
 use crate::model::JobSpec;
-use crate::nodes::Found;
+use crate::nodes::FeasiblePlacement;
 
 /// Most nodes counted in or out over one cycle to make room.
 const MOST_MOVED: u64 = 200_000;
 
-impl Turns<'_, '_> {
+impl PreemptionCycle<'_, '_> {
     /// The fewest jobs of lower priority, the last ones first, without which a candidate has room.
-    pub(super) fn make_room(
+    pub(super) fn find_victims(
         &mut self,
         at: usize,
         job: &JobSpec,
         candidate: &Candidate,
-    ) -> Option<(Found, Vec<usize>)> {
+    ) -> Option<(FeasiblePlacement, Vec<usize>)> {
         let group = candidate.group;
-        let in_group = self.seated.get(&group);
-        let mut others = in_group.map_or_else(Vec::new, |seated| self.lower(at, job, seated));
+        let in_group = self.placed_in.get(&group);
+        let mut others = in_group.map_or_else(Vec::new, |placed_in| self.lower(at, job, placed_in));
         let alternative = job.alternatives.get(candidate.alternative)?;
         let needed =
             gang_size(job, alternative).saturating_mul(u64::from(alternative.devices_per_replica));
@@ -31,7 +31,7 @@ impl Turns<'_, '_> {
             .free_devices;
         let mut enough = 0;
         while devices < needed {
-            devices = devices.saturating_add(self.seat(*others.get(enough)?)?.devices);
+            devices = devices.saturating_add(self.holding(*others.get(enough)?)?.devices);
             enough += 1;
         }
         let mut out: Vec<usize> = Vec::new();
@@ -55,10 +55,10 @@ impl Turns<'_, '_> {
                 // Whoever stops anywhere gives back watts.
                 everywhere = true;
                 let mut anywhere: Vec<usize> = self
-                    .seated
+                    .placed_in
                     .iter()
-                    .filter(|(seated, _)| **seated != group)
-                    .flat_map(|(_, seated)| self.lower(at, job, seated))
+                    .filter(|(placed_in, _)| **placed_in != group)
+                    .flat_map(|(_, placed_in)| self.lower(at, job, placed_in))
                     .collect();
                 anywhere.sort_unstable_by(|a, b| b.cmp(a));
                 others.append(&mut anywhere);
@@ -87,30 +87,34 @@ impl Turns<'_, '_> {
         Some((found?, stopped))
     }
 
-    fn seat(&self, at: usize) -> Option<&Seat> {
-        self.members.get(at)?.seat.as_ref()
+    fn holding(&self, at: usize) -> Option<&Holding> {
+        self.contenders.get(at)?.holding.as_ref()
     }
 
     /// Those that have to make way for a job if need be, the last ones first.
-    fn lower(&self, at: usize, job: &JobSpec, seated: &BTreeSet<usize>) -> Vec<usize> {
+    fn lower(&self, at: usize, job: &JobSpec, placed_in: &BTreeSet<usize>) -> Vec<usize> {
         let is_lower = |other: &usize| {
-            let other = self.members.get(*other);
+            let other = self.contenders.get(*other);
             other.is_some_and(|other| other.job.priority < job.priority)
         };
-        let after = seated.range(at.saturating_add(1)..).rev();
+        let after = placed_in.range(at.saturating_add(1)..).rev();
         after.copied().take_while(is_lower).collect()
     }
 
     /// Counts what a job has in or out.
     fn count(&mut self, at: usize, counts: bool) {
-        let Some(seat) = self.members.get(at).and_then(|member| member.seat.as_ref()) else {
+        let Some(holding) = self
+            .contenders
+            .get(at)
+            .and_then(|contender| contender.holding.as_ref())
+        else {
             return;
         };
-        self.moved = self.moved.saturating_add(seat.nodes);
+        self.moved = self.moved.saturating_add(holding.nodes);
         if counts {
-            self.fleet.count_in(seat.reservation);
+            self.fleet.count_in(holding.reservation);
         } else {
-            self.fleet.count_out(seat.reservation);
+            self.fleet.count_out(holding.reservation);
         }
     }
 

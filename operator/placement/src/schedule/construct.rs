@@ -19,10 +19,10 @@ impl Schedule<'_, '_> {
                 continue;
             }
             let found = match self.classes.get_mut(class) {
-                Some(slate) => self.fleet.best_of_class(job, slate, self.now_seconds),
+                Some(class) => self.fleet.best_of_class(job, class, self.now_seconds),
                 None => None,
             };
-            self.seat(at, found);
+            self.assign(at, found);
         }
     }
 
@@ -35,12 +35,12 @@ impl Schedule<'_, '_> {
                 .collect();
             for &at in &hopeful {
                 let found = self.best_now(at);
-                self.seat(at, found);
+                self.assign(at, found);
             }
             let priorities: BTreeSet<i32> = hopeful
                 .iter()
                 .filter_map(|&at| self.entries.get(at))
-                .filter(|entry| entry.waits())
+                .filter(|entry| entry.is_pending())
                 .map(|entry| entry.job.priority)
                 .collect();
             if !priorities.into_iter().rev().any(|p| self.overtake(p)) {
@@ -55,7 +55,7 @@ impl Schedule<'_, '_> {
             .filter(|&at| {
                 self.entries
                     .get(at)
-                    .is_some_and(|e| e.job.priority < priority && !e.seats.is_empty())
+                    .is_some_and(|e| e.job.priority < priority && !e.assignments.is_empty())
             })
             .collect();
         if lower.is_empty() {
@@ -64,8 +64,8 @@ impl Schedule<'_, '_> {
         let before: Vec<_> = lower
             .iter()
             .map(|&at| {
-                let missing = self.entries.get(at).and_then(|entry| entry.missing);
-                (at, self.unseat(at), missing)
+                let shortfall = self.entries.get(at).and_then(|entry| entry.shortfall);
+                (at, self.unassign(at), shortfall)
             })
             .collect();
         let mut overtook = false;
@@ -76,15 +76,15 @@ impl Schedule<'_, '_> {
                 .is_some_and(|entry| entry.job.priority == priority);
             if of_priority && self.is_hopeful(at) {
                 let found = self.best_now(at);
-                overtook |= self.seat(at, found);
+                overtook |= self.assign(at, found);
             }
         }
-        for (at, seats, missing) in before {
+        for (at, assignments, shortfall) in before {
             if !overtook {
-                self.reseat(at, seats, missing);
+                self.reassign(at, assignments, shortfall);
             } else if self.entries.get(at).is_some_and(Entry::is_gang) {
                 let found = self.best_now(at);
-                self.seat(at, found);
+                self.assign(at, found);
             } else {
                 self.fill_in(at);
             }

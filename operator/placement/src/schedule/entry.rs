@@ -1,23 +1,23 @@
 //! The jobs of a cycle and what each has.
 
-use super::start::Ahead;
+use super::start::FutureStart;
 use crate::arena::GroupIndex;
 use crate::candidates::Score;
 use crate::model::{JobSpec, Kind, Objective, PlacementDecision};
-use crate::nodes::{Missing, Pick};
+use crate::nodes::{NodeAllocation, Shortfall};
 
 /// A decision that is in force.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Assignment {
     /// The decision.
     pub(crate) decision: PlacementDecision,
     /// Where a gang is; `None` for inference.
-    pub(crate) place: Option<Place>,
+    pub(crate) placement: Option<GangPlacement>,
 }
 
 /// Where a gang is.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct GangPlacement {
     /// Position of the alternative.
     pub(crate) alternative: usize,
     /// Group.
@@ -25,7 +25,7 @@ pub(crate) struct Place {
     /// What it is worth.
     pub(crate) score: Score,
     /// Nodes.
-    pub(crate) picks: Vec<Pick>,
+    pub(crate) allocations: Vec<NodeAllocation>,
 }
 
 /// A job of the cycle.
@@ -36,19 +36,19 @@ pub(crate) struct Entry<'a> {
     /// Its class.
     pub(crate) class: usize,
     /// What it has: at most one for a gang.
-    pub(crate) seats: Vec<Seat>,
+    pub(crate) assignments: Vec<Assignment>,
     /// What it still misses.
-    pub(crate) missing: Option<Missing>,
+    pub(crate) shortfall: Option<Shortfall>,
     /// How it could start later, where it is a gang that waits and that is known.
-    pub(crate) ahead: Option<Ahead>,
+    pub(crate) future_start: Option<FutureStart>,
     /// How many promises were made before its turn: those that it has to keep.
     pub(crate) keeps: usize,
 }
 
 impl Entry<'_> {
     /// Whether it is a gang without a place.
-    pub(crate) fn waits(&self) -> bool {
-        self.is_gang() && self.seats.is_empty()
+    pub(crate) fn is_pending(&self) -> bool {
+        self.is_gang() && self.assignments.is_empty()
     }
 
     pub(crate) fn is_gang(&self) -> bool {
@@ -61,27 +61,29 @@ impl Entry<'_> {
     }
 
     /// Where it is, if it is a gang with a place.
-    pub(crate) fn place(&self) -> Option<&Place> {
-        self.seats.first()?.place.as_ref()
+    pub(crate) fn placement(&self) -> Option<&GangPlacement> {
+        self.assignments.first()?.placement.as_ref()
     }
 
     /// What a gang that has a place costs.
     pub(crate) fn usd(&self) -> Option<i64> {
-        self.seats.first().map(|seat| seat.decision.usd_total.0)
+        self.assignments
+            .first()
+            .map(|assignment| assignment.decision.usd_total.0)
     }
 }
 
-/// A job that waits, and what it misses.
+/// A job that is pending, and its shortfall.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiting<'a> {
+pub(crate) struct PendingJob<'a> {
     /// The job.
     pub(crate) job: &'a JobSpec,
     /// Its class.
     pub(crate) class: usize,
     /// What it misses.
-    pub(crate) missing: Missing,
+    pub(crate) shortfall: Shortfall,
     /// How it could start later.
-    pub(crate) ahead: Option<Ahead>,
+    pub(crate) future_start: Option<FutureStart>,
     /// How many promises it has to keep.
     pub(crate) keeps: usize,
 }

@@ -7,7 +7,7 @@ mod order;
 mod start;
 mod state;
 
-pub(crate) use entry::{Entry, Seat, Waiting};
+pub(crate) use entry::{Assignment, Entry, PendingJob};
 pub(crate) use order::turn;
-pub(crate) use start::{Ahead, Worth};
+pub(crate) use start::{FutureStart, StartCost};
 pub(crate) use state::Schedule;

@@ -5,7 +5,7 @@ use crate::model::{JobSpec, Objective, PlacementDecision};
 
 /// How a gang could start later.
 #[derive(Clone, Debug)]
-pub(crate) struct Ahead {
+pub(crate) struct FutureStart {
     /// What it would hold then.
     pub(crate) decision: PlacementDecision,
     /// Seconds by which it would miss its deadline; 0 where it does not.
@@ -14,7 +14,7 @@ pub(crate) struct Ahead {
     pub(crate) score: Score,
 }
 
-impl Ahead {
+impl FutureStart {
     /// Least is best: on time before late, then the sooner start or the lesser delay, then the better score.
     pub(crate) fn key(&self) -> (bool, i64, Score) {
         let late = self.late_seconds > 0;
@@ -26,9 +26,9 @@ impl Ahead {
         (late, seconds, self.score)
     }
 
-    /// What it is worth to the job.
-    pub(crate) fn worth(&self, job: &JobSpec) -> Worth {
-        Worth::of(job, self.score, self.decision.start_seconds)
+    /// What it costs the job.
+    pub(crate) fn start_cost(&self, job: &JobSpec) -> StartCost {
+        StartCost::of(job, self.score, self.decision.start_seconds)
     }
 
     /// Whether it starts within so many seconds, and on time.
@@ -45,17 +45,17 @@ impl Ahead {
     }
 }
 
-/// What a start is worth to a job; least is best: what it is judged by, dollars, and how long it waits.
+/// What a start costs a job, least is best: what it is judged by, dollars, and how long it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Worth {
+pub(crate) struct StartCost {
     objective: i128,
     usd: i64,
     start_seconds: i64,
 }
 
-impl Worth {
-    /// Less than anything is worth.
-    pub(crate) const NOTHING: Self = Self {
+impl StartCost {
+    /// More than anything costs.
+    pub(crate) const WORST: Self = Self {
         objective: i128::MAX,
         usd: i64::MAX,
         start_seconds: i64::MAX,

@@ -1,10 +1,10 @@
 //! What one cycle has assigned so far, job by job, so that it can be moved about and taken back.
 
-use super::entry::{Entry, Place, Seat, Waiting};
+use super::entry::{Assignment, Entry, GangPlacement, PendingJob};
 use crate::candidates::Classes;
 use crate::fleet::Fleet;
 use crate::model::{JobSpec, Kind, Plan, PlanOptions};
-use crate::nodes::{Found, Missing};
+use crate::nodes::{FeasiblePlacement, Shortfall};
 
 /// What a cycle has assigned so far.
 pub(crate) struct Schedule<'a, 'f> {
@@ -35,9 +35,9 @@ impl<'a, 'f> Schedule<'a, 'f> {
             .map(|(&job, class)| Entry {
                 job,
                 class,
-                seats: Vec::new(),
-                missing: None,
-                ahead: None,
+                assignments: Vec::new(),
+                shortfall: None,
+                future_start: None,
                 keeps: 0,
             })
             .collect();
@@ -61,19 +61,19 @@ impl<'a, 'f> Schedule<'a, 'f> {
             .iter()
             .map(|decision| decision.usd_per_hour.0)
             .fold(0, i64::saturating_add);
-        let seat = |decision| Seat {
+        let assignment = |decision| Assignment {
             decision,
-            place: None,
+            placement: None,
         };
-        entry.seats = filled.decisions.into_iter().map(seat).collect();
-        entry.missing = (filled.missing > 0).then_some(Missing {
-            replicas: filled.missing,
+        entry.assignments = filled.decisions.into_iter().map(assignment).collect();
+        entry.shortfall = (filled.shortfall > 0).then_some(Shortfall {
+            replicas: filled.shortfall,
             spent_per_hour,
         });
     }
 
     /// Gives a gang what was found for it.
-    pub(crate) fn seat(&mut self, at: usize, found: Option<Found>) -> bool {
+    pub(crate) fn assign(&mut self, at: usize, found: Option<FeasiblePlacement>) -> bool {
         let Some(entry) = self.entries.get_mut(at) else {
             return false;
         };
@@ -81,7 +81,7 @@ impl<'a, 'f> Schedule<'a, 'f> {
             let decision = self.fleet.decision(entry.job, &mut found)?;
             Some((found, decision))
         });
-        entry.missing = found.is_none().then_some(Missing::default());
+        entry.shortfall = found.is_none().then_some(Shortfall::default());
         let Some((found, mut decision)) = found else {
             return false;
         };
@@ -90,48 +90,56 @@ impl<'a, 'f> Schedule<'a, 'f> {
             duration.map(|seconds| self.now_seconds.saturating_add(seconds));
         self.fleet
             .reserve_on(decision.reservation.clone(), found.nodes());
-        let place = Some(Place {
+        let placement = Some(GangPlacement {
             alternative: found.alternative,
             group: found.group,
             score: found.score,
-            picks: found.picks,
+            allocations: found.allocations,
         });
-        entry.seats.push(Seat { decision, place });
+        entry.assignments.push(Assignment {
+            decision,
+            placement,
+        });
         true
     }
 
     /// Takes back what a job has.
-    pub(crate) fn unseat(&mut self, at: usize) -> Vec<Seat> {
+    pub(crate) fn unassign(&mut self, at: usize) -> Vec<Assignment> {
         let Some(entry) = self.entries.get_mut(at) else {
             return Vec::new();
         };
-        let seats = std::mem::take(&mut entry.seats);
-        for seat in &seats {
-            self.fleet.release(&seat.decision.reservation.key);
+        let assignments = std::mem::take(&mut entry.assignments);
+        for assignment in &assignments {
+            self.fleet.release(&assignment.decision.reservation.key);
         }
-        seats
+        assignments
     }
 
     /// Puts a job back as it was.
-    pub(crate) fn reseat(&mut self, at: usize, seats: Vec<Seat>, missing: Option<Missing>) {
-        self.unseat(at);
-        for seat in &seats {
-            self.fleet.reserve(seat.decision.reservation.clone());
+    pub(crate) fn reassign(
+        &mut self,
+        at: usize,
+        assignments: Vec<Assignment>,
+        shortfall: Option<Shortfall>,
+    ) {
+        self.unassign(at);
+        for assignment in &assignments {
+            self.fleet.reserve(assignment.decision.reservation.clone());
         }
         if let Some(entry) = self.entries.get_mut(at) {
-            (entry.seats, entry.missing) = (seats, missing);
+            (entry.assignments, entry.shortfall) = (assignments, shortfall);
         }
     }
 
     /// The best way to run a gang as the fleet is now.
-    pub(crate) fn best_now(&self, at: usize) -> Option<Found> {
+    pub(crate) fn best_now(&self, at: usize) -> Option<FeasiblePlacement> {
         let entry = self.entries.get(at)?;
-        let slate = self.classes.get(entry.class)?;
-        let known = slate.candidates.iter().map(|c| (c, None));
+        let class = self.classes.get(entry.class)?;
+        let known = class.candidates.iter().map(|c| (c, None));
         self.fleet
             .best_gang(entry.job, known, self.now_seconds)
             .or_else(|| {
-                if slate.complete {
+                if class.complete {
                     return None;
                 }
                 let all = self.fleet.candidates(entry.job);
@@ -143,17 +151,17 @@ impl<'a, 'f> Schedule<'a, 'f> {
     /// Whether a gang waits although the fleet could hold it if it were alone.
     pub(crate) fn is_hopeful(&self, at: usize) -> bool {
         self.entries.get(at).is_some_and(|entry| {
-            entry.waits()
+            entry.is_pending()
                 && self
                     .classes
                     .get(entry.class)
-                    .is_some_and(|slate| !slate.candidates.is_empty())
+                    .is_some_and(|class| !class.candidates.is_empty())
         })
     }
 
     /// Dollars that a job costs above the least it could; `None` where that is not known.
     pub(crate) fn above_floor(&self, entry: &Entry<'_>) -> Option<i64> {
-        if entry.waits() {
+        if entry.is_pending() {
             return Some(0);
         }
         let best = self.classes.get(entry.class)?.candidates.first()?;
@@ -162,42 +170,47 @@ impl<'a, 'f> Schedule<'a, 'f> {
         }
         // By another measure a job is at its best or not: dollars do not say by how much.
         let Kind::Inference { replicas, .. } = entry.job.kind else {
-            let place = entry.seats.first()?.place.as_ref()?;
+            let place = entry.assignments.first()?.placement.as_ref()?;
             return (place.score == best.score).then_some(0);
         };
         let usd_per_hour = entry
-            .seats
+            .assignments
             .iter()
-            .map(|seat| seat.decision.usd_per_hour.0)
+            .map(|assignment| assignment.decision.usd_per_hour.0)
             .fold(0, i64::saturating_add);
         let least = best.quote.usd_per_hour.saturating_mul(i64::from(replicas));
         let alternative = &entry.job.alternatives.get(best.alternative)?.name;
-        let at_best = entry.missing.is_none()
+        let at_best = entry.shortfall.is_none()
             && usd_per_hour <= least
             && entry
-                .seats
+                .assignments
                 .iter()
-                .all(|seat| seat.decision.alternative == *alternative);
+                .all(|assignment| assignment.decision.alternative == *alternative);
         at_best.then_some(0)
     }
 
     /// Hands over what was decided and returns who waits. A gang that is to start within the horizon does not.
-    pub(crate) fn finish(self, plan: &mut Plan) -> Vec<Waiting<'a>> {
+    pub(crate) fn finish(self, plan: &mut Plan) -> Vec<PendingJob<'a>> {
         let mut waiting = Vec::new();
         let mut later = Vec::new();
         for entry in self.entries {
-            let decisions = entry.seats.into_iter().map(|seat| seat.decision);
+            let decisions = entry
+                .assignments
+                .into_iter()
+                .map(|assignment| assignment.decision);
             plan.placements.extend(decisions);
-            let Some(missing) = entry.missing else {
+            let Some(shortfall) = entry.shortfall else {
                 continue;
             };
-            match entry.ahead {
-                Some(ahead) if ahead.is_within(self.horizon_seconds) => later.push(ahead.decision),
-                ahead => waiting.push(Waiting {
+            match entry.future_start {
+                Some(future_start) if future_start.is_within(self.horizon_seconds) => {
+                    later.push(future_start.decision)
+                }
+                future_start => waiting.push(PendingJob {
                     job: entry.job,
                     class: entry.class,
-                    missing,
-                    ahead,
+                    shortfall,
+                    future_start,
                     keeps: entry.keeps,
                 }),
             }

@@ -1,17 +1,17 @@
-//! Annealing: a gang gets a way that it would like, and who stands there makes way.
+//! Simulated annealing: a gang gets a candidate that it would like, and those who are there are ejected.
 //!
-//! Those who made way go on to the best way that has room, and waiting gangs try what became free. A step that makes
+//! The ejected go on to the best candidate that has room, and waiting gangs try what became free. A step that makes
 //! things worse is kept with a chance that falls with how much worse, and with the trials that are left (Kirkpatrick,
 //! Gelatt and Vecchi: *Optimization by simulated annealing*, 1983).
 
 use std::cmp::Reverse;
 
-use super::model::Lack;
+use super::model::Shortage;
 use super::state::Search;
 
-/// Most gangs that make way in one step.
+/// Most gangs that are ejected in one step.
 const MOST_EJECTED: usize = 8;
-/// Most draws for one that makes way.
+/// Most draws for one that is ejected.
 const MOST_DRAWS: usize = 6;
 /// Most waiting gangs that are tried in one step.
 const MOST_WAITING: usize = 4;
@@ -19,24 +19,29 @@ const MOST_WAITING: usize = 4;
 const ROUNDS: u64 = 3;
 
 impl Search<'_> {
-    /// Heat and penalties as long as no prices are known.
-    pub(crate) fn warm_up(&mut self) {
+    /// Temperature and penalties as long as no prices are known.
+    pub(crate) fn initialise_temperature(&mut self) {
         let (mut sum, mut dearest) = (0_i128, 1_i128);
-        for piece in &self.board.pieces {
-            let ways = self
+        for gang in &self.board.gangs {
+            let candidates = self
                 .board
-                .ways
-                .get(piece.class)
+                .candidates
+                .get(gang.class)
                 .map_or(&[][..], Vec::as_slice);
-            if let (Some(first), Some(last)) = (ways.first(), ways.get(ways.len().clamp(1, 4) - 1))
-            {
+            if let (Some(first), Some(last)) = (
+                candidates.first(),
+                candidates.get(candidates.len().clamp(1, 4) - 1),
+            ) {
                 sum += i128::from(last.least_usd) - i128::from(first.least_usd);
             }
-            let most = ways.iter().map(|way| i128::from(way.least_usd)).max();
+            let most = candidates
+                .iter()
+                .map(|candidate| i128::from(candidate.least_usd))
+                .max();
             dearest = dearest.max(most.unwrap_or(1));
         }
-        let pieces = i128::try_from(self.board.pieces.len()).unwrap_or(1).max(1);
-        self.heat = sum / (pieces * 4);
+        let gangs = i128::try_from(self.board.gangs.len()).unwrap_or(1).max(1);
+        self.temperature = sum / (gangs * 4);
         let mut penalty = dearest.saturating_mul(2);
         self.penalties.clear();
         for _ in &self.board.placed {
@@ -51,19 +56,19 @@ impl Search<'_> {
         let each = (all / ROUNDS).max(1);
         for round in (0..ROUNDS).rev() {
             let until = end + each * round;
-            while self.trials > until && self.board.pieces.len() > 1 {
+            while self.trials > until && self.board.gangs.len() > 1 {
                 let left = i128::from(self.trials - until);
-                let heat = self.heat.saturating_mul(left) / i128::from(each);
-                self.step(heat);
+                let temperature = self.temperature.saturating_mul(left) / i128::from(each);
+                self.step(temperature);
             }
-            self.back_to_best();
+            self.restore_incumbent();
             if self.is_perfect() {
                 break;
             }
         }
     }
 
-    /// Draws who is to be better off: mostly one who waits or whose way is far from its best.
+    /// Draws who is to be better off: mostly one who waits or whose candidate is far from its best.
     fn draw(&mut self) -> usize {
         if !self.waiting.is_empty() && self.sequence.below(2) == 0 {
             let place = self.sequence.below(self.waiting.len());
@@ -71,7 +76,7 @@ impl Search<'_> {
         }
         let mut most: Option<(i64, usize)> = None;
         for _ in 0..3 {
-            let at = self.sequence.below(self.board.pieces.len());
+            let at = self.sequence.below(self.board.gangs.len());
             let above = self.above_best(at);
             if most.is_none_or(|(least, _)| above > least) {
                 most = Some((above, at));
@@ -80,23 +85,23 @@ impl Search<'_> {
         most.map_or(0, |(_, at)| at)
     }
 
-    /// How much more a piece with a place costs, at shadow prices, than it could.
+    /// How much more a gang with a place costs, at shadow prices, than it could.
     fn above_best(&self, at: usize) -> i64 {
-        let Some(piece) = self.board.pieces.get(at) else {
+        let Some(gang) = self.board.gangs.get(at) else {
             return 0;
         };
-        let ways = self.board.ways.get(piece.class);
-        let now = piece.now.and_then(|(choice, _)| ways?.get(choice));
-        match (now, self.board.nth(piece.class, 0)) {
+        let candidates = self.board.candidates.get(gang.class);
+        let now = gang.now.and_then(|(choice, _)| candidates?.get(choice));
+        match (now, self.board.nth(gang.class, 0)) {
             (Some(now), Some((_, best))) => now.priced_usd.saturating_sub(best.priced_usd),
             _ => 0,
         }
     }
 
-    fn step(&mut self, heat: i128) {
+    fn step(&mut self, temperature: i128) {
         self.trials = self.trials.saturating_sub(1);
         let target = self.draw();
-        let Some(choice) = self.liked(target) else {
+        let Some(choice) = self.draw_candidate(target) else {
             return;
         };
         let before = self.penalised();
@@ -108,7 +113,7 @@ impl Search<'_> {
         }
         self.place_others(out);
         let change = self.penalised().saturating_sub(before);
-        let may = heat.saturating_mul(self.sequence.exponential()) / 1477;
+        let may = temperature.saturating_mul(self.sequence.exponential()) / 1477;
         if change > may {
             self.take_back();
         } else {
@@ -116,60 +121,64 @@ impl Search<'_> {
         }
     }
 
-    /// A way that a piece would like: a better one or, now and then, any; the best most often.
-    fn liked(&mut self, at: usize) -> Option<usize> {
-        let piece = self.board.pieces.get(at)?;
-        let (class, now) = (piece.class, piece.now);
-        let ways = self.board.ways.get(class)?;
-        let count = ways.len();
-        let now = now.and_then(|(choice, _)| ways.get(choice));
-        let liked = match now.map(|way| way.priced_usd) {
+    /// A candidate that a gang would like: a better one or, now and then, any; the best most often.
+    fn draw_candidate(&mut self, at: usize) -> Option<usize> {
+        let gang = self.board.gangs.get(at)?;
+        let (class, now) = (gang.class, gang.now);
+        let candidates = self.board.candidates.get(class)?;
+        let count = candidates.len();
+        let now = now.and_then(|(choice, _)| candidates.get(choice));
+        let choices = match now.map(|candidate| candidate.priced_usd) {
             Some(usd) if self.sequence.next_u32() & 7 != 0 => {
                 let better = |place: &usize| {
-                    let way = self.board.nth(class, *place);
-                    way.is_some_and(|(_, way)| way.priced_usd < usd)
+                    let candidate = self.board.nth(class, *place);
+                    candidate.is_some_and(|(_, candidate)| candidate.priced_usd < usd)
                 };
                 (0..count).take_while(better).count()
             }
             _ => count,
         };
-        if liked == 0 {
+        if choices == 0 {
             return None;
         }
-        let place = self.sequence.below(liked).min(self.sequence.below(liked));
+        let place = self
+            .sequence
+            .below(choices)
+            .min(self.sequence.below(choices));
         self.board.nth(class, place).map(|(choice, _)| choice)
     }
 
-    /// Places the target in a way, ejecting who stands there until it fits.
+    /// Places the target in a candidate, ejecting who is there until it fits.
     fn make_room(&mut self, target: usize, choice: usize, out: &mut Vec<usize>) -> bool {
-        let yard = self.board.pieces.get(target).and_then(|piece| {
-            let way = self.board.ways.get(piece.class)?.get(choice)?;
-            Some(way.yard)
+        let board_group = self.board.gangs.get(target).and_then(|gang| {
+            let candidate = self.board.candidates.get(gang.class)?.get(choice)?;
+            Some(candidate.board_group)
         });
-        let Some(yard) = yard else {
+        let Some(board_group) = board_group else {
             return false;
         };
         while self.trials > 0 {
             self.trials -= 1;
-            let lack = match self.board.place(target, choice) {
+            let shortage = match self.board.place(target, choice) {
                 Ok(()) => {
                     self.note_waiting(target);
                     return true;
                 }
-                Err(lack) => lack,
+                Err(shortage) => shortage,
             };
             if out.len() >= MOST_EJECTED {
                 return false;
             }
-            let shared = matches!(lack, Lack::Watts | Lack::Queue);
+            let shared = matches!(shortage, Shortage::Watts | Shortage::Queue);
             // Anyone may be what draws too much: mostly those who stand here.
             let from = if shared && self.sequence.below(2) == 0 {
-                self.sequence.below(self.board.yards.len())
+                self.sequence.below(self.board.gangs_by_group.len())
             } else {
-                yard
+                board_group
             };
-            let of_way = (from == yard && lack == Lack::Devices).then_some((target, choice));
-            match self.ejected(from, of_way) {
+            let of_candidate =
+                (from == board_group && shortage == Shortage::Devices).then_some((target, choice));
+            match self.draw_ejected(from, of_candidate) {
                 Some(next) => {
                     self.take_out(next);
                     out.push(next);
@@ -181,15 +190,19 @@ impl Search<'_> {
         false
     }
 
-    /// Of two who stand in a yard, and where a way of a target could use the room, the one that would rather be elsewhere.
-    fn ejected(&mut self, yard: usize, of_way: Option<(usize, usize)>) -> Option<usize> {
+    /// Of two who are in a group, and where a candidate of a target could use the room, the one that would rather be elsewhere.
+    fn draw_ejected(
+        &mut self,
+        board_group: usize,
+        of_candidate: Option<(usize, usize)>,
+    ) -> Option<usize> {
         let mut most: Option<(i64, usize)> = None;
         let mut seen = 0;
         for _ in 0..MOST_DRAWS {
-            let count = self.board.yards.get(yard)?.len();
+            let count = self.board.gangs_by_group.get(board_group)?.len();
             let place = self.sequence.below(count);
-            let at = *self.board.yards.get(yard)?.get(place)? as usize;
-            if of_way.is_some_and(|(to, choice)| !self.board.shares_bins(at, to, choice)) {
+            let at = *self.board.gangs_by_group.get(board_group)?.get(place)? as usize;
+            if of_candidate.is_some_and(|(to, choice)| !self.board.shares_bins(at, to, choice)) {
                 continue;
             }
             let above = self.above_best(at);
@@ -204,7 +217,7 @@ impl Search<'_> {
         most.map(|(_, at)| at)
     }
 
-    /// Places the ejected and some who wait, those of higher priority first, each in the best way with room.
+    /// Places the ejected and some who wait, those of higher priority first, each in the best candidate with room.
     fn place_others(&mut self, mut out: Vec<usize>) {
         for _ in 0..MOST_WAITING.min(self.waiting.len()) {
             let place = self.sequence.below(self.waiting.len());
@@ -216,12 +229,12 @@ impl Search<'_> {
         }
         let mut keyed: Vec<(Reverse<usize>, u32, usize)> = Vec::with_capacity(out.len());
         for at in out {
-            let rank = self.board.pieces.get(at).map_or(0, |piece| piece.rank);
+            let rank = self.board.gangs.get(at).map_or(0, |gang| gang.rank);
             keyed.push((Reverse(rank), self.sequence.next_u32(), at));
         }
         keyed.sort_unstable();
         for (_, _, at) in keyed {
-            if self.board.pieces.get(at).is_some_and(|p| p.now.is_none()) {
+            if self.board.gangs.get(at).is_some_and(|p| p.now.is_none()) {
                 self.remember(at);
                 self.place_cheapest(at);
             }

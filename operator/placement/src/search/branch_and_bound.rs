@@ -5,7 +5,7 @@
 //! the shares are rounded to a plan, so that a dive that comes to nothing has still been of use.
 
 use super::incumbent::CLOSE;
-use super::model::Wish;
+use super::model::Target;
 use super::relaxation::Relaxation;
 use super::simplex::Vertex;
 
@@ -15,7 +15,7 @@ struct Open {
     vertex: Vertex,
     usd: Vec<f64>,
     bound: f64,
-    /// The piece and way that was decided for before: now ruled out.
+    /// The gang and candidate that was decided for before: now ruled out.
     against: Option<(usize, Option<usize>)>,
 }
 
@@ -68,9 +68,9 @@ impl<'r> Tree<'r> {
         open.fold(self.cutoff.min(self.leaf), f64::min)
     }
 
-    /// Takes the next decision and says where pieces are wanted then; `None` when there is none left or the pivots are used
+    /// Takes the next decision and says where gangs are wanted then; `None` when there is none left or the pivots are used
     /// up.
-    pub(crate) fn next(&mut self, pivots: &mut u64) -> Option<Vec<Wish>> {
+    pub(crate) fn next(&mut self, pivots: &mut u64) -> Option<Vec<Target>> {
         loop {
             let mut node = match self.at.take() {
                 Some(node) => node,
@@ -79,8 +79,8 @@ impl<'r> Tree<'r> {
             if node.bound >= self.cutoff {
                 continue;
             }
-            if let Some((piece, way)) = node.against.take() {
-                self.rule_out(&mut node.usd, piece, |other| other == way);
+            if let Some((gang, candidate)) = node.against.take() {
+                self.rule_out(&mut node.usd, gang, |other| other == candidate);
                 let before = node.clone();
                 match self.settle(&mut node, pivots) {
                     Some(true) => {}
@@ -88,22 +88,22 @@ impl<'r> Tree<'r> {
                     None => return self.stop(before),
                 }
             }
-            let Some((piece, way)) = self.most_split(&node.vertex) else {
+            let Some((gang, candidate)) = self.most_split(&node.vertex) else {
                 self.leaf = self.leaf.min(node.bound);
                 return Some(self.relaxation.rounded(&node.vertex));
             };
             self.open.push(Open {
-                against: Some((piece, way)),
+                against: Some((gang, candidate)),
                 ..node.clone()
             });
-            self.rule_out(&mut node.usd, piece, |other| other != way);
+            self.rule_out(&mut node.usd, gang, |other| other != candidate);
             let before = node.clone();
             let Some(goes_on) = self.settle(&mut node, pivots) else {
                 return self.stop(before);
             };
-            let wishes = self.relaxation.rounded(&node.vertex);
+            let targets = self.relaxation.rounded(&node.vertex);
             self.at = goes_on.then_some(node);
-            return Some(wishes);
+            return Some(targets);
         }
     }
 
@@ -121,14 +121,16 @@ impl<'r> Tree<'r> {
         Some(self.open.remove(at))
     }
 
-    /// The piece and way to decide for next, halves before almost wholes and dear ones before cheap; `None` where every
-    /// piece is whole.
+    /// The gang and candidate to decide for next, halves before almost wholes and dear ones before cheap; `None` where every
+    /// gang is whole.
     fn most_split(&self, vertex: &Vertex) -> Option<(usize, Option<usize>)> {
         let mut best: Option<(f64, (usize, Option<usize>))> = None;
-        for (piece, way, share) in self.relaxation.split(vertex) {
-            let weight = self.relaxation.dearest(piece, way).sqrt() * share * (1.0 - share);
-            if best.is_none_or(|(most, of)| weight > most || weight == most && (piece, way) < of) {
-                best = Some((weight, (piece, way)));
+        for (gang, candidate, share) in self.relaxation.split(vertex) {
+            let weight = self.relaxation.dearest(gang, candidate).sqrt() * share * (1.0 - share);
+            if best
+                .is_none_or(|(most, of)| weight > most || weight == most && (gang, candidate) < of)
+            {
+                best = Some((weight, (gang, candidate)));
             }
         }
         best.map(|(_, of)| of)
@@ -149,10 +151,11 @@ impl<'r> Tree<'r> {
         Some(!needs_banned && node.bound < self.cutoff)
     }
 
-    fn rule_out(&self, usd: &mut [f64], piece: usize, out: impl Fn(Option<usize>) -> bool) {
-        for column in self.relaxation.program.of_set(piece) {
-            if let (Some(usd), Some(&way)) = (usd.get_mut(column), self.relaxation.ways.get(column))
-                && out(way)
+    fn rule_out(&self, usd: &mut [f64], gang: usize, out: impl Fn(Option<usize>) -> bool) {
+        for column in self.relaxation.program.of_set(gang) {
+            if let (Some(usd), Some(&candidate)) =
+                (usd.get_mut(column), self.relaxation.candidates.get(column))
+                && out(candidate)
             {
                 *usd = self.ban_usd;
             }

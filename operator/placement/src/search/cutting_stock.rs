@@ -55,7 +55,7 @@ pub(crate) struct Cutting {
     pub(crate) nodes: Vec<Nodes>,
 }
 
-/// A bin's sizes of units and its nodes by free devices, as if no piece had a place.
+/// A bin's sizes of units and its nodes by free devices, as if no gang had a place.
 #[derive(Clone, Debug, Default)]
 struct Stock {
     sizes: BTreeSet<u32>,
@@ -133,26 +133,26 @@ impl Cutting {
 
 fn stock(board: &Board) -> Vec<Stock> {
     let mut stock = vec![Stock::default(); board.bins.len()];
-    for way in board.ways.iter().flatten() {
-        for (bin, _) in &way.bins {
+    for candidate in board.candidates.iter().flatten() {
+        for (bin, _) in &candidate.bins {
             if let Some(bin) = stock.get_mut(*bin as usize) {
-                bin.sizes.insert(way.devices);
+                bin.sizes.insert(candidate.devices);
             }
         }
     }
-    let mut free: Vec<u32> = board.spots.iter().map(|spot| spot.free).collect();
-    for piece in &board.pieces {
-        let way = piece
+    let mut free: Vec<u32> = board.nodes.iter().map(|node| node.free).collect();
+    for gang in &board.gangs {
+        let candidate = gang
             .now
-            .and_then(|(choice, _)| board.ways.get(piece.class)?.get(choice));
-        for (spot, units) in &piece.held {
-            if let (Some(free), Some(way)) = (free.get_mut(*spot as usize), way) {
-                *free = free.saturating_add(units.saturating_mul(way.devices));
+            .and_then(|(choice, _)| board.candidates.get(gang.class)?.get(choice));
+        for (node, units) in &gang.held {
+            if let (Some(free), Some(candidate)) = (free.get_mut(*node as usize), candidate) {
+                *free = free.saturating_add(units.saturating_mul(candidate.devices));
             }
         }
     }
-    for (spot, free) in board.spots.iter().zip(free) {
-        if let Some(bin) = stock.get_mut(spot.bin as usize)
+    for (node, free) in board.nodes.iter().zip(free) {
+        if let Some(bin) = stock.get_mut(node.bin as usize)
             && bin.sizes.first().is_some_and(|least| *least <= free)
         {
             *bin.nodes.entry(free).or_default() += 1;
@@ -201,11 +201,11 @@ fn function_row(
     nodes: &BTreeMap<u32, u32>,
 ) -> Option<Row> {
     let weigh = |devices: u32| -> f64 {
-        let pieces = (parts + 1) * devices;
-        if pieces.is_multiple_of(whole.max(1)) {
+        let scaled = (parts + 1) * devices;
+        if scaled.is_multiple_of(whole.max(1)) {
             f64::from(devices) / f64::from(whole.max(1))
         } else {
-            f64::from(pieces / whole.max(1)) / f64::from(parts)
+            f64::from(scaled / whole.max(1)) / f64::from(parts)
         }
     };
     let weight_of = |devices: u32| {

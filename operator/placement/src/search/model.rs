@@ -15,9 +15,9 @@ pub(crate) struct Bin {
 
 /// A node.
 #[derive(Clone, Debug)]
-pub(crate) struct Spot {
-    /// The node.
-    pub(crate) node: NodeIndex,
+pub(crate) struct BoardNode {
+    /// The node in the fleet.
+    pub(crate) index: NodeIndex,
     /// Its pool.
     pub(crate) pool: PoolIndex,
     /// Its bin.
@@ -33,15 +33,15 @@ pub(crate) struct Spot {
     pub(super) place: u32,
 }
 
-impl Spot {
+impl BoardNode {
     /// A node in a bin with so many devices, millicores, MiB and pod slots free.
     pub(crate) fn new(
-        (node, pool): (NodeIndex, PoolIndex),
+        (index, pool): (NodeIndex, PoolIndex),
         bin: u32,
         [free, cpu_milli, memory_mib, pods]: [u64; 4],
     ) -> Self {
         Self {
-            node,
+            index,
             pool,
             bin,
             free: u32::try_from(free).unwrap_or(u32::MAX),
@@ -53,16 +53,16 @@ impl Spot {
     }
 }
 
-/// One way to run a job: an alternative on one group, in one domain where that is required.
+/// A candidate of the board: an alternative on one group, in one domain where that is required.
 #[derive(Clone, Debug)]
-pub(crate) struct Way {
+pub(crate) struct BoardCandidate {
     /// Position of the alternative.
     pub(crate) alternative: usize,
     /// Group.
     pub(crate) group: GroupIndex,
     /// Position of the group on the board.
-    pub(crate) yard: usize,
-    /// Position, among the ways of the class, of the same way over all prices; its own where it is that.
+    pub(crate) board_group: usize,
+    /// Position, among the candidates of the class, of the same candidate over all prices; its own where it is that.
     pub(crate) base: usize,
     /// Bins, cheapest first, with what the whole gang would cost there, egress left out.
     pub(crate) bins: Vec<(u32, i64)>,
@@ -90,22 +90,22 @@ pub(crate) struct Way {
 
 /// A gang on the board.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Piece {
-    /// Its ways, by class.
+pub(crate) struct Gang {
+    /// Its candidates, by class.
     pub(crate) class: usize,
     /// Rank of its priority: 0 is the lowest.
     pub(crate) rank: usize,
     /// Its queue's limit, if any.
     pub(crate) queue: Option<usize>,
-    /// Its way and what that costs, while it has a place.
+    /// Its candidate and what that costs, while it has a place.
     pub(crate) now: Option<(usize, i64)>,
     /// Units per node.
     pub(crate) held: Vec<(u32, u32)>,
-    /// Where it stands in its yard's list.
-    pub(super) seat: u32,
+    /// Where it stands in its group's list.
+    pub(super) list_position: u32,
 }
 
-impl Piece {
+impl Gang {
     /// A gang without a place.
     pub(crate) fn new(class: usize, rank: usize, queue: Option<usize>) -> Self {
         Self {
@@ -117,14 +117,14 @@ impl Piece {
     }
 }
 
-/// Why a gang got no place.
+/// What a gang that got no place is short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lack {
+pub(crate) enum Shortage {
     Devices,
     Watts,
     Queue,
     Dollars,
 }
 
-/// Where a piece is wanted: its way, and the bin if it is wholly in one; `None` where it waits.
-pub(crate) type Wish = Option<(usize, Option<u32>)>;
+/// Where a gang is wanted: its candidate, and the bin if it is wholly in one; `None` where it waits.
+pub(crate) type Target = Option<(usize, Option<u32>)>;

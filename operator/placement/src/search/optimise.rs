@@ -13,12 +13,12 @@ const ANNEALED: u64 = 15;
 impl Search<'_> {
     /// Searches and leaves the best on the board. Whether that is better than what there was, and what is proven.
     pub(crate) fn run(mut self) -> (bool, Option<Bound>) {
-        let before = self.best_worth.clone();
-        self.warm_up();
-        self.relax(self.trials * ANNEALED / 100);
+        let before = self.incumbent_value.clone();
+        self.initialise_temperature();
+        self.solve_relaxation(self.trials * ANNEALED / 100);
         if !self.is_close() {
             self.anneal(0);
         }
-        (self.best_worth > before, self.bound)
+        (self.incumbent_value > before, self.bound)
     }
 }

@@ -1,7 +1,7 @@
 //! Shadow prices: what the relaxation proves each scarce thing to be worth.
 
 use super::board::Board;
-use super::model::Way;
+use super::model::BoardCandidate;
 
 /// Prices in micro-dollars.
 #[derive(Clone, Debug, Default)]
@@ -17,14 +17,19 @@ pub(crate) struct Prices {
 }
 
 impl Prices {
-    /// The least that a way costs at these prices, all of it in the bin where it is least.
-    pub(crate) fn cost(&self, board: &Board, way: &Way, queue: Option<usize>) -> f64 {
-        let units = f64::from(way.units);
-        let watts = way.watts as f64 * units;
+    /// The least that a candidate costs at these prices, all of it in the bin where it is least.
+    pub(crate) fn cost(
+        &self,
+        board: &Board,
+        candidate: &BoardCandidate,
+        queue: Option<usize>,
+    ) -> f64 {
+        let units = f64::from(candidate.units);
+        let watts = candidate.watts as f64 * units;
         let mut least = f64::INFINITY;
-        for &(at, usd) in &way.bins {
+        for &(at, usd) in &candidate.bins {
             let of_bin = self.bins.get(at as usize);
-            let price = of_bin.and_then(|prices| prices.get(way.devices as usize));
+            let price = of_bin.and_then(|prices| prices.get(candidate.devices as usize));
             let mut cost = usd as f64 + units * price.copied().unwrap_or(0.0);
             for &(domain, factor) in board.feed(at) {
                 let price = self.domains.get(domain).copied().unwrap_or(0.0);
@@ -33,7 +38,7 @@ impl Prices {
             least = least.min(cost);
         }
         let queue = queue.and_then(|queue| self.queues.get(queue)).copied();
-        least + way.usd_egress as f64 + watts * queue.unwrap_or(0.0)
+        least + candidate.usd_egress as f64 + watts * queue.unwrap_or(0.0)
     }
 
     /// What it costs that a job of a rank waits.

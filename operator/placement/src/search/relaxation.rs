@@ -1,7 +1,7 @@
 //! The linear relaxation of a board: jobs may be split, and so may the cuts of a bin's nodes.
 //!
 //! ```text
-//!   least  Σ usd · x     with   Σ x over the ways of a job, waiting included = 1
+//!   least  Σ usd · x     with   Σ x over the candidates of a job, waiting included = 1
 //!                               Σ units of a size ≤ what the nodes of a bin are [cut](super::cutting_stock) into
 //!                               Σ use · x ≤ what there is, per power domain and queue (watts)
 //!                               Σ waiting of a priority ≤ how many may wait
@@ -12,7 +12,7 @@
 
 use super::board::Board;
 use super::cutting_stock::{Cutting, Row};
-use super::model::Wish;
+use super::model::Target;
 use super::prices::Prices;
 use super::simplex::{Program, Vertex};
 
@@ -31,16 +31,16 @@ const UNIT: f64 = 1e6;
 
 /// The program of a board.
 pub(crate) struct Relaxation {
-    /// Rows; a set of columns per piece: that it waits, then each way in each of its bins; one per rank, for those who wait
+    /// Rows; a set of columns per gang: that it waits, then each candidate in each of its bins; one per rank, for those who wait
     /// beyond what is allowed; one per kind of node, for its cuts.
     pub(crate) program: Program,
     /// Dollars of each column.
     pub(crate) usd: Vec<f64>,
-    /// Way of each column; `None` where the piece waits.
-    pub(crate) ways: Vec<Option<usize>>,
-    /// Bin of each of the first columns, those of pieces.
+    /// Candidate of each column; `None` where the gang waits.
+    pub(crate) candidates: Vec<Option<usize>>,
+    /// Bin of each of the first columns, those of gangs.
     bins: Vec<u32>,
-    /// Rank of each piece's priority.
+    /// Rank of each gang's priority.
     ranks: Vec<usize>,
     /// What there is, by row: 1 where rows are scaled.
     have: Vec<f64>,
@@ -70,8 +70,8 @@ impl Relaxation {
         let mut have: Vec<f64> = of_bins.iter().map(|row| row.most).collect();
         have.extend(available(board));
         have.resize(rows, 0.0);
-        for piece in &board.pieces {
-            *have.get_mut(waits + piece.rank)? += 1.0;
+        for gang in &board.gangs {
+            *have.get_mut(waits + gang.rank)? += 1.0;
         }
         have.iter_mut().for_each(|have| *have = have.max(0.0));
         let scale_of = |(row, have): (usize, &f64)| match of_bins.get(row) {
@@ -85,23 +85,23 @@ impl Relaxation {
             by_bin.get_mut(row.bin)?.push(at);
         }
         let mut program = Program::new(rows);
-        let (mut usd, mut ways, mut bins, mut uses) =
+        let (mut usd, mut candidates, mut bins, mut uses) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for piece in &board.pieces {
-            let row = waits + piece.rank;
+        for gang in &board.gangs {
+            let row = waits + gang.rank;
             program.add([(row, 1.0 / scale.get(row)?)]);
             usd.push(0.0);
-            ways.push(None);
+            candidates.push(None);
             bins.push(NOWHERE);
-            let of_class = board.ways.get(piece.class)?.iter().enumerate();
-            for (at, way) in of_class.filter(|(at, way)| way.base == *at) {
-                let units = f64::from(way.units);
-                let watts = way.watts as f64 * units;
-                for &(bin, cost) in &way.bins {
+            let of_class = board.candidates.get(gang.class)?.iter().enumerate();
+            for (at, candidate) in of_class.filter(|(at, candidate)| candidate.base == *at) {
+                let units = f64::from(candidate.units);
+                let watts = candidate.watts as f64 * units;
+                for &(bin, cost) in &candidate.bins {
                     uses.clear();
                     let rows = by_bin.get(bin as usize)?.iter();
                     uses.extend(rows.filter_map(|&at| {
-                        let weight = of_bins.get(at)?.weight(way.devices);
+                        let weight = of_bins.get(at)?.weight(candidate.devices);
                         (weight > 0.0).then_some((at, units * weight))
                     }));
                     if watts > 0.0 {
@@ -109,13 +109,13 @@ impl Relaxation {
                         uses.extend(above.map(|&(domain, factor)| {
                             (domains + domain, watts * (factor as f64 / 1e9))
                         }));
-                        uses.extend(piece.queue.map(|queue| (queues + queue, watts)));
+                        uses.extend(gang.queue.map(|queue| (queues + queue, watts)));
                     }
                     program.add(uses.iter().map(|&(row, amount)| {
                         (row, amount / scale.get(row).copied().unwrap_or(1.0))
                     }));
-                    usd.push((cost as f64 + way.usd_egress as f64) / UNIT);
-                    ways.push(Some(at));
+                    usd.push((cost as f64 + candidate.usd_egress as f64) / UNIT);
+                    candidates.push(Some(at));
                     bins.push(bin);
                 }
             }
@@ -134,7 +134,7 @@ impl Relaxation {
             program.add([(row, -all / scale.get(row)?)]);
             program.end_set();
             usd.extend([0.0, penalty * all]);
-            ways.extend([None, None]);
+            candidates.extend([None, None]);
             penalty *= PENALTY;
         }
         for columns in nodes {
@@ -145,16 +145,16 @@ impl Relaxation {
                     }),
                 );
                 usd.push(0.0);
-                ways.push(None);
+                candidates.push(None);
             }
             program.end_set();
         }
         Some(Self {
             program,
             usd,
-            ways,
+            candidates,
             bins,
-            ranks: board.pieces.iter().map(|piece| piece.rank).collect(),
+            ranks: board.gangs.iter().map(|gang| gang.rank).collect(),
             have: have
                 .iter()
                 .zip(&scale)
@@ -179,8 +179,8 @@ impl Relaxation {
                 let extra = self.program.of_set(self.ranks.len() + rank).end - 1;
                 *cost.get_mut(extra)? = 1e6;
             }
-            for (piece, _) in self.ranks.iter().enumerate().filter(|(_, of)| **of == rank) {
-                *cost.get_mut(self.program.of_set(piece).start)? = 1.0;
+            for (gang, _) in self.ranks.iter().enumerate().filter(|(_, of)| **of == rank) {
+                *cost.get_mut(self.program.of_set(gang).start)? = 1.0;
             }
             if !vertex.minimise(&self.program, &cost, pivots) {
                 return None;
@@ -216,12 +216,11 @@ impl Relaxation {
         worth
     }
 
-    /// The most dollars that a piece costs in a way; where it waits, in any.
-    pub(crate) fn dearest(&self, piece: usize, way: Option<usize>) -> f64 {
-        let columns = self
-            .program
-            .of_set(piece)
-            .filter(|&column| way.is_none() || self.ways.get(column) == Some(&way));
+    /// The most dollars that a gang costs in a candidate; where it waits, in any.
+    pub(crate) fn dearest(&self, gang: usize, candidate: Option<usize>) -> f64 {
+        let columns = self.program.of_set(gang).filter(|&column| {
+            candidate.is_none() || self.candidates.get(column) == Some(&candidate)
+        });
         columns
             .filter_map(|column| self.usd.get(column))
             .fold(1e-3, |most, usd| usd.max(most))
@@ -266,18 +265,21 @@ impl Relaxation {
         }
     }
 
-    /// How much of each piece goes each way, for pieces that are split.
+    /// How much of each gang goes to each candidate, for gangs that are split.
     pub(crate) fn split(&self, vertex: &Vertex) -> Vec<(usize, Option<usize>, f64)> {
         let mut shares: Vec<(usize, Option<usize>, f64)> = Vec::new();
         for (column, much) in vertex.amounts() {
-            let piece = self.program.set(column);
+            let gang = self.program.set(column);
             if much < 1.0 - 1e-7
-                && piece < self.ranks.len()
-                && let Some(&way) = self.ways.get(column)
+                && gang < self.ranks.len()
+                && let Some(&candidate) = self.candidates.get(column)
             {
-                match shares.iter_mut().find(|(p, w, _)| (*p, *w) == (piece, way)) {
+                match shares
+                    .iter_mut()
+                    .find(|(p, w, _)| (*p, *w) == (gang, candidate))
+                {
                     Some((_, _, sum)) => *sum += much,
-                    None => shares.push((piece, way, much)),
+                    None => shares.push((gang, candidate, much)),
                 }
             }
         }
@@ -285,19 +287,19 @@ impl Relaxation {
         shares
     }
 
-    /// The way of each piece at a vertex: the one with the largest share, with the bin that has all of it, if any.
-    pub(crate) fn rounded(&self, vertex: &Vertex) -> Vec<Wish> {
+    /// The candidate of each gang at a vertex: the one with the largest share, with the bin that has all of it, if any.
+    pub(crate) fn rounded(&self, vertex: &Vertex) -> Vec<Target> {
         let mut parts: Vec<Vec<Part>> = vec![Vec::new(); self.ranks.len()];
         for (column, much) in vertex.amounts() {
             let parts = parts.get_mut(self.program.set(column));
-            let of_column = self.ways.get(column).zip(self.bins.get(column));
-            let (Some(parts), Some((&way, &bin))) = (parts, of_column) else {
+            let of_column = self.candidates.get(column).zip(self.bins.get(column));
+            let (Some(parts), Some((&candidate, &bin))) = (parts, of_column) else {
                 continue;
             };
-            match parts.iter_mut().find(|part| part.way == way) {
+            match parts.iter_mut().find(|part| part.candidate == candidate) {
                 Some(part) => part.much += much,
                 None => parts.push(Part {
-                    way,
+                    candidate,
                     much,
                     bin: None,
                 }),
@@ -317,21 +319,21 @@ impl Relaxation {
                     if part.much > most.much { part } else { most }
                 },
             );
-            Some((most.way?, most.bin))
+            Some((most.candidate?, most.bin))
         };
         parts.into_iter().map(largest).collect()
     }
 }
 
-/// How much of a piece goes a way, and the bin if it is all of it.
+/// How much of a gang goes to a candidate, and the bin if it is all of it.
 #[derive(Clone)]
 struct Part {
-    way: Option<usize>,
+    candidate: Option<usize>,
     much: f64,
     bin: Option<u32>,
 }
 
-/// Watts that all pieces together may draw, by power domain and then by queue: what is left and what they draw.
+/// Watts that all gangs together may draw, by power domain and then by queue: what is left and what they draw.
 fn available(board: &Board) -> Vec<f64> {
     let mut domains: Vec<f64> = board
         .headroom
@@ -339,22 +341,22 @@ fn available(board: &Board) -> Vec<f64> {
         .map(|left| *left as f64 / 1e9)
         .collect();
     let mut queues: Vec<f64> = board.queues.iter().map(|left| *left as f64).collect();
-    for piece in &board.pieces {
-        let way = piece
+    for gang in &board.gangs {
+        let candidate = gang
             .now
-            .and_then(|(choice, _)| board.ways.get(piece.class)?.get(choice));
-        let Some(way) = way else { continue };
-        for &(spot, units) in &piece.held {
-            let Some(spot) = board.spots.get(spot as usize) else {
+            .and_then(|(choice, _)| board.candidates.get(gang.class)?.get(choice));
+        let Some(candidate) = candidate else { continue };
+        for &(node, units) in &gang.held {
+            let Some(node) = board.nodes.get(node as usize) else {
                 continue;
             };
-            let watts = way.watts as f64 * f64::from(units);
-            for &(domain, factor) in board.feed(spot.bin) {
+            let watts = candidate.watts as f64 * f64::from(units);
+            for &(domain, factor) in board.feed(node.bin) {
                 if let Some(sum) = domains.get_mut(domain) {
                     *sum += watts * (factor as f64 / 1e9);
                 }
             }
-            if let Some(sum) = piece.queue.and_then(|queue| queues.get_mut(queue)) {
+            if let Some(sum) = gang.queue.and_then(|queue| queues.get_mut(queue)) {
                 *sum += watts;
             }
         }

@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 
 use super::branch_and_bound::Tree;
 use super::incumbent::Bound;
-use super::model::Wish;
+use super::model::Target;
 use super::prices::Prices;
 use super::relaxation::Relaxation;
 use super::simplex::Vertex;
@@ -20,7 +20,7 @@ impl Search<'_> {
     ///
     /// First for as few waiting as the relaxation needs; while more have to wait than that, again with one more allowed of
     /// the highest priority that falls short.
-    pub(crate) fn relax(&mut self, end: u64) {
+    pub(crate) fn solve_relaxation(&mut self, end: u64) {
         let Some(relaxation) = Relaxation::new(self.board) else {
             return;
         };
@@ -39,11 +39,11 @@ impl Search<'_> {
                 });
             }
             let prices = relaxation.prices(&root);
-            self.board.price(|board, class, way| {
+            self.board.price(|board, class, candidate| {
                 let queue = board.queue_of.get(class).copied().flatten();
-                prices.cost(board, way, queue).clamp(-1e18, 1e18) as i64
+                prices.cost(board, candidate, queue).clamp(-1e18, 1e18) as i64
             });
-            self.heed(&prices);
+            self.adopt_prices(&prices);
             // Half for the first, and a third of the rest for each that follows.
             let part = pivots / if round == 0 { 2 } else { 3 };
             let mut left = part;
@@ -68,7 +68,7 @@ impl Search<'_> {
                 };
             }
         }
-        self.back_to_best();
+        self.restore_incumbent();
         self.trials = self.trials.saturating_sub((all - pivots) * each);
     }
 
@@ -82,40 +82,44 @@ impl Search<'_> {
     ) -> f64 {
         let mut tree = Tree::new(relaxation, root);
         loop {
-            let usd = -self.best_worth.1 as f64 / 1e6;
+            let usd = -self.incumbent_value.1 as f64 / 1e6;
             if !tree.cut_off(relaxation.worth(usd, &self.missed(), waiting)) {
                 break;
             }
-            let Some(wishes) = tree.next(pivots) else {
+            let Some(targets) = tree.next(pivots) else {
                 break;
             };
-            self.place_as(&wishes);
+            self.place_as(&targets);
         }
         tree.bound()
     }
 
-    /// Places pieces as said, the largest units first; who has no room there, and who is to wait, takes what is left.
-    fn place_as(&mut self, wishes: &[Wish]) {
-        let ways: Vec<Option<usize>> = wishes
+    /// Places gangs as said, the largest units first; who has no room there, and who is to wait, takes what is left.
+    fn place_as(&mut self, targets: &[Target]) {
+        let candidates: Vec<Option<usize>> = targets
             .iter()
             .enumerate()
-            .map(|(at, wish)| self.board.way_at(at, *wish))
+            .map(|(at, target)| self.board.candidate_at(at, *target))
             .collect();
-        let mut order: Vec<(Reverse<u32>, usize)> = Vec::with_capacity(self.board.pieces.len());
-        for (at, piece) in self.board.pieces.iter().enumerate() {
-            let way = ways.get(at).copied().flatten();
-            let way = way.and_then(|way| self.board.ways.get(piece.class)?.get(way));
-            order.push((Reverse(way.map_or(0, |way| way.devices)), at));
+        let mut order: Vec<(Reverse<u32>, usize)> = Vec::with_capacity(self.board.gangs.len());
+        for (at, gang) in self.board.gangs.iter().enumerate() {
+            let candidate = candidates.get(at).copied().flatten();
+            let candidate = candidate
+                .and_then(|candidate| self.board.candidates.get(gang.class)?.get(candidate));
+            order.push((
+                Reverse(candidate.map_or(0, |candidate| candidate.devices)),
+                at,
+            ));
         }
         order.sort_unstable();
-        for at in 0..self.board.pieces.len() {
+        for at in 0..self.board.gangs.len() {
             self.take_out(at);
         }
         let mut rest: Vec<(Reverse<usize>, usize)> = Vec::new();
         for (_, at) in order {
-            let way = ways.get(at).copied().flatten();
-            if way.is_none_or(|way| self.board.place(at, way).is_err()) {
-                let rank = self.board.pieces.get(at).map_or(0, |piece| piece.rank);
+            let candidate = candidates.get(at).copied().flatten();
+            if candidate.is_none_or(|candidate| self.board.place(at, candidate).is_err()) {
+                let rank = self.board.gangs.get(at).map_or(0, |gang| gang.rank);
                 rest.push((Reverse(rank), at));
             }
             self.note_waiting(at);
@@ -127,18 +131,26 @@ impl Search<'_> {
         self.keep();
     }
 
-    /// Takes over for annealing what waiting is worth, and how much is at stake between a job's ways.
-    fn heed(&mut self, prices: &Prices) {
+    /// Takes over for annealing what waiting is worth, and how much is at stake between a job's candidates.
+    fn adopt_prices(&mut self, prices: &Prices) {
         let mut stakes = 0_i128;
-        for piece in &self.board.pieces {
-            let wait = prices.wait(piece.rank).min(1e18) as i64;
-            let nth = |place| self.board.nth(piece.class, place).map(|(_, way)| way);
-            let first = nth(0).map_or(wait, |way| way.priced_usd).min(wait);
-            let second = nth(1).map_or(wait, |way| way.priced_usd).min(wait);
+        for gang in &self.board.gangs {
+            let wait = prices.wait(gang.rank).min(1e18) as i64;
+            let nth = |place| {
+                self.board
+                    .nth(gang.class, place)
+                    .map(|(_, candidate)| candidate)
+            };
+            let first = nth(0)
+                .map_or(wait, |candidate| candidate.priced_usd)
+                .min(wait);
+            let second = nth(1)
+                .map_or(wait, |candidate| candidate.priced_usd)
+                .min(wait);
             stakes += i128::from(second.saturating_sub(first).max(0));
         }
-        let pieces = i128::try_from(self.board.pieces.len()).unwrap_or(1).max(1);
-        self.heat = stakes.saturating_mul(3) / (pieces * 10);
+        let gangs = i128::try_from(self.board.gangs.len()).unwrap_or(1).max(1);
+        self.temperature = stakes.saturating_mul(3) / (gangs * 10);
         let mut least = 1_i128;
         for (rank, penalty) in self.penalties.iter_mut().enumerate() {
             *penalty = ((prices.wait(rank) * 4.0).min(1e30) as i128).max(least);

@@ -2,19 +2,19 @@
 
 use super::board::Board;
 use super::incumbent::{Bound, CLOSE};
-use super::model::Way;
+use super::model::BoardCandidate;
 use crate::numerics::Mmix;
 
-/// Ways of a gang that are tried before it has to wait.
-const MOST_WAYS: usize = 64;
+/// Candidates of a gang that are tried before it has to wait.
+const MOST_CANDIDATES: usize = 64;
 /// Not in the list of those who wait.
 const NOWHERE: u32 = u32::MAX;
 
-/// What a piece had, so that it can have it again: its way, dollars and units by node.
-type Had = Option<(usize, i64, Vec<(u32, u32)>)>;
+/// What a gang had, so that it can have it again: its candidate, dollars and units by node.
+type GangSnapshot = Option<(usize, i64, Vec<(u32, u32)>)>;
 
 /// How good a plan is: jobs placed by priority, highest first, then minus the dollars. More is better.
-type Worth = (Vec<i64>, i128);
+type PlanValue = (Vec<i64>, i128);
 
 /// The search.
 pub(crate) struct Search<'b> {
@@ -27,101 +27,103 @@ pub(crate) struct Search<'b> {
     /// What not placing a gang counts as in annealing, by rank of priority.
     pub(crate) penalties: Vec<i128>,
     /// Dollars by which a step may be worse at the start of annealing.
-    pub(crate) heat: i128,
-    /// Pieces without a place.
+    pub(crate) temperature: i128,
+    /// Gangs without a place.
     pub(crate) waiting: Vec<u32>,
     /// The best that was seen.
-    pub(crate) best_worth: Worth,
+    pub(crate) incumbent_value: PlanValue,
     /// What the relaxation proves.
     pub(crate) bound: Option<Bound>,
     waits_at: Vec<u32>,
-    best: Vec<Had>,
-    /// Pieces that are not as in `best`.
+    incumbent: Vec<GangSnapshot>,
+    /// Gangs that are not as in `best`.
     stale: Vec<u32>,
     is_stale: Vec<bool>,
     /// What this step has changed.
-    undo: Vec<(usize, Had)>,
+    undo: Vec<(usize, GangSnapshot)>,
     in_step: Vec<bool>,
 }
 
 impl<'b> Search<'b> {
     /// A search from the board as it is.
     pub(crate) fn new(board: &'b mut Board, trials: u64) -> Self {
-        let pieces = board.pieces.len();
-        board.price(|_, _, way| way.least_usd);
+        let gangs = board.gangs.len();
+        board.price(|_, _, candidate| candidate.least_usd);
         let mut search = Self {
             sequence: Mmix::new(1),
             trials,
             penalties: Vec::new(),
-            heat: 0,
+            temperature: 0,
             waiting: Vec::new(),
-            best_worth: (Vec::new(), 0),
+            incumbent_value: (Vec::new(), 0),
             bound: None,
-            waits_at: vec![NOWHERE; pieces],
-            best: Vec::new(),
+            waits_at: vec![NOWHERE; gangs],
+            incumbent: Vec::new(),
             stale: Vec::new(),
-            is_stale: vec![false; pieces],
+            is_stale: vec![false; gangs],
             undo: Vec::new(),
-            in_step: vec![false; pieces],
+            in_step: vec![false; gangs],
             board,
         };
-        for at in 0..pieces {
+        for at in 0..gangs {
             search.note_waiting(at);
         }
-        search.best = (0..pieces).map(|at| search.had(at)).collect();
-        search.best_worth = search.worth();
+        search.incumbent = (0..gangs).map(|at| search.had(at)).collect();
+        search.incumbent_value = search.value();
         search
     }
 
     /// Whether the best plan places as many as any and costs little more than the bound.
     pub(super) fn is_close(&self) -> bool {
-        let usd = -self.best_worth.1 as f64 / 1e6;
+        let usd = -self.incumbent_value.1 as f64 / 1e6;
         self.bound
             .as_ref()
             .is_some_and(|bound| bound.waiting == self.missed() && usd <= bound.usd * CLOSE)
     }
 
-    /// Whether every piece has the cheapest of its ways.
+    /// Whether every gang has the cheapest of its candidates.
     pub(crate) fn is_perfect(&self) -> bool {
-        let least = |ways: &Vec<Way>| ways.iter().map(|way| way.least_usd).min();
+        let least = |candidates: &Vec<BoardCandidate>| {
+            candidates.iter().map(|candidate| candidate.least_usd).min()
+        };
         let floor: i128 = self
             .board
-            .pieces
+            .gangs
             .iter()
-            .filter_map(|piece| least(self.board.ways.get(piece.class)?))
+            .filter_map(|gang| least(self.board.candidates.get(gang.class)?))
             .map(i128::from)
             .sum();
-        let all: usize = self.board.pieces.len();
-        let placed: i64 = self.best_worth.0.iter().sum();
-        usize::try_from(placed) == Ok(all) && -self.best_worth.1 <= floor
+        let all: usize = self.board.gangs.len();
+        let placed: i64 = self.incumbent_value.0.iter().sum();
+        usize::try_from(placed) == Ok(all) && -self.incumbent_value.1 <= floor
     }
 
-    /// How many pieces of the best plan wait, by rank of priority.
+    /// How many gangs of the best plan wait, by rank of priority.
     pub(crate) fn missed(&self) -> Vec<f64> {
         let mut missed = vec![0.0; self.board.placed.len()];
-        for piece in &self.board.pieces {
-            if let Some(count) = missed.get_mut(piece.rank) {
+        for gang in &self.board.gangs {
+            if let Some(count) = missed.get_mut(gang.rank) {
                 *count += 1.0;
             }
         }
-        for (missed, placed) in missed.iter_mut().zip(self.best_worth.0.iter().rev()) {
+        for (missed, placed) in missed.iter_mut().zip(self.incumbent_value.0.iter().rev()) {
             *missed -= *placed as f64;
         }
         missed
     }
 
-    fn worth(&self) -> Worth {
+    fn value(&self) -> PlanValue {
         let counts = self.board.placed.iter().rev().copied().collect();
         (counts, -self.board.usd)
     }
 
-    fn had(&self, at: usize) -> Had {
-        let piece = self.board.pieces.get(at)?;
-        let (choice, usd) = piece.now?;
-        Some((choice, usd, piece.held.clone()))
+    fn had(&self, at: usize) -> GangSnapshot {
+        let gang = self.board.gangs.get(at)?;
+        let (choice, usd) = gang.now?;
+        Some((choice, usd, gang.held.clone()))
     }
 
-    /// Remembers a piece as it is before the step first changes it.
+    /// Remembers a gang as it is before the step first changes it.
     pub(crate) fn remember(&mut self, at: usize) {
         if self.in_step.get(at) == Some(&false) {
             let had = self.had(at);
@@ -132,17 +134,17 @@ impl<'b> Search<'b> {
         }
     }
 
-    /// Takes a piece's place away.
+    /// Takes a gang's place away.
     pub(crate) fn take_out(&mut self, at: usize) {
         self.remember(at);
         self.board.lift(at);
         self.note_waiting(at);
     }
 
-    /// Places a piece in the best way, at shadow prices, that has room.
+    /// Places a gang in the best candidate, at shadow prices, that has room.
     pub(crate) fn place_cheapest(&mut self, at: usize) {
-        let class = self.board.pieces.get(at).map_or(0, |piece| piece.class);
-        for place in 0..MOST_WAYS {
+        let class = self.board.gangs.get(at).map_or(0, |gang| gang.class);
+        for place in 0..MOST_CANDIDATES {
             let Some((choice, _)) = self.board.nth(class, place) else {
                 break;
             };
@@ -154,9 +156,9 @@ impl<'b> Search<'b> {
         self.note_waiting(at);
     }
 
-    /// Brings the list of those who wait up to date for one piece.
+    /// Brings the list of those who wait up to date for one gang.
     pub(crate) fn note_waiting(&mut self, at: usize) {
-        let waits = self.board.pieces.get(at).is_some_and(|p| p.now.is_none());
+        let waits = self.board.gangs.get(at).is_some_and(|p| p.now.is_none());
         let place = self.waits_at.get(at).copied().unwrap_or(NOWHERE);
         if waits && place == NOWHERE {
             if let Some(slot) = self.waits_at.get_mut(at) {
@@ -209,12 +211,12 @@ impl<'b> Search<'b> {
             }
         }
         self.undo = undo;
-        let worth = self.worth();
-        if worth > self.best_worth {
-            self.best_worth = worth;
+        let value = self.value();
+        if value > self.incumbent_value {
+            self.incumbent_value = value;
             for at in std::mem::take(&mut self.stale) {
                 let had = self.had(at as usize);
-                if let Some(place) = self.best.get_mut(at as usize) {
+                if let Some(place) = self.incumbent.get_mut(at as usize) {
                     *place = had;
                 }
                 if let Some(flag) = self.is_stale.get_mut(at as usize) {
@@ -225,14 +227,14 @@ impl<'b> Search<'b> {
     }
 
     /// Puts the best plan back on the board.
-    pub(crate) fn back_to_best(&mut self) {
+    pub(crate) fn restore_incumbent(&mut self) {
         let stale = std::mem::take(&mut self.stale);
         for &at in &stale {
             self.board.lift(at as usize);
         }
         for at in stale {
             let at = at as usize;
-            if let Some(Some((choice, usd, held))) = self.best.get(at) {
+            if let Some(Some((choice, usd, held))) = self.incumbent.get(at) {
                 self.board.restore(at, *choice, *usd, held);
             }
             if let Some(flag) = self.is_stale.get_mut(at) {

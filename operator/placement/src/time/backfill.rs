@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Jobs are gone through in the order in which they are taken. Who has a place keeps it where it breaks no promise made
-//! before, else looks for another; a gang that finds none is promised the [earliest start](super::ahead) that breaks none
+//! before, else looks for another; a gang that finds none is promised the [earliest start](super::earliest) that breaks none
 //! either. What was promised is held in the ledger while the others are looked at, and for nobody afterwards: the next plan
 //! makes its promises anew, from what it then knows.
 
@@ -15,21 +15,21 @@ use std::collections::BTreeMap;
 
 use super::lookahead::Lookahead;
 use crate::model::Reservation;
-use crate::schedule::{Ahead, Entry, Seat};
+use crate::schedule::{Assignment, Entry, FutureStart};
 
 impl Lookahead<'_, '_, '_> {
     /// Finds out when waiting gangs can start. With `strict`, nobody who comes after them delays them; whether somebody has
     /// something else by that.
     pub(crate) fn backfill(&mut self, strict: bool) -> bool {
-        let Some(first) = self.schedule.entries.iter().position(Entry::waits) else {
+        let Some(first) = self.schedule.entries.iter().position(Entry::is_pending) else {
             return false;
         };
-        let mut seated: BTreeMap<usize, Vec<Seat>> = BTreeMap::new();
+        let mut assigned: BTreeMap<usize, Vec<Assignment>> = BTreeMap::new();
         if strict {
             for at in first..self.schedule.entries.len() {
-                let seats = self.schedule.unseat(at);
-                if !seats.is_empty() {
-                    seated.insert(at, seats);
+                let assignments = self.schedule.unassign(at);
+                if !assignments.is_empty() {
+                    assigned.insert(at, assignments);
                 }
             }
         }
@@ -38,18 +38,20 @@ impl Lookahead<'_, '_, '_> {
             if let Some(entry) = self.schedule.entries.get_mut(at) {
                 entry.keeps = self.promises.spans.len();
             }
-            if let Some(seats) = seated.remove(&at) {
+            if let Some(assignments) = assigned.remove(&at) {
                 // Where all before it keep what they had, it is only in the way of promises that begin while it runs.
-                let seconds = seats.iter().map(|seat| seat.decision.duration_seconds);
+                let seconds = assignments
+                    .iter()
+                    .map(|assignment| assignment.decision.duration_seconds);
                 let longest = seconds.map(|s| s.unwrap_or(i64::MAX)).max().unwrap_or(0);
                 let undisturbed = !changed && self.promises.within(longest) == 0;
-                if undisturbed || self.keeps(&seats) {
-                    let missing = self
+                if undisturbed || self.keeps(&assignments) {
+                    let shortfall = self
                         .schedule
                         .entries
                         .get(at)
-                        .and_then(|entry| entry.missing);
-                    self.schedule.reseat(at, seats, missing);
+                        .and_then(|entry| entry.shortfall);
+                    self.schedule.reassign(at, assignments, shortfall);
                     continue;
                 }
                 changed = true;
@@ -58,7 +60,7 @@ impl Lookahead<'_, '_, '_> {
                     self.schedule.fill_in(at);
                     continue;
                 }
-            } else if !self.schedule.entries.get(at).is_some_and(Entry::waits) {
+            } else if !self.schedule.entries.get(at).is_some_and(Entry::is_pending) {
                 continue;
             }
             changed |= strict && self.place_beside(at) || self.promise(at, strict);
@@ -70,7 +72,12 @@ impl Lookahead<'_, '_, '_> {
 
     /// For gangs that are late nothing was held: what came after them may have delayed them further.
     fn look_again(&mut self, first: usize) {
-        let is_late = |entry: &Entry<'_>| entry.ahead.as_ref().is_some_and(|a| a.late_seconds > 0);
+        let is_late = |entry: &Entry<'_>| {
+            entry
+                .future_start
+                .as_ref()
+                .is_some_and(|a| a.late_seconds > 0)
+        };
         self.promises.without.clear();
         for at in first..self.schedule.entries.len() {
             if self.schedule.entries.get(at).is_some_and(is_late) {
@@ -80,12 +87,12 @@ impl Lookahead<'_, '_, '_> {
     }
 
     /// Whether what a job has breaks no promise.
-    fn keeps(&mut self, seats: &[Seat]) -> bool {
+    fn keeps(&mut self, assignments: &[Assignment]) -> bool {
         let mut reserved: Vec<&Reservation> = Vec::new();
         let mut fits = true;
-        for seat in seats {
-            let held = &seat.decision.reservation;
-            let seconds = seat.decision.duration_seconds.unwrap_or(i64::MAX);
+        for assignment in assignments {
+            let held = &assignment.decision.reservation;
+            let seconds = assignment.decision.duration_seconds.unwrap_or(i64::MAX);
             self.promises.show_beside(self.schedule.fleet, seconds);
             fits = self.schedule.fleet.has_room(held);
             if !fits {
@@ -112,7 +119,7 @@ impl Lookahead<'_, '_, '_> {
             // Room only shrinks from here on.
             self.promises.full.insert(class);
         }
-        self.schedule.seat(at, found)
+        self.schedule.assign(at, found)
     }
 
     /// Looks for the earliest start of a gang and holds it. Whether that is at once, after all.
@@ -122,43 +129,46 @@ impl Lookahead<'_, '_, '_> {
             return false;
         };
         if let Some(without) = promises.without.get(&entry.class) {
-            entry.ahead.clone_from(without);
+            entry.future_start.clone_from(without);
             return false;
         }
-        if promises.looks >= promises.reach.looks || promises.is_spent() {
+        if promises.looks >= promises.limits.looks || promises.is_spent() {
             return false;
         }
         promises.looks += 1;
         promises.show_all(self.schedule.fleet);
-        let ahead = self.schedule.fleet.earliest(
+        let future_start = self.schedule.fleet.earliest(
             entry.job,
             &promises.spans,
             self.schedule.now_seconds,
             &mut promises.moved,
         );
-        match ahead {
+        match future_start {
             // Choosing nodes under uneven power is no exact science: what was not found before may be found now.
-            Some(Ahead {
+            Some(FutureStart {
                 decision,
                 late_seconds: 0,
                 ..
             }) if decision.start_seconds <= 0 => {
                 if strict {
                     self.schedule.fleet.reserve(decision.reservation.clone());
-                    entry.missing = None;
-                    let place = None;
-                    entry.seats.push(Seat { decision, place });
+                    entry.shortfall = None;
+                    let placement = None;
+                    entry.assignments.push(Assignment {
+                        decision,
+                        placement,
+                    });
                 }
                 strict
             }
-            Some(ahead) if ahead.late_seconds == 0 => {
-                promises.hold(self.schedule.fleet, &entry.job.key, &ahead);
-                entry.ahead = Some(ahead);
+            Some(future_start) if future_start.late_seconds == 0 => {
+                promises.hold(self.schedule.fleet, &entry.job.key, &future_start);
+                entry.future_start = Some(future_start);
                 false
             }
             without => {
                 promises.without.insert(entry.class, without.clone());
-                entry.ahead = without;
+                entry.future_start = without;
                 false
             }
         }

@@ -5,12 +5,12 @@
 //! says before which end there is no use in trying; from there the steps double until the gang fits, and halve until the
 //! first such end is found.
 
-use super::prospect::Prospect;
+use super::future_candidates::FutureCandidate;
 use super::window::{Span, Window};
 use crate::arena::GroupIndex;
 use crate::fleet::Fleet;
 use crate::model::{JobSpec, Kind};
-use crate::schedule::{Ahead, Worth};
+use crate::schedule::{FutureStart, StartCost};
 
 /// Most moments that are tried on one group once enough has ended, while promises are in the way.
 const MOST_STEPS: usize = 32;
@@ -26,32 +26,34 @@ impl Fleet {
         promises: &[Span],
         now_seconds: i64,
         moved: &mut u64,
-    ) -> Option<Ahead> {
-        let mut hopes: Vec<(i64, Prospect<'_>, Vec<Span>)> = Vec::new();
-        for prospect in self.nearest(job) {
-            let spans = self.spans(prospect.group, false, promises, now_seconds);
-            if let Some(end) = self.soonest(prospect, &spans) {
-                hopes.push((end, prospect, spans));
+    ) -> Option<FutureStart> {
+        let mut hopes: Vec<(i64, FutureCandidate<'_>, Vec<Span>)> = Vec::new();
+        for future_candidate in self.nearest(job) {
+            let spans = self.spans(future_candidate.group, false, promises, now_seconds);
+            if let Some(end) = self.soonest(future_candidate, &spans) {
+                hopes.push((end, future_candidate, spans));
             }
         }
         // Stable: nearest first among equals.
         hopes.sort_by_key(|(end, ..)| *end);
-        let mut best: Option<Ahead> = None;
-        for (soonest, prospect, spans) in hopes {
-            let settled =
-                |best: &Ahead| best.late_seconds == 0 && best.decision.start_seconds < soonest;
+        let mut best: Option<FutureStart> = None;
+        for (soonest, future_candidate, spans) in hopes {
+            let settled = |best: &FutureStart| {
+                best.late_seconds == 0 && best.decision.start_seconds < soonest
+            };
             if best.as_ref().is_some_and(settled) {
                 break;
             }
-            let found = match self.on_prospect(prospect, spans, now_seconds, None, moved) {
-                Ok(found) => found,
-                // Watts are what is short: whatever ends anywhere is waited for.
-                Err(ShortOfWatts) => {
-                    let spans = self.spans(prospect.group, true, promises, now_seconds);
-                    self.on_prospect(prospect, spans, now_seconds, None, moved)
-                        .unwrap_or_default()
-                }
-            };
+            let found =
+                match self.on_future_candidate(future_candidate, spans, now_seconds, None, moved) {
+                    Ok(found) => found,
+                    // Watts are what is short: whatever ends anywhere is waited for.
+                    Err(ShortOfWatts) => {
+                        let spans = self.spans(future_candidate.group, true, promises, now_seconds);
+                        self.on_future_candidate(future_candidate, spans, now_seconds, None, moved)
+                            .unwrap_or_default()
+                    }
+                };
             if let Some(found) = found
                 && best.as_ref().is_none_or(|best| found.key() < best.key())
             {
@@ -66,28 +68,40 @@ impl Fleet {
     pub(crate) fn better_start(
         &mut self,
         job: &JobSpec,
-        than: Worth,
+        than: StartCost,
         promises: &[Span],
         (now_seconds, horizon_seconds): (i64, i64),
         moved: &mut u64,
-    ) -> Option<Ahead> {
-        let mut best: Option<Ahead> = None;
+    ) -> Option<FutureStart> {
+        let mut best: Option<FutureStart> = None;
         let mut than = than;
-        for (least, prospect) in self.cheapest(job) {
+        for (least, future_candidate) in self.cheapest(job) {
             if least >= than {
                 break;
             }
-            let spans = self.spans(prospect.group, false, promises, now_seconds);
-            let found = match self.on_prospect(prospect, spans, now_seconds, Some(than), moved) {
+            let spans = self.spans(future_candidate.group, false, promises, now_seconds);
+            let found = match self.on_future_candidate(
+                future_candidate,
+                spans,
+                now_seconds,
+                Some(than),
+                moved,
+            ) {
                 Ok(found) => found,
                 Err(ShortOfWatts) => {
-                    let spans = self.spans(prospect.group, true, promises, now_seconds);
-                    self.on_prospect(prospect, spans, now_seconds, Some(than), moved)
-                        .unwrap_or_default()
+                    let spans = self.spans(future_candidate.group, true, promises, now_seconds);
+                    self.on_future_candidate(
+                        future_candidate,
+                        spans,
+                        now_seconds,
+                        Some(than),
+                        moved,
+                    )
+                    .unwrap_or_default()
                 }
             };
             if let Some(found) = found.filter(|found| found.is_within(horizon_seconds)) {
-                than = found.worth(job);
+                than = found.start_cost(job);
                 best = Some(found);
             }
         }
@@ -115,16 +129,16 @@ impl Fleet {
     }
 
     /// The soonest end by which so many devices were given back as the gang needs; `None` where that is not in sight.
-    fn soonest(&self, prospect: Prospect<'_>, spans: &[Span]) -> Option<i64> {
+    fn soonest(&self, future_candidate: FutureCandidate<'_>, spans: &[Span]) -> Option<i64> {
         let mut free = self
             .cells
-            .get(self.groups[prospect.group].root)
+            .get(self.groups[future_candidate.group].root)
             .free_devices;
         // Promised devices are free until they are taken.
         for span in spans.iter().filter(|span| span.start > 0) {
             free = free.saturating_add(span.devices);
         }
-        if free >= prospect.devices() {
+        if free >= future_candidate.devices() {
             return Some(0);
         }
         spans
@@ -132,24 +146,24 @@ impl Fleet {
             .filter(|span| span.start <= 0)
             .find_map(|span| {
                 free = free.saturating_add(span.devices);
-                (free >= prospect.devices()).then_some(span.end)
+                (free >= future_candidate.devices()).then_some(span.end)
             })
     }
 
     /// The earliest start on one group, beside these spans.
-    fn on_prospect(
+    fn on_future_candidate(
         &mut self,
-        prospect: Prospect<'_>,
+        future_candidate: FutureCandidate<'_>,
         spans: Vec<Span>,
         now_seconds: i64,
-        than: Option<Worth>,
+        than: Option<StartCost>,
         moved: &mut u64,
-    ) -> Result<Option<Ahead>, ShortOfWatts> {
-        let Some(soonest) = self.soonest(prospect, &spans) else {
+    ) -> Result<Option<FutureStart>, ShortOfWatts> {
+        let Some(soonest) = self.soonest(future_candidate, &spans) else {
             return Ok(None);
         };
         let mut search = StartSearch {
-            prospect,
+            future_candidate,
             now_seconds,
             than,
             window: Window::new(self, spans, moved),
@@ -167,10 +181,10 @@ struct ShortOfWatts;
 
 /// The search on one group.
 struct StartSearch<'f, 'a> {
-    prospect: Prospect<'a>,
+    future_candidate: FutureCandidate<'a>,
     now_seconds: i64,
     /// Only a start that is worth more than this will do.
-    than: Option<Worth>,
+    than: Option<StartCost>,
     window: Window<'f>,
 }
 
@@ -223,8 +237,8 @@ impl StartSearch<'_, '_> {
     }
 
     /// The first moment from `from` on at which it fits for as long as it runs, promises included.
-    fn first_start(&mut self, from: i64) -> Option<Ahead> {
-        let duration = self.prospect.duration;
+    fn first_start(&mut self, from: i64) -> Option<FutureStart> {
+        let duration = self.future_candidate.duration;
         self.ends(from, true)
             .into_iter()
             .take(MOST_STEPS)
@@ -235,14 +249,14 @@ impl StartSearch<'_, '_> {
     }
 
     /// How it would run if it started then, in the fleet as the window shows it.
-    fn fits(&self, start: i64) -> Option<Ahead> {
-        let Prospect {
+    fn fits(&self, start: i64) -> Option<FutureStart> {
+        let FutureCandidate {
             job,
             at,
             alternative,
             group,
             duration,
-        } = self.prospect;
+        } = self.future_candidate;
         let fleet = &*self.window.fleet;
         let mut candidates = Vec::new();
         fleet.on_group(job, at, alternative, group, Some(duration), &mut candidates);
@@ -251,7 +265,7 @@ impl StartSearch<'_, '_> {
             .find_map(|candidate| fleet.try_candidate(job, candidate, NEVER_LATE))?;
         let score = found.score;
         if let Some(than) = self.than
-            && Worth::of(job, score, start) >= than
+            && StartCost::of(job, score, start) >= than
         {
             return None;
         }
@@ -269,7 +283,7 @@ impl StartSearch<'_, '_> {
             } => ends_seconds.saturating_sub(deadline).max(0),
             _ => 0,
         };
-        Some(Ahead {
+        Some(FutureStart {
             decision,
             late_seconds,
             score,
@@ -279,12 +293,12 @@ impl StartSearch<'_, '_> {
     /// Whether, with all gone that ends, there would be room but for watts.
     fn is_short_of_watts(&mut self) -> bool {
         self.window.show(|_| false);
-        let Prospect {
+        let FutureCandidate {
             job,
             alternative,
             group,
             ..
-        } = self.prospect;
+        } = self.future_candidate;
         let fleet = &self.window.fleet;
         fleet.lacks_watts(job, alternative, group, NEVER_LATE)
     }

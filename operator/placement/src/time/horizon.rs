@@ -15,11 +15,11 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::bounds::{least_worths, worth};
+use super::bounds::{least_start_costs, start_cost};
 use super::lookahead::Lookahead;
 use super::promises::Promises;
-use crate::nodes::{Found, Missing};
-use crate::schedule::{Ahead, Entry, Seat, Worth};
+use crate::nodes::{FeasiblePlacement, Shortfall};
+use crate::schedule::{Assignment, Entry, FutureStart, StartCost};
 
 /// Most times that all jobs are gone through.
 const MOST_PASSES: usize = 4;
@@ -28,28 +28,28 @@ const MOST_CHOICES: u32 = 10_000;
 /// Most jobs that choose anew after one.
 const MOST_OTHERS: usize = 12;
 
-/// What a job has: seats now, or a start later.
-struct Has {
+/// What a job has: assignments now, or a start later.
+struct JobSnapshot {
     at: usize,
-    seats: Vec<Seat>,
-    missing: Option<Missing>,
-    ahead: Option<Ahead>,
+    assignments: Vec<Assignment>,
+    shortfall: Option<Shortfall>,
+    future_start: Option<FutureStart>,
 }
 
 /// A start that was found.
 enum Start {
-    Now(Found),
-    Later(Box<Ahead>),
+    Now(FeasiblePlacement),
+    Later(Box<FutureStart>),
 }
 
 /// How good what some jobs have is, least is best: those that do not start within the horizon, by priority, highest first; the
 /// dollars of those that do.
-type Tally = (Vec<(Reverse<i32>, usize)>, i128);
+type PlanValue = (Vec<(Reverse<i32>, usize)>, i128);
 
 /// Jobs in the order in which they choose, with how good what they got by it is, and for how long they wait.
-struct Order {
+struct ChoiceOrder {
     jobs: Vec<usize>,
-    tally: Tally,
+    value: PlanValue,
     waits: i128,
 }
 
@@ -57,7 +57,7 @@ struct Order {
 struct Deferral<'l, 's, 'a, 'f> {
     lookahead: &'l mut Lookahead<'s, 'a, 'f>,
     /// The least that a start could cost, by class.
-    least: BTreeMap<usize, Option<Worth>>,
+    least: BTreeMap<usize, Option<StartCost>>,
     choices: u32,
 }
 
@@ -68,7 +68,7 @@ impl Lookahead<'_, '_, '_> {
             return;
         }
         self.promises.moved = 0;
-        let least = least_worths(self.schedule);
+        let least = least_start_costs(self.schedule);
         let mut deferral = Deferral {
             lookahead: self,
             least,
@@ -93,58 +93,59 @@ impl Lookahead<'_, '_, '_> {
         self.promises.release(self.schedule.fleet);
         for entry in &mut self.schedule.entries {
             entry.keeps = self.promises.spans.len();
-            if let Some(ahead) = entry
-                .ahead
+            if let Some(future_start) = entry
+                .future_start
                 .as_ref()
-                .filter(|ahead| Promises::is_kept(ahead))
+                .filter(|future_start| Promises::is_kept(future_start))
             {
                 self.promises
-                    .hold(self.schedule.fleet, &entry.job.key, ahead);
+                    .hold(self.schedule.fleet, &entry.job.key, future_start);
             }
         }
     }
 
     /// Takes back what a job has.
-    fn step_back(&mut self, at: usize) -> Has {
-        let missing = self
+    fn step_back(&mut self, at: usize) -> JobSnapshot {
+        let shortfall = self
             .schedule
             .entries
             .get(at)
-            .and_then(|entry| entry.missing);
-        let seats = self.schedule.unseat(at);
-        let mut ahead = None;
+            .and_then(|entry| entry.shortfall);
+        let assignments = self.schedule.unassign(at);
+        let mut future_start = None;
         if let Some(entry) = self.schedule.entries.get_mut(at) {
-            ahead = entry.ahead.take();
-            entry.missing = Some(Missing::default());
+            future_start = entry.future_start.take();
+            entry.shortfall = Some(Shortfall::default());
             self.promises.give_back(self.schedule.fleet, &entry.job.key);
         }
-        Has {
+        JobSnapshot {
             at,
-            seats,
-            missing,
-            ahead,
+            assignments,
+            shortfall,
+            future_start,
         }
     }
 
     /// Gives a job what it had.
-    fn restore(&mut self, has: Has) {
+    fn restore(&mut self, has: JobSnapshot) {
         self.step_back(has.at);
-        self.schedule.reseat(has.at, has.seats, has.missing);
-        if let Some(ahead) = has.ahead {
-            self.look_forward(has.at, ahead);
+        self.schedule
+            .reassign(has.at, has.assignments, has.shortfall);
+        if let Some(future_start) = has.future_start {
+            self.look_forward(has.at, future_start);
         }
     }
 
     /// Lets a gang have a start ahead of it, and keeps it that start.
-    fn look_forward(&mut self, at: usize, ahead: Ahead) {
+    fn look_forward(&mut self, at: usize, future_start: FutureStart) {
         let Some(entry) = self.schedule.entries.get_mut(at) else {
             return;
         };
-        if Promises::is_kept(&ahead) {
+        if Promises::is_kept(&future_start) {
             self.promises
-                .hold(self.schedule.fleet, &entry.job.key, &ahead);
+                .hold(self.schedule.fleet, &entry.job.key, &future_start);
         }
-        entry.ahead = Some(ahead);
+        entry.future_start = Some(future_start);
     }
 
     /// Places missing replicas in what is free now, if that places more of them.
@@ -152,18 +153,18 @@ impl Lookahead<'_, '_, '_> {
         let Some(entry) = self.schedule.entries.get(at) else {
             return;
         };
-        let Some(before) = entry.missing.filter(|_| !entry.is_gang()) else {
+        let Some(before) = entry.shortfall.filter(|_| !entry.is_gang()) else {
             return;
         };
-        let seats = self.schedule.unseat(at);
+        let assignments = self.schedule.unassign(at);
         self.schedule.fill_in(at);
-        let missing = self
+        let shortfall = self
             .schedule
             .entries
             .get(at)
-            .and_then(|entry| entry.missing);
-        if missing.is_some_and(|missing| missing.replicas >= before.replicas) {
-            self.schedule.reseat(at, seats, Some(before));
+            .and_then(|entry| entry.shortfall);
+        if shortfall.is_some_and(|shortfall| shortfall.replicas >= before.replicas) {
+            self.schedule.reassign(at, assignments, Some(before));
         }
     }
 }
@@ -178,7 +179,7 @@ impl Deferral<'_, '_, '_, '_> {
                 if !is_judged(entry) {
                     return None;
                 }
-                match worth(self.lookahead.schedule, entry) {
+                match start_cost(self.lookahead.schedule, entry) {
                     Some(has) => (*least < has).then(|| (at, has.usd() - least.usd())),
                     None => Some((at, i128::MAX)),
                 }
@@ -217,7 +218,7 @@ impl Deferral<'_, '_, '_, '_> {
             .schedule
             .entries
             .get(at)
-            .and_then(|entry| worth(self.lookahead.schedule, entry));
+            .and_then(|entry| start_cost(self.lookahead.schedule, entry));
         let has = self.lookahead.step_back(at);
         let start = self.best_start(at, before);
         let is_better = start.is_some();
@@ -229,20 +230,20 @@ impl Deferral<'_, '_, '_, '_> {
     }
 
     /// The start that is worth most to a gang, and more than `than`.
-    fn best_start(&mut self, at: usize, than: Option<Worth>) -> Option<Start> {
+    fn best_start(&mut self, at: usize, than: Option<StartCost>) -> Option<Start> {
         if self.is_spent() {
             return None;
         }
         self.choices += 1;
         let job = self.lookahead.schedule.entries.get(at)?.job;
-        let worth_now = |found: &Found| Worth::of(job, found.score, 0);
+        let start_cost_now = |found: &FeasiblePlacement| StartCost::of(job, found.score, 0);
         let now = self.lookahead.best_beside(at);
-        let now = now.filter(|found| than.is_none_or(|than| worth_now(found) < than));
+        let now = now.filter(|found| than.is_none_or(|than| start_cost_now(found) < than));
         let than = now
             .as_ref()
-            .map(worth_now)
+            .map(start_cost_now)
             .or(than)
-            .unwrap_or(Worth::NOTHING);
+            .unwrap_or(StartCost::WORST);
         let promises = &mut self.lookahead.promises;
         promises.show_all(self.lookahead.schedule.fleet);
         let later = self.lookahead.schedule.fleet.better_start(
@@ -256,16 +257,16 @@ impl Deferral<'_, '_, '_, '_> {
             &mut promises.moved,
         );
         later
-            .map(|ahead| Start::Later(Box::new(ahead)))
+            .map(|future_start| Start::Later(Box::new(future_start)))
             .or(now.map(Start::Now))
     }
 
     fn take(&mut self, at: usize, start: Start) {
         match start {
             Start::Now(found) => {
-                self.lookahead.schedule.seat(at, Some(found));
+                self.lookahead.schedule.assign(at, Some(found));
             }
-            Start::Later(ahead) => self.lookahead.look_forward(at, *ahead),
+            Start::Later(future_start) => self.lookahead.look_forward(at, *future_start),
         }
     }
 
@@ -302,11 +303,17 @@ impl Deferral<'_, '_, '_, '_> {
         let Some(first) = self.lookahead.schedule.entries.get(at) else {
             return Vec::new();
         };
-        let than = worth(self.lookahead.schedule, first).unwrap_or(Worth::NOTHING);
+        let than = start_cost(self.lookahead.schedule, first).unwrap_or(StartCost::WORST);
         let wanted = self.lookahead.schedule.fleet.cheaper_types(first.job, than);
         let is_there = |other: &Entry<'_>| {
-            let now = other.seats.first().map(|seat| &seat.decision);
-            let decision = now.or(other.ahead.as_ref().map(|ahead| &ahead.decision));
+            let now = other
+                .assignments
+                .first()
+                .map(|assignment| &assignment.decision);
+            let decision = now.or(other
+                .future_start
+                .as_ref()
+                .map(|future_start| &future_start.decision));
             decision.is_some_and(|decision| {
                 let held = &decision.reservation;
                 wanted.contains(&(held.cluster.clone(), held.accelerator_type.clone()))
@@ -343,7 +350,7 @@ impl Deferral<'_, '_, '_, '_> {
         });
         let before = self.snapshot(&jobs);
         let mut best = self.judged(jobs.clone());
-        let tally = best.tally.clone();
+        let value = best.value.clone();
         if let Some(better) = self.choose_in_order(jobs, &best) {
             best = better;
         }
@@ -351,7 +358,7 @@ impl Deferral<'_, '_, '_, '_> {
         while let Some(better) = self.swap_one(&best) {
             best = better;
         }
-        if best.tally < tally {
+        if best.value < value {
             return true;
         }
         self.put_back(before);
@@ -359,7 +366,7 @@ impl Deferral<'_, '_, '_, '_> {
     }
 
     /// The first order that differs in one pair and is better; carried out.
-    fn swap_one(&mut self, best: &Order) -> Option<Order> {
+    fn swap_one(&mut self, best: &ChoiceOrder) -> Option<ChoiceOrder> {
         let priority = |at: usize| {
             self.lookahead
                 .schedule
@@ -387,8 +394,8 @@ impl Deferral<'_, '_, '_, '_> {
     }
 
     /// Lets jobs choose anew one after the other, if that is better for all of them together than what they have.
-    fn choose_in_order(&mut self, jobs: Vec<usize>, best: &Order) -> Option<Order> {
-        let had: Vec<Has> = jobs
+    fn choose_in_order(&mut self, jobs: Vec<usize>, best: &ChoiceOrder) -> Option<ChoiceOrder> {
+        let had: Vec<JobSnapshot> = jobs
             .iter()
             .map(|&at| self.lookahead.step_back(at))
             .collect();
@@ -398,29 +405,29 @@ impl Deferral<'_, '_, '_, '_> {
             }
         }
         let order = self.judged(jobs);
-        if (&order.tally, order.waits) < (&best.tally, best.waits) {
+        if (&order.value, order.waits) < (&best.value, best.waits) {
             return Some(order);
         }
         self.put_back(had);
         None
     }
 
-    fn snapshot(&self, jobs: &[usize]) -> Vec<Has> {
+    fn snapshot(&self, jobs: &[usize]) -> Vec<JobSnapshot> {
         let entries = jobs
             .iter()
             .filter_map(|&at| Some((at, self.lookahead.schedule.entries.get(at)?)));
         entries
-            .map(|(at, entry)| Has {
+            .map(|(at, entry)| JobSnapshot {
                 at,
-                seats: entry.seats.clone(),
-                missing: entry.missing,
-                ahead: entry.ahead.clone(),
+                assignments: entry.assignments.clone(),
+                shortfall: entry.shortfall,
+                future_start: entry.future_start.clone(),
             })
             .collect()
     }
 
     /// Gives jobs what they had.
-    fn put_back(&mut self, had: Vec<Has>) {
+    fn put_back(&mut self, had: Vec<JobSnapshot>) {
         for has in &had {
             self.lookahead.step_back(has.at);
         }
@@ -429,21 +436,21 @@ impl Deferral<'_, '_, '_, '_> {
         }
     }
 
-    fn judged(&self, jobs: Vec<usize>) -> Order {
+    fn judged(&self, jobs: Vec<usize>) -> ChoiceOrder {
         let mut without: BTreeMap<Reverse<i32>, usize> = BTreeMap::new();
         let (mut usd, mut waits) = (0, 0);
         for entry in jobs
             .iter()
             .filter_map(|&at| self.lookahead.schedule.entries.get(at))
         {
-            let has = worth(self.lookahead.schedule, entry);
+            let has = start_cost(self.lookahead.schedule, entry);
             *without.entry(Reverse(entry.job.priority)).or_default() += usize::from(has.is_none());
             usd += has.map_or(0, |has| has.usd());
             waits += has.map_or(0, |has| has.waits());
         }
-        Order {
+        ChoiceOrder {
             jobs,
-            tally: (without.into_iter().collect(), usd),
+            value: (without.into_iter().collect(), usd),
             waits,
         }
     }
@@ -451,5 +458,9 @@ impl Deferral<'_, '_, '_, '_> {
 
 /// Whether it is a gang of which it is known what its place is worth to it.
 fn is_judged(entry: &Entry<'_>) -> bool {
-    entry.is_gang() && entry.seats.iter().all(|seat| seat.place.is_some())
+    entry.is_gang()
+        && entry
+            .assignments
+            .iter()
+            .all(|assignment| assignment.placement.is_some())
 }

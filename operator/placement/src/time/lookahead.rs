@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::promises::Promises;
 use crate::candidates::Candidate;
-use crate::nodes::Found;
+use crate::nodes::FeasiblePlacement;
 use crate::schedule::Schedule;
 
 /// A schedule whose waiting gangs may be promised a start.
@@ -25,26 +25,26 @@ impl<'s, 'a, 'f> Lookahead<'s, 'a, 'f> {
     }
 
     /// The best way to run a gang from now on beside the promises.
-    pub(crate) fn best_beside(&mut self, at: usize) -> Option<Found> {
+    pub(crate) fn best_beside(&mut self, at: usize) -> Option<FeasiblePlacement> {
         let entry = self.schedule.entries.get(at)?;
-        let (job, slate) = (entry.job, self.schedule.classes.get(entry.class)?);
-        let floor = slate.candidates.first()?.score;
+        let (job, class) = (entry.job, self.schedule.classes.get(entry.class)?);
+        let floor = class.candidates.first()?.score;
         // Candidates that break as many promises break the same ones: those that start soonest.
         let seconds = |candidate: &Candidate| candidate.quote.duration_seconds.unwrap_or(i64::MAX);
         let broken =
             |candidate: &Candidate, promises: &Promises| promises.within(seconds(candidate));
-        let by_broken: BTreeMap<usize, i64> = slate
+        let by_broken: BTreeMap<usize, i64> = class
             .candidates
             .iter()
             .map(|candidate| (broken(candidate, &self.promises), seconds(candidate)))
             .collect();
-        let mut best: Option<Found> = None;
+        let mut best: Option<FeasiblePlacement> = None;
         for (count, seconds) in by_broken {
             if best.as_ref().is_some_and(|found| found.score <= floor) {
                 break;
             }
             self.promises.show_beside(self.schedule.fleet, seconds);
-            let candidates = slate.candidates.iter();
+            let candidates = class.candidates.iter();
             let candidates = candidates.filter(|c| broken(c, &self.promises) == count);
             let found = self.schedule.fleet.best_gang(
                 job,
@@ -59,7 +59,7 @@ impl<'s, 'a, 'f> Lookahead<'s, 'a, 'f> {
                 best = Some(found);
             }
         }
-        if best.is_none() && !slate.complete {
+        if best.is_none() && !class.complete {
             self.promises.show_all(self.schedule.fleet);
             best = self.schedule.best_now(at);
         }

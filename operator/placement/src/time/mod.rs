@@ -4,11 +4,11 @@
 mod backfill;
 mod bounds;
 mod earliest;
+mod future_candidates;
 mod horizon;
 mod lookahead;
 mod pending;
 mod promises;
-mod prospect;
 mod window;
 
 pub(crate) use bounds::gap_to_least;

@@ -5,20 +5,20 @@ use super::window::Window;
 use crate::explain::MOST_REASONS;
 use crate::fleet::Fleet;
 use crate::model::{Fix, Kind, PlanOptions, Reason, Refusal, Unplaced};
-use crate::schedule::{Ahead, Waiting};
+use crate::schedule::{FutureStart, PendingJob};
 
 impl Promises {
     /// The verdict on a job that waits. Nothing is held against it but what was promised before its turn.
     pub(crate) fn verdict(
         &mut self,
         fleet: &mut Fleet,
-        waits: &Waiting<'_>,
+        waits: &PendingJob<'_>,
         options: &PlanOptions,
     ) -> Unplaced {
         let later = self.spans.get(waits.keeps..).unwrap_or_default().to_vec();
         let mut window = Window::new(fleet, later, &mut self.moved);
         window.show(|_| false);
-        let mut verdict = window.fleet.explain(waits.job, waits.missing, options);
+        let mut verdict = window.fleet.explain(waits.job, waits.shortfall, options);
         drop(window);
         if self.keep_back(fleet, waits, options.now_seconds) {
             let gangs = u64::try_from(waits.keeps).unwrap_or(u64::MAX);
@@ -35,7 +35,7 @@ impl Promises {
     }
 
     /// Whether a gang had room if nothing were promised.
-    fn keep_back(&mut self, fleet: &mut Fleet, waits: &Waiting<'_>, now_seconds: i64) -> bool {
+    fn keep_back(&mut self, fleet: &mut Fleet, waits: &PendingJob<'_>, now_seconds: i64) -> bool {
         let job = waits.job;
         if waits.keeps == 0
             || self.spans.is_empty()
@@ -55,7 +55,7 @@ impl Promises {
     }
 }
 
-impl Ahead {
+impl FutureStart {
     /// Says in a verdict what lies ahead.
     pub(crate) fn tell(&self, unplaced: &mut Unplaced) {
         let start_seconds = self.decision.start_seconds;

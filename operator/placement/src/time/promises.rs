@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::window::{Span, show};
 use crate::fleet::Fleet;
 use crate::model::Reservation;
-use crate::schedule::Ahead;
+use crate::schedule::FutureStart;
 
 /// How far one plan looks ahead.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reach {
+pub(super) struct LookaheadLimits {
     /// Most gangs for which a start is looked for: the first in order of those that wait.
     pub(super) looks: usize,
     /// Most nodes counted in or out.
@@ -17,17 +17,17 @@ pub(super) struct Reach {
 }
 
 /// Where starts are told only.
-const NEAR: Reach = Reach {
+const NEAR: LookaheadLimits = LookaheadLimits {
     looks: 64,
     moved: 1_000_000,
 };
 /// Where starts within a horizon are asked for.
-const FAR: Reach = Reach {
+const FAR: LookaheadLimits = LookaheadLimits {
     looks: 1024,
     moved: 5_000_000,
 };
 
-impl Default for Reach {
+impl Default for LookaheadLimits {
     fn default() -> Self {
         NEAR
     }
@@ -43,11 +43,11 @@ pub(crate) struct Promises {
     /// Which of it is counted out at the moment, in the same order.
     out: Vec<bool>,
     /// Classes whose gangs have no start in sight, or only one that is too late: true for all that come after.
-    pub(super) without: BTreeMap<usize, Option<Ahead>>,
+    pub(super) without: BTreeMap<usize, Option<FutureStart>>,
     /// Classes that have no room beside the promises.
     pub(super) full: BTreeSet<usize>,
     /// How far it looks.
-    pub(super) reach: Reach,
+    pub(super) limits: LookaheadLimits,
     /// Gangs for which a start was looked for.
     pub(super) looks: usize,
     /// Nodes counted in or out so far.
@@ -58,7 +58,7 @@ impl Promises {
     /// None yet, of a plan with such a horizon.
     pub(crate) fn new(horizon_seconds: i64) -> Self {
         Self {
-            reach: if horizon_seconds > 0 { FAR } else { NEAR },
+            limits: if horizon_seconds > 0 { FAR } else { NEAR },
             ..Self::default()
         }
     }
@@ -71,12 +71,12 @@ impl Promises {
 
     /// Whether looking ahead has cost as much as it may.
     pub(crate) fn is_spent(&self) -> bool {
-        self.moved > self.reach.moved
+        self.moved > self.limits.moved
     }
 
     /// Whether something is held for a job that has this ahead.
-    pub(crate) fn is_kept(ahead: &Ahead) -> bool {
-        ahead.late_seconds == 0 && ahead.decision.start_seconds > 0
+    pub(crate) fn is_kept(future_start: &FutureStart) -> bool {
+        future_start.late_seconds == 0 && future_start.decision.start_seconds > 0
     }
 
     /// The key that is held for a job: no job's reservation has such a one.
@@ -85,17 +85,20 @@ impl Promises {
     }
 
     /// Holds for a job what it would have ahead.
-    pub(crate) fn hold(&mut self, fleet: &mut Fleet, job: &str, ahead: &Ahead) {
+    pub(crate) fn hold(&mut self, fleet: &mut Fleet, job: &str, future_start: &FutureStart) {
         let key = Self::key(job);
         fleet.reserve(Reservation {
             key: key.clone(),
             ends_seconds: None,
-            ..ahead.decision.reservation.clone()
+            ..future_start.decision.reservation.clone()
         });
         let held = fleet.ledger.find(&key);
         if let Some((index, held)) = held.and_then(|index| Some((index, fleet.ledger.get(index)?)))
         {
-            let (start, end) = (ahead.decision.start_seconds, ahead.end_seconds());
+            let (start, end) = (
+                future_start.decision.start_seconds,
+                future_start.end_seconds(),
+            );
             self.spans.push(Span::new(index, held, start, end));
             self.keys.push(key);
             self.out.push(false);

@@ -68,7 +68,7 @@ impl Fleet {
         let Some(ends) = (if elsewhere { Some(ends.all()) } else { of_type }) else {
             return Vec::new();
         };
-        // Those that are late come first in the order of ends, the latest in front; they are expected the other way round.
+        // Those that are late come first in the order of ends, the latest in front; they are expected the other way schedule.
         let after_now = (now_seconds.saturating_add(1), ReservationIndex::FIRST);
         let mut spans = Vec::new();
         self.spans_within(

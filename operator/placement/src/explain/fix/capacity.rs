@@ -1,6 +1,6 @@
 //! Changes to what is there: a raised limit on watts, nodes returned to service, devices that others free.
 
-use super::trial::{Case, MOST_NODES};
+use super::trial::{MOST_NODES, Trial};
 use crate::arena::NodeIndex;
 use crate::fleet::{Fleet, PowerLimit};
 use crate::model::{Fix, NodeFault, Reason, Watts};
@@ -9,7 +9,7 @@ use crate::model::{Fix, NodeFault, Reason, Watts};
 const MOST_RAISE_WATTS: i64 = 1_000_000_000_000_000_000;
 
 impl Fleet {
-    pub(super) fn raise_power(&mut self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+    pub(super) fn raise_power(&mut self, trial: Trial<'_>, reason: &Reason) -> Option<(i128, Fix)> {
         let (limit, needed, headroom) = match reason {
             Reason::PowerDomainExceeded {
                 domain,
@@ -37,7 +37,7 @@ impl Fleet {
             return None;
         }
         self.power.shift_limit(&limit, by.0);
-        let works = self.fits(case);
+        let works = self.fits(trial);
         self.power.shift_limit(&limit, -by.0);
         let fix = match limit {
             PowerLimit::Domain(domain) => Fix::RaisePowerDomain {
@@ -52,20 +52,20 @@ impl Fleet {
         works.then(|| (i128::from(by.0), fix))
     }
 
-    pub(super) fn restore_nodes(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
-        let pools = &self.groups[case.group].pools;
+    pub(super) fn restore_nodes(&mut self, trial: Trial<'_>) -> Option<(i128, Fix)> {
+        let pools = &self.groups[trial.group].pools;
         if pools.iter().all(|&pool| self.pools[pool].faulty() == 0) {
             return None;
         }
         let mut out: Vec<(NodeIndex, Box<NodeFault>)> = self
-            .own_nodes(case)
+            .own_nodes(trial)
             .into_iter()
             .filter_map(|node| Some((node, self.nodes[node].fault.clone()?)))
             .collect();
         out.sort_by_key(|(node, _)| {
             std::cmp::Reverse(
                 self.nodes[*node]
-                    .slot(case.group)
+                    .slot(trial.group)
                     .map_or(0, |slot| slot.free),
             )
         });
@@ -79,25 +79,25 @@ impl Fleet {
                 }
                 fleet.settle();
             },
-            |fleet| fleet.fits(case),
+            |fleet| fleet.fits(trial),
         )?;
-        let cluster = self.clusters[self.cluster_of(case.group)].name.to_string();
+        let cluster = self.clusters[self.cluster_of(trial.group)].name.to_string();
         let nodes = u64::try_from(count).unwrap_or(u64::MAX);
         Some((i128::from(nodes), Fix::RestoreNodes { cluster, nodes }))
     }
 
-    pub(super) fn free_devices(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
+    pub(super) fn free_devices(&mut self, trial: Trial<'_>) -> Option<(i128, Fix)> {
         let mut held: Vec<(NodeIndex, u32)> = self
-            .own_nodes(case)
+            .own_nodes(trial)
             .into_iter()
             .filter_map(|node| {
-                let slot = self.nodes[node].slot(case.group)?;
+                let slot = self.nodes[node].slot(trial.group)?;
                 (slot.held > 0).then_some((node, slot.held))
             })
             .collect();
         held.sort_by_key(|(_, held)| *held);
         held.truncate(usize::try_from(MOST_NODES).unwrap_or(usize::MAX));
-        let group = case.group;
+        let group = trial.group;
         let count = self.fewest(
             held.len(),
             |fleet, range, on| {
@@ -114,7 +114,7 @@ impl Fleet {
                 }
                 fleet.settle();
             },
-            |fleet| fleet.fits(case),
+            |fleet| fleet.fits(trial),
         )?;
         let devices: u64 = held
             .iter()

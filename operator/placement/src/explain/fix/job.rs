@@ -1,42 +1,46 @@
 //! Changes to the job: a wider domain, another capacity type, more dollars, more time, another part of the device.
 
-use super::trial::Case;
+use super::trial::Trial;
 use crate::fleet::Fleet;
 use crate::model::{Fix, Kind, Level, MicroUsd, Reason};
 
 impl Fleet {
-    pub(super) fn relax_topology(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
+    pub(super) fn relax_topology(&mut self, trial: Trial<'_>) -> Option<(i128, Fix)> {
         Level::ALL
             .into_iter()
-            .filter(|level| *level > case.job.topology.required)
-            .find(|&level| self.fits_changed(case, |job| job.topology.required = level))
+            .filter(|level| *level > trial.job.topology.required)
+            .find(|&level| self.fits_changed(trial, |job| job.topology.required = level))
             .map(|to| (to as i128, Fix::RelaxTopology { to }))
     }
 
-    pub(super) fn allow_capacity_type(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
-        let capacity_type = self.groups[case.group].key.capacity_type;
-        let works = self.fits_changed(case, |job| job.capacity_types.push(capacity_type));
+    pub(super) fn allow_capacity_type(&mut self, trial: Trial<'_>) -> Option<(i128, Fix)> {
+        let capacity_type = self.groups[trial.group].key.capacity_type;
+        let works = self.fits_changed(trial, |job| job.capacity_types.push(capacity_type));
         works.then_some((
             capacity_type as i128,
             Fix::AllowCapacityType { capacity_type },
         ))
     }
 
-    pub(super) fn raise_dollars(&mut self, case: Case<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+    pub(super) fn raise_dollars(
+        &mut self,
+        trial: Trial<'_>,
+        reason: &Reason,
+    ) -> Option<(i128, Fix)> {
         match *reason {
             Reason::DollarBudgetExceeded { needed_usd: to, .. } => self
-                .fits_changed(case, |job| job.budget.max_usd = Some(to))
+                .fits_changed(trial, |job| job.budget.max_usd = Some(to))
                 .then(|| (i128::from(to.0), Fix::RaiseMaxUsd { to })),
             Reason::HourlyBudgetExceeded {
                 needed_usd_per_hour: to,
                 ..
             } => {
                 // Rounding each part may add a micro-dollar a replica.
-                let to = match case.job.kind {
-                    Kind::Inference { .. } => to + MicroUsd(i64::from(case.missing.replicas)),
+                let to = match trial.job.kind {
+                    Kind::Inference { .. } => to + MicroUsd(i64::from(trial.shortfall.replicas)),
                     Kind::Training { .. } => to,
                 };
-                self.fits_changed(case, |job| job.budget.max_usd_per_hour = Some(to))
+                self.fits_changed(trial, |job| job.budget.max_usd_per_hour = Some(to))
                     .then(|| (i128::from(to.0), Fix::RaiseMaxUsdPerHour { to }))
             }
             _ => None,
@@ -45,7 +49,7 @@ impl Fleet {
 
     pub(super) fn extend_deadline(
         &mut self,
-        case: Case<'_>,
+        trial: Trial<'_>,
         reason: &Reason,
     ) -> Option<(i128, Fix)> {
         let Reason::DeadlineMissed {
@@ -54,7 +58,7 @@ impl Fleet {
         else {
             return None;
         };
-        let works = self.fits_changed(case, |job| {
+        let works = self.fits_changed(trial, |job| {
             if let Kind::Training {
                 deadline_seconds: Some(deadline),
                 ..
@@ -67,18 +71,18 @@ impl Fleet {
     }
 
     /// The group's own part, where it has at least what the alternative asks for; the least first.
-    pub(super) fn change_part(&mut self, case: Case<'_>) -> Option<(i128, Fix)> {
-        let key = &self.groups[case.group].key;
+    pub(super) fn change_part(&mut self, trial: Trial<'_>) -> Option<(i128, Fix)> {
+        let key = &self.groups[trial.group].key;
         let part = key.part.clone();
         let millionths = i128::from(key.share.of_amount(1_000_000));
-        let works = case.alternative.part.is_within(&part)
-            && self.fits_changed(case, |job| {
-                if let Some(alternative) = job.alternatives.get_mut(case.at) {
+        let works = trial.alternative.part.is_within(&part)
+            && self.fits_changed(trial, |job| {
+                if let Some(alternative) = job.alternatives.get_mut(trial.at) {
                     alternative.part = part.clone();
                 }
             });
         works.then(|| {
-            let alternative = case.alternative.name.clone();
+            let alternative = trial.alternative.name.clone();
             (millionths, Fix::ChangePart { alternative, part })
         })
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::trial::Case;
+use super::trial::Trial;
 use crate::explain::diagnosis::Diagnosis;
-use crate::explain::reasons::{Change, is_jobs_own, kinds, shortage};
+use crate::explain::reasons::{FixKind, is_jobs_own, kinds, shortage};
 use crate::fleet::Fleet;
 use crate::model::{Fix, JobSpec, Reason, Refusal};
-use crate::nodes::Missing;
+use crate::nodes::Shortfall;
 
 /// Most groups on which an option of one kind is tried.
 const MOST_TRIES: usize = 6;
@@ -17,18 +17,18 @@ impl Fleet {
     pub(crate) fn fix(
         &mut self,
         job: &JobSpec,
-        missing: Missing,
+        shortfall: Shortfall,
         found: &[Diagnosis],
         reasons: &[Refusal],
         now_seconds: i64,
     ) -> Option<Fix> {
-        let case = |diagnosis: &Diagnosis| -> Option<Case<'_>> {
-            Some(Case {
+        let trial = |diagnosis: &Diagnosis| -> Option<Trial<'_>> {
+            Some(Trial {
                 job,
                 at: diagnosis.alternative,
                 alternative: job.alternatives.get(diagnosis.alternative)?,
                 group: diagnosis.group,
-                missing,
+                shortfall,
                 now_seconds,
             })
         };
@@ -46,7 +46,7 @@ impl Fleet {
             )
         });
         for diagnosis in order {
-            let Some(case) = case(diagnosis) else {
+            let Some(trial) = trial(diagnosis) else {
                 continue;
             };
             for kind in kinds(&diagnosis.reason) {
@@ -64,8 +64,8 @@ impl Fleet {
                     .as_ref()
                     .filter(|(least, ..)| *least == rank)
                     .map(|(_, size, name, _)| (*size, name.as_str()));
-                if let Some((size, fix)) = self.try_fix(*kind, case, &diagnosis.reason, below) {
-                    let name = self.clusters[self.cluster_of(case.group)].name.to_string();
+                if let Some((size, fix)) = self.try_fix(*kind, trial, &diagnosis.reason, below) {
+                    let name = self.clusters[self.cluster_of(trial.group)].name.to_string();
                     let entry = (rank, size, name, fix);
                     if best
                         .as_ref()
@@ -87,21 +87,21 @@ impl Fleet {
 
     fn try_fix(
         &mut self,
-        kind: Change,
-        case: Case<'_>,
+        kind: FixKind,
+        trial: Trial<'_>,
         reason: &Reason,
         below: Option<(i128, &str)>,
     ) -> Option<(i128, Fix)> {
         match kind {
-            Change::Topology => self.relax_topology(case),
-            Change::Capacity => self.allow_capacity_type(case),
-            Change::Restore => self.restore_nodes(case),
-            Change::Power => self.raise_power(case, reason),
-            Change::Money => self.raise_dollars(case, reason),
-            Change::Deadline => self.extend_deadline(case, reason),
-            Change::Part => self.change_part(case),
-            Change::Add => self.add_nodes(case, below),
-            Change::Free => self.free_devices(case),
+            FixKind::Topology => self.relax_topology(trial),
+            FixKind::Capacity => self.allow_capacity_type(trial),
+            FixKind::Restore => self.restore_nodes(trial),
+            FixKind::Power => self.raise_power(trial, reason),
+            FixKind::Money => self.raise_dollars(trial, reason),
+            FixKind::Deadline => self.extend_deadline(trial, reason),
+            FixKind::Part => self.change_part(trial),
+            FixKind::Add => self.add_nodes(trial, below),
+            FixKind::Free => self.free_devices(trial),
         }
     }
 }

@@ -2,38 +2,38 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::nodes::{MOST_DEVICES, Yard};
+use super::nodes::{BoardGroup, MOST_DEVICES};
 use crate::arena::{CellIndex, GroupIndex, PoolIndex};
-use crate::candidates::{Candidate, Use, is_within_limits};
+use crate::candidates::{Candidate, PoolUse, is_within_limits};
 use crate::model::{JobSpec, Level};
 use crate::schedule::{Entry, Schedule};
-use crate::search::model::Way;
+use crate::search::model::BoardCandidate;
 
 /// Most domains of one group that a job which requires one may use.
 const MOST_DOMAINS: usize = 32;
-/// Most prices of a way that are ways of their own.
+/// Most prices of a candidate that are candidates of their own.
 const MOST_TIERS: usize = 4;
 
 impl Schedule<'_, '_> {
-    /// Ways of a class, cheapest first.
-    pub(super) fn ways(
+    /// Candidates of a class, cheapest first.
+    pub(super) fn board_candidates(
         &self,
         entry: &Entry<'_>,
-        yards: &[Yard],
-        yard_of: &HashMap<GroupIndex, usize>,
+        board_groups: &[BoardGroup],
+        board_group_of: &HashMap<GroupIndex, usize>,
         exact: &mut bool,
-    ) -> Vec<Way> {
-        let Some(slate) = self.classes.get(entry.class) else {
+    ) -> Vec<BoardCandidate> {
+        let Some(class) = self.classes.get(entry.class) else {
             return Vec::new();
         };
-        *exact &= slate.complete;
-        let mut ways: Vec<Way> = Vec::new();
-        for (at, candidate) in slate.candidates.iter().enumerate() {
+        *exact &= class.complete;
+        let mut board_candidates: Vec<BoardCandidate> = Vec::new();
+        for (at, candidate) in class.candidates.iter().enumerate() {
             let of_pair = |other: &Candidate| {
                 (other.alternative, other.group) == (candidate.alternative, candidate.group)
             };
             // Of the candidates of one alternative on one group, the last admits every price.
-            if slate
+            if class
                 .candidates
                 .get(at + 1..)
                 .unwrap_or_default()
@@ -42,9 +42,9 @@ impl Schedule<'_, '_> {
             {
                 continue;
             }
-            let Some((place, yard)) = yard_of
+            let Some((place, board_group)) = board_group_of
                 .get(&candidate.group)
-                .and_then(|&at| Some((at, yards.get(at)?)))
+                .and_then(|&at| Some((at, board_groups.get(at)?)))
             else {
                 continue;
             };
@@ -54,17 +54,17 @@ impl Schedule<'_, '_> {
             {
                 continue;
             }
-            let Some(way) = self.way(entry.job, candidate, place) else {
+            let Some(board_candidate) = self.board_candidate(entry.job, candidate, place) else {
                 *exact = false;
                 continue;
             };
             // Several prices with a risk each: what a mix costs is then not the sum of its parts.
             *exact &= candidate.ranks.is_none() || !self.is_risky(candidate.group);
-            let pools = self.priced_pools(entry.job, candidate, &way);
+            let pools = self.priced_pools(entry.job, candidate, &board_candidate);
             let level = entry.job.topology.required;
             let within: Vec<Option<CellIndex>> = match level {
                 Level::Cluster | Level::Node => vec![None],
-                _ => self.domains(yard, level, &way),
+                _ => self.domains(board_group, level, &board_candidate),
             };
             *exact &= within.len() < MOST_DOMAINS;
             for domain in within {
@@ -74,7 +74,7 @@ impl Schedule<'_, '_> {
                 };
                 let mut bins: Vec<(u32, i64)> = Vec::new();
                 for &(pool, usd) in &pools {
-                    let of_pool = yard.bins.range((pool, None)..);
+                    let of_pool = board_group.bins.range((pool, None)..);
                     let of_pool = of_pool.take_while(|((of, _), _)| *of == pool);
                     bins.extend(
                         of_pool
@@ -85,21 +85,23 @@ impl Schedule<'_, '_> {
                 // Bins are numbered in the order of names, so this is the same whatever the order of calls.
                 bins.sort_unstable_by_key(|&(bin, usd)| (usd, bin));
                 if !bins.is_empty() {
-                    ways.push(Way {
+                    board_candidates.push(BoardCandidate {
                         bins,
-                        ..way.clone()
+                        ..board_candidate.clone()
                     });
                 }
             }
         }
-        ways.sort_by_key(|way| way.least_usd);
-        for at in 0..ways.len() {
-            let Some(way) = ways.get_mut(at) else { break };
-            way.base = at;
-            let tiers = tiers(way);
-            ways.extend(tiers);
+        board_candidates.sort_by_key(|board_candidate| board_candidate.least_usd);
+        for at in 0..board_candidates.len() {
+            let Some(board_candidate) = board_candidates.get_mut(at) else {
+                break;
+            };
+            board_candidate.base = at;
+            let tiers = tiers(board_candidate);
+            board_candidates.extend(tiers);
         }
-        ways
+        board_candidates
     }
 
     /// Whether nodes of a group may be interrupted.
@@ -115,14 +117,21 @@ impl Schedule<'_, '_> {
     }
 
     /// Domains of a level with devices enough for the whole gang, tightest first.
-    fn domains(&self, yard: &Yard, level: Level, way: &Way) -> Vec<Option<CellIndex>> {
+    fn domains(
+        &self,
+        board_group: &BoardGroup,
+        level: Level,
+        board_candidate: &BoardCandidate,
+    ) -> Vec<Option<CellIndex>> {
         let mut free: BTreeMap<CellIndex, u64> = BTreeMap::new();
-        for ((_, cell), bin) in &yard.bins {
+        for ((_, cell), bin) in &board_group.bins {
             if let Some(cell) = cell.and_then(|cell| self.fleet.cells.above(cell, level)) {
-                *free.entry(cell).or_default() += yard.devices.get(bin).copied().unwrap_or(0);
+                *free.entry(cell).or_default() +=
+                    board_group.devices.get(bin).copied().unwrap_or(0);
             }
         }
-        let needed = u64::from(way.units).saturating_mul(u64::from(way.devices));
+        let needed =
+            u64::from(board_candidate.units).saturating_mul(u64::from(board_candidate.devices));
         let mut domains: Vec<(u64, CellIndex)> = free
             .into_iter()
             .filter(|(_, free)| *free >= needed)
@@ -136,7 +145,12 @@ impl Schedule<'_, '_> {
         domains.into_iter().map(|(_, cell)| Some(cell)).collect()
     }
 
-    fn way(&self, job: &JobSpec, candidate: &Candidate, yard: usize) -> Option<Way> {
+    fn board_candidate(
+        &self,
+        job: &JobSpec,
+        candidate: &Candidate,
+        board_group: usize,
+    ) -> Option<BoardCandidate> {
         let alternative = job.alternatives.get(candidate.alternative)?;
         // A gang that must share a node is placed as one.
         let (units, replicas) = match job.topology.required {
@@ -148,10 +162,10 @@ impl Schedule<'_, '_> {
         if devices > MOST_DEVICES {
             return None;
         }
-        Some(Way {
+        Some(BoardCandidate {
             alternative: candidate.alternative,
             group: candidate.group,
-            yard,
+            board_group,
             base: 0,
             bins: Vec::new(),
             usd_egress: candidate.quote.usd_egress,
@@ -172,7 +186,7 @@ impl Schedule<'_, '_> {
         &self,
         job: &JobSpec,
         candidate: &Candidate,
-        way: &Way,
+        board_candidate: &BoardCandidate,
     ) -> Vec<(PoolIndex, i64)> {
         let pools: Vec<PoolIndex> = match &candidate.pools {
             Some(pools) => pools.clone(),
@@ -187,11 +201,12 @@ impl Schedule<'_, '_> {
                 if candidate.ranks.is_none() {
                     return (pool, candidate.score.usd.saturating_sub(egress));
                 }
-                let units = u64::from(way.units);
-                let per_node = u64::from(self.fleet.pools[pool].key.devices / way.devices.max(1));
-                let uses = [Use {
+                let units = u64::from(board_candidate.units);
+                let per_node =
+                    u64::from(self.fleet.pools[pool].key.devices / board_candidate.devices.max(1));
+                let uses = [PoolUse {
                     pool,
-                    devices: units.saturating_mul(u64::from(way.devices)),
+                    devices: units.saturating_mul(u64::from(board_candidate.devices)),
                     nodes: units.div_ceil(per_node.max(1)),
                 }];
                 let duration = candidate.quote.duration_seconds;
@@ -202,20 +217,20 @@ impl Schedule<'_, '_> {
     }
 }
 
-/// A way at each of its prices alone, the cheapest first; none where there is one price only.
-fn tiers(way: &Way) -> Vec<Way> {
-    let mut tiers: Vec<Way> = Vec::new();
-    for &(bin, usd) in &way.bins {
+/// A candidate at each of its prices alone, the cheapest first; none where there is one price only.
+fn tiers(board_candidate: &BoardCandidate) -> Vec<BoardCandidate> {
+    let mut tiers: Vec<BoardCandidate> = Vec::new();
+    for &(bin, usd) in &board_candidate.bins {
         let count = tiers.len();
         match tiers.last_mut() {
             Some(tier) if tier.bins.first().is_some_and(|(_, of)| *of == usd) => {
                 tier.bins.push((bin, usd));
             }
             _ if count == MOST_TIERS => break,
-            _ => tiers.push(Way {
+            _ => tiers.push(BoardCandidate {
                 bins: vec![(bin, usd)],
-                least_usd: usd.saturating_add(way.usd_egress),
-                ..way.clone()
+                least_usd: usd.saturating_add(board_candidate.usd_egress),
+                ..board_candidate.clone()
             }),
         }
     }

@@ -6,15 +6,15 @@ use crate::arena::{GroupIndex, NodeIndex};
 use crate::candidates::requirement;
 use crate::schedule::{Entry, Schedule};
 use crate::search::board::Board;
-use crate::search::model::Piece;
+use crate::search::model::Gang;
 
-/// A board and whose pieces are on it.
+/// A board and whose gangs are on it.
 pub(crate) struct Layout {
-    /// The board, with every piece where the schedule has it.
+    /// The board, with every gang where the schedule has it.
     pub(crate) board: Board,
-    /// Positions of the jobs in the schedule, by piece.
+    /// Positions of the jobs in the schedule, by gang.
     pub(crate) entries: Vec<usize>,
-    /// Whether every way of every job of the schedule is on the board, so that what is proven there holds for the schedule.
+    /// Whether every candidate of every job of the schedule is on the board, so that what is proven there holds for the schedule.
     pub(crate) exact: bool,
 }
 
@@ -27,7 +27,7 @@ impl Schedule<'_, '_> {
             .enumerate()
             .filter(|(at, entry)| {
                 movable.get(*at) == Some(&true)
-                    && (!entry.waits() || self.is_hopeful(*at))
+                    && (!entry.is_pending() || self.is_hopeful(*at))
                     && entry
                         .job
                         .alternatives
@@ -39,17 +39,17 @@ impl Schedule<'_, '_> {
         if entries.len() < 2 {
             return None;
         }
-        let mut yards = self.yards(&entries);
+        let mut board_groups = self.board_groups(&entries);
         let mut board = Board {
             headroom: self.fleet.power.headrooms(),
-            yards: vec![Vec::new(); yards.len()],
+            gangs_by_group: vec![Vec::new(); board_groups.len()],
             ..Board::default()
         };
-        let spot_of = self.add_nodes(&mut board, &mut yards, &entries)?;
-        let yard_of: HashMap<GroupIndex, usize> = yards
+        let board_node_of = self.add_nodes(&mut board, &mut board_groups, &entries)?;
+        let board_group_of: HashMap<GroupIndex, usize> = board_groups
             .iter()
             .enumerate()
-            .map(|(at, yard)| (yard.group, at))
+            .map(|(at, board_group)| (board_group.group, at))
             .collect();
         let mut class_of: HashMap<usize, usize> = HashMap::new();
         let mut priorities: Vec<i32> = entries
@@ -61,9 +61,9 @@ impl Schedule<'_, '_> {
         board.placed = vec![0; priorities.len()];
         let mut queue_of: HashMap<&str, usize> = HashMap::new();
         let mut exact = self.entries.iter().enumerate().all(|(at, entry)| {
-            entries.binary_search(&at).is_ok() || entry.waits() && !self.is_hopeful(at)
+            entries.binary_search(&at).is_ok() || entry.is_pending() && !self.is_hopeful(at)
         });
-        for (piece_at, &at) in entries.iter().enumerate() {
+        for (gang_at, &at) in entries.iter().enumerate() {
             let entry = self.entries.get(at)?;
             let queue = self
                 .fleet
@@ -76,21 +76,22 @@ impl Schedule<'_, '_> {
                     })
                 });
             let class = *class_of.entry(entry.class).or_insert_with(|| {
-                let ways = self.ways(entry, &yards, &yard_of, &mut exact);
-                board.ways.push(ways);
+                let candidates =
+                    self.board_candidates(entry, &board_groups, &board_group_of, &mut exact);
+                board.candidates.push(candidates);
                 board.queue_of.push(queue);
-                board.ways.len() - 1
+                board.candidates.len() - 1
             });
-            // What the job draws is in the headroom already: it is charged again when its piece is put down.
-            if let (Some(left), Some(seat)) = (
+            // What the job draws is in the headroom already: it is charged again when its gang is put down.
+            if let (Some(left), Some(assignment)) = (
                 queue.and_then(|queue| board.queues.get_mut(queue)),
-                entry.seats.first(),
+                entry.assignments.first(),
             ) {
-                *left += i128::from(seat.decision.reservation.watts.0);
+                *left += i128::from(assignment.decision.reservation.watts.0);
             }
             let rank = priorities.binary_search(&entry.job.priority).unwrap_or(0);
-            board.pieces.push(Piece::new(class, rank, queue));
-            if !self.put(&mut board, piece_at, entry, &spot_of) {
+            board.gangs.push(Gang::new(class, rank, queue));
+            if !self.put(&mut board, gang_at, entry, &board_node_of) {
                 return None;
             }
         }
@@ -101,45 +102,53 @@ impl Schedule<'_, '_> {
         })
     }
 
-    /// Puts a piece where the schedule has its job; `false` where the board does not know that place.
+    /// Puts a gang where the schedule has its job; `false` where the board does not know that place.
     fn put(
         &self,
         board: &mut Board,
-        piece: usize,
+        gang: usize,
         entry: &Entry<'_>,
-        spot_of: &HashMap<(GroupIndex, NodeIndex), u32>,
+        board_node_of: &HashMap<(GroupIndex, NodeIndex), u32>,
     ) -> bool {
-        let (Some(place), Some(usd)) = (entry.place(), entry.usd()) else {
+        let (Some(place), Some(usd)) = (entry.placement(), entry.usd()) else {
             return true;
         };
-        let Some(class) = board.pieces.get(piece).map(|piece| piece.class) else {
+        let Some(class) = board.gangs.get(gang).map(|gang| gang.class) else {
             return false;
         };
-        let spots: Vec<(u32, u32)> = place
-            .picks
+        let nodes: Vec<(u32, u32)> = place
+            .allocations
             .iter()
-            .filter_map(|pick| Some((*spot_of.get(&(place.group, pick.node))?, pick.replicas)))
+            .filter_map(|allocation| {
+                Some((
+                    *board_node_of.get(&(place.group, allocation.node))?,
+                    allocation.replicas,
+                ))
+            })
             .collect();
-        let choice = board.ways.get(class).and_then(|ways| {
-            ways.iter().rposition(|way| {
-                (way.alternative, way.group) == (place.alternative, place.group)
-                    && spots.iter().all(|(spot, _)| {
-                        let bin = board.spots.get(*spot as usize).map(|spot| spot.bin);
-                        way.bins.iter().any(|(of, _)| Some(*of) == bin)
+        let choice = board.candidates.get(class).and_then(|candidates| {
+            candidates.iter().rposition(|candidate| {
+                (candidate.alternative, candidate.group) == (place.alternative, place.group)
+                    && nodes.iter().all(|(board_node, _)| {
+                        let bin = board
+                            .nodes
+                            .get(*board_node as usize)
+                            .map(|board_node| board_node.bin);
+                        candidate.bins.iter().any(|(of, _)| Some(*of) == bin)
                     })
             })
         });
         let Some(choice) = choice else { return false };
         let replicas = board
-            .ways
+            .candidates
             .get(class)
-            .and_then(|ways| ways.get(choice))
-            .map_or(1, |way| way.replicas.max(1));
-        let held: Vec<(u32, u32)> = spots
+            .and_then(|candidates| candidates.get(choice))
+            .map_or(1, |candidate| candidate.replicas.max(1));
+        let held: Vec<(u32, u32)> = nodes
             .into_iter()
-            .map(|(spot, count)| (spot, count / replicas))
+            .map(|(board_node, count)| (board_node, count / replicas))
             .collect();
-        board.restore(piece, choice, usd, &held);
+        board.restore(gang, choice, usd, &held);
         true
     }
 }

@@ -6,7 +6,7 @@ use crate::arena::{CellIndex, GroupIndex, NodeIndex, PoolIndex};
 use crate::model::Level;
 use crate::schedule::{Entry, Schedule};
 use crate::search::board::Board;
-use crate::search::model::Spot;
+use crate::search::model::BoardNode;
 
 /// Most nodes of a board. A cycle that could use more keeps its plan as it was made.
 const MOST_NODES: usize = 262_144;
@@ -14,20 +14,20 @@ const MOST_NODES: usize = 262_144;
 pub(super) const MOST_DEVICES: u32 = 1024;
 
 /// What of a group is on the board.
-pub(super) struct Yard {
+pub(super) struct BoardGroup {
     pub(super) group: GroupIndex,
     /// The tightest level that a job requires there, if it is not the cluster's or the node's.
     pub(super) level: Option<Level>,
     /// Bins by pool and domain of that level.
     pub(super) bins: BTreeMap<(PoolIndex, Option<CellIndex>), u32>,
-    /// Units of one device are enough to tell which domains are worth a way.
+    /// Units of one device are enough to tell which domains are worth a candidate.
     pub(super) devices: HashMap<u32, u64>,
 }
 
 impl Schedule<'_, '_> {
     /// Groups that the jobs could use, in the order in which they name them.
-    pub(super) fn yards(&self, entries: &[usize]) -> Vec<Yard> {
-        let mut yards: Vec<Yard> = Vec::new();
+    pub(super) fn board_groups(&self, entries: &[usize]) -> Vec<BoardGroup> {
+        let mut board_groups: Vec<BoardGroup> = Vec::new();
         let mut place: HashMap<GroupIndex, usize> = HashMap::new();
         let mut classes = HashSet::new();
         for &at in entries {
@@ -45,34 +45,38 @@ impl Schedule<'_, '_> {
                 .map(|s| s.candidates.as_slice());
             for candidate in candidates.unwrap_or_default() {
                 let at = *place.entry(candidate.group).or_insert_with(|| {
-                    yards.push(Yard {
+                    board_groups.push(BoardGroup {
                         group: candidate.group,
                         level: None,
                         bins: BTreeMap::new(),
                         devices: HashMap::new(),
                     });
-                    yards.len() - 1
+                    board_groups.len() - 1
                 });
-                if let (Some(yard), Some(level)) = (yards.get_mut(at), level) {
-                    yard.level = Some(yard.level.map_or(level, |tightest| tightest.min(level)));
+                if let (Some(board_group), Some(level)) = (board_groups.get_mut(at), level) {
+                    board_group.level = Some(
+                        board_group
+                            .level
+                            .map_or(level, |tightest| tightest.min(level)),
+                    );
                 }
             }
         }
-        yards
+        board_groups
     }
 
-    /// Puts the nodes of the yards on the board, with what the jobs hold of them still free.
+    /// Puts the nodes of the groups on the board, with what the jobs hold of them still free.
     pub(super) fn add_nodes(
         &self,
         board: &mut Board,
-        yards: &mut [Yard],
+        board_groups: &mut [BoardGroup],
         entries: &[usize],
     ) -> Option<HashMap<(GroupIndex, NodeIndex), u32>> {
         // Replicas of each job by node, to be added to what is free.
         let mut held: HashMap<(GroupIndex, NodeIndex), [u64; 4]> = HashMap::new();
         let mut full: HashMap<GroupIndex, Vec<NodeIndex>> = HashMap::new();
         for &at in entries {
-            let Some(place) = self.entries.get(at).and_then(Entry::place) else {
+            let Some(place) = self.entries.get(at).and_then(Entry::placement) else {
                 continue;
             };
             let alternative = self
@@ -81,10 +85,10 @@ impl Schedule<'_, '_> {
                 .job
                 .alternatives
                 .get(place.alternative)?;
-            for pick in &place.picks {
-                let first = !held.contains_key(&(place.group, pick.node));
-                let sum = held.entry((place.group, pick.node)).or_default();
-                let replicas = u64::from(pick.replicas);
+            for allocation in &place.allocations {
+                let first = !held.contains_key(&(place.group, allocation.node));
+                let sum = held.entry((place.group, allocation.node)).or_default();
+                let replicas = u64::from(allocation.replicas);
                 let each = [
                     u64::from(alternative.devices_per_replica),
                     alternative.pod.cpu_milli,
@@ -94,15 +98,15 @@ impl Schedule<'_, '_> {
                 for (sum, each) in sum.iter_mut().zip(each) {
                     *sum = sum.saturating_add(each.saturating_mul(replicas));
                 }
-                let offered = self.fleet.nodes[pick.node].slot(place.group)?.offered;
+                let offered = self.fleet.nodes[allocation.node].slot(place.group)?.offered;
                 if first && offered == 0 {
-                    full.entry(place.group).or_default().push(pick.node);
+                    full.entry(place.group).or_default().push(allocation.node);
                 }
             }
         }
-        let mut spot_of = HashMap::new();
-        for yard in yards {
-            let root = self.fleet.groups[yard.group].root;
+        let mut board_node_of = HashMap::new();
+        for board_group in board_groups {
+            let root = self.fleet.groups[board_group.group].root;
             let offered: usize = self
                 .fleet
                 .cells
@@ -111,34 +115,39 @@ impl Schedule<'_, '_> {
                 .iter()
                 .map(|count| count.nodes as usize)
                 .sum();
-            if board.spots.len() + offered > MOST_NODES {
+            if board.nodes.len() + offered > MOST_NODES {
                 return None;
             }
             let mut nodes = Vec::with_capacity(offered);
             self.fleet.offered_below(root, &mut nodes);
-            nodes.extend(full.remove(&yard.group).unwrap_or_default());
+            nodes.extend(full.remove(&board_group.group).unwrap_or_default());
             for index in nodes {
                 let node = &self.fleet.nodes[index];
-                let Some(slot) = node.slot(yard.group) else {
+                let Some(slot) = node.slot(board_group.group) else {
                     continue;
                 };
-                let [devices, cpu, memory, pods] =
-                    held.get(&(yard.group, index)).copied().unwrap_or_default();
+                let [devices, cpu, memory, pods] = held
+                    .get(&(board_group.group, index))
+                    .copied()
+                    .unwrap_or_default();
                 let free = u64::from(slot.offered).saturating_add(devices);
                 let free = u32::try_from(free)
                     .ok()
                     .filter(|free| *free <= MOST_DEVICES)?;
-                let cell = yard
+                let cell = board_group
                     .level
                     .and_then(|level| self.fleet.cells.above(slot.cell, level));
-                let bin = *yard.bins.entry((slot.pool, cell)).or_insert_with(|| {
-                    let key = &self.fleet.pools[slot.pool].key;
-                    board.add_bin(key.devices, self.fleet.power.path_of(key.feed).to_vec())
-                });
-                *yard.devices.entry(bin).or_default() += u64::from(free);
-                let at = u32::try_from(board.spots.len()).ok()?;
-                spot_of.insert((yard.group, index), at);
-                board.add_spot(Spot::new(
+                let bin = *board_group
+                    .bins
+                    .entry((slot.pool, cell))
+                    .or_insert_with(|| {
+                        let key = &self.fleet.pools[slot.pool].key;
+                        board.add_bin(key.devices, self.fleet.power.path_of(key.feed).to_vec())
+                    });
+                *board_group.devices.entry(bin).or_default() += u64::from(free);
+                let at = u32::try_from(board.nodes.len()).ok()?;
+                board_node_of.insert((board_group.group, index), at);
+                board.add_node(BoardNode::new(
                     (index, slot.pool),
                     bin,
                     [
@@ -152,18 +161,18 @@ impl Schedule<'_, '_> {
         }
         // What the jobs draw is given back too, and charged again when each is put where it is.
         for &at in entries {
-            if let Some(place) = self.entries.get(at).and_then(Entry::place) {
+            if let Some(place) = self.entries.get(at).and_then(Entry::placement) {
                 let alternative = self
                     .entries
                     .get(at)?
                     .job
                     .alternatives
                     .get(place.alternative)?;
-                for pick in &place.picks {
-                    let feed = self.fleet.pools[pick.pool].key.feed;
+                for allocation in &place.allocations {
+                    let feed = self.fleet.pools[allocation.pool].key.feed;
                     let watts =
                         i128::from(self.watts(alternative.devices_per_replica, place.group))
-                            * i128::from(pick.replicas);
+                            * i128::from(allocation.replicas);
                     for &(domain, factor) in self.fleet.power.path_of(feed) {
                         if let Some(left) = board.headroom.get_mut(domain) {
                             *left = left.saturating_add(watts.saturating_mul(factor));
@@ -172,7 +181,7 @@ impl Schedule<'_, '_> {
                 }
             }
         }
-        Some(spot_of)
+        Some(board_node_of)
     }
 
     /// Watts of one replica on a group.

@@ -6,7 +6,7 @@ use crate::candidates::{
 };
 use crate::fleet::Fleet;
 use crate::model::{Alternative, JobSpec, Level};
-use crate::schedule::Worth;
+use crate::schedule::StartCost;
 
 /// Most groups that are looked at for one gang.
 const MOST_GROUPS: usize = 4;
@@ -17,7 +17,7 @@ const MOST_CHEAPER_TYPES: usize = 2;
 
 /// A gang's alternative on one group.
 #[derive(Clone, Copy)]
-pub(crate) struct Prospect<'a> {
+pub(crate) struct FutureCandidate<'a> {
     pub(crate) job: &'a JobSpec,
     pub(crate) at: usize,
     pub(crate) alternative: &'a Alternative,
@@ -25,7 +25,7 @@ pub(crate) struct Prospect<'a> {
     pub(crate) duration: i64,
 }
 
-impl Prospect<'_> {
+impl FutureCandidate<'_> {
     /// Devices of the whole gang.
     pub(crate) fn devices(&self) -> u64 {
         u64::from(self.alternative.replicas)
@@ -35,53 +35,57 @@ impl Prospect<'_> {
 
 impl Fleet {
     /// The least that any start could be worth to a gang, on a fleet that nobody else is on.
-    pub(crate) fn least_worth(&self, job: &JobSpec) -> Option<Worth> {
+    pub(crate) fn least_start_cost(&self, job: &JobSpec) -> Option<StartCost> {
         self.cheapest(job).first().map(|&(least, _)| least)
     }
 
     /// Clusters and accelerator types on which a start could be worth more to a gang than this, the best few.
-    pub(crate) fn cheaper_types(&self, job: &JobSpec, than: Worth) -> Vec<(String, String)> {
+    pub(crate) fn cheaper_types(&self, job: &JobSpec, than: StartCost) -> Vec<(String, String)> {
         self.cheapest(job)
             .into_iter()
             .take_while(|(least, _)| *least < than)
             .take(MOST_CHEAPER_TYPES)
-            .map(|(_, prospect)| {
-                let key = &self.groups[prospect.group].key;
+            .map(|(_, future_candidate)| {
+                let key = &self.groups[future_candidate.group].key;
                 let cluster = self.clusters[key.cluster].name.to_string();
                 (cluster, key.accelerator_type.to_string())
             })
             .collect()
     }
 
-    /// The prospects that could hold the gang if nobody else were there, those that could cost the least first.
-    pub(crate) fn cheapest<'a>(&self, job: &'a JobSpec) -> Vec<(Worth, Prospect<'a>)> {
-        let mut prospects: Vec<(Worth, Prospect<'a>)> = self
-            .prospects(job)
-            .filter_map(|prospect| {
-                Some((Worth::of(job, self.least_score(&prospect)?, 0), prospect))
+    /// The candidates that could hold the gang if nobody else were there, those that could cost the least first.
+    pub(crate) fn cheapest<'a>(&self, job: &'a JobSpec) -> Vec<(StartCost, FutureCandidate<'a>)> {
+        let mut future_candidates: Vec<(StartCost, FutureCandidate<'a>)> = self
+            .future_candidates(job)
+            .filter_map(|future_candidate| {
+                Some((
+                    StartCost::of(job, self.least_score(&future_candidate)?, 0),
+                    future_candidate,
+                ))
             })
             .collect();
-        prospects.sort_by(|(least, a), (other, b)| {
-            least
-                .cmp(other)
-                .then_with(|| self.prospect_name(a).cmp(&self.prospect_name(b)))
+        future_candidates.sort_by(|(least, a), (other, b)| {
+            least.cmp(other).then_with(|| {
+                self.future_candidate_name(a)
+                    .cmp(&self.future_candidate_name(b))
+            })
         });
-        prospects
+        future_candidates
             .into_iter()
-            .filter(|(_, prospect)| self.could_hold(prospect))
+            .filter(|(_, future_candidate)| self.could_hold(future_candidate))
             .take(MOST_CHEAP_GROUPS)
             .collect()
     }
 
-    /// The least that a prospect could cost: all at the lowest price of its group.
-    fn least_score(&self, prospect: &Prospect<'_>) -> Option<Score> {
-        let Prospect {
+    /// The least that a candidate could cost: all at the lowest price of its group.
+    fn least_score(&self, future_candidate: &FutureCandidate<'_>) -> Option<Score> {
+        let FutureCandidate {
             job,
             alternative,
             group,
             duration,
             ..
-        } = *prospect;
+        } = *future_candidate;
         let watts_each = self.watts_each(group);
         let pools = self.admitted(job, alternative, group);
         let pool = pools
@@ -97,46 +101,54 @@ impl Fleet {
         Some(score(job, alternative, &quote))
     }
 
-    /// What decides between prospects that are equal otherwise: names, never indices, which depend on the order of calls.
-    fn prospect_name<'a>(&'a self, prospect: &Prospect<'_>) -> impl Ord + use<'a> {
-        let key = &self.groups[prospect.group].key;
+    /// What decides between candidates that are equal otherwise: names, never indices, which depend on the order of calls.
+    fn future_candidate_name<'a>(
+        &'a self,
+        future_candidate: &FutureCandidate<'_>,
+    ) -> impl Ord + use<'a> {
+        let key = &self.groups[future_candidate.group].key;
         (
             &*self.clusters[key.cluster].name,
-            prospect.at,
+            future_candidate.at,
             key.capacity_type,
             &*key.accelerator_type,
             &*key.resource,
         )
     }
 
-    /// The prospects that could hold the gang if nobody else were there, those that lack the fewest devices now first.
-    pub(crate) fn nearest<'a>(&self, job: &'a JobSpec) -> Vec<Prospect<'a>> {
-        let mut prospects: Vec<(i128, Prospect<'_>)> = self
-            .prospects(job)
-            .map(|prospect| {
+    /// The candidates that could hold the gang if nobody else were there, those that lack the fewest devices now first.
+    pub(crate) fn nearest<'a>(&self, job: &'a JobSpec) -> Vec<FutureCandidate<'a>> {
+        let mut future_candidates: Vec<(i128, FutureCandidate<'_>)> = self
+            .future_candidates(job)
+            .map(|future_candidate| {
                 let free = self
                     .cells
-                    .get(self.groups[prospect.group].root)
+                    .get(self.groups[future_candidate.group].root)
                     .free_devices;
-                (i128::from(prospect.devices()) - i128::from(free), prospect)
+                (
+                    i128::from(future_candidate.devices()) - i128::from(free),
+                    future_candidate,
+                )
             })
             .collect();
-        prospects.sort_by(|(lack, a), (other, b)| {
-            lack.cmp(other)
-                .then_with(|| self.prospect_name(a).cmp(&self.prospect_name(b)))
+        future_candidates.sort_by(|(lack, a), (other, b)| {
+            lack.cmp(other).then_with(|| {
+                self.future_candidate_name(a)
+                    .cmp(&self.future_candidate_name(b))
+            })
         });
-        prospects
+        future_candidates
             .into_iter()
-            .map(|(_, prospect)| prospect)
-            .filter(|prospect| self.could_hold(prospect))
+            .map(|(_, future_candidate)| future_candidate)
+            .filter(|future_candidate| self.could_hold(future_candidate))
             .take(MOST_GROUPS)
             .collect()
     }
 
-    /// The prospects in which the gang's devices are there, whoever holds them.
-    fn prospects<'a>(&self, job: &'a JobSpec) -> impl Iterator<Item = Prospect<'a>> {
+    /// The candidates in which the gang's devices are there, whoever holds them.
+    fn future_candidates<'a>(&self, job: &'a JobSpec) -> impl Iterator<Item = FutureCandidate<'a>> {
         let open = self.open_clusters(job);
-        let mut prospects: Vec<Prospect<'a>> = Vec::new();
+        let mut future_candidates: Vec<FutureCandidate<'a>> = Vec::new();
         for (at, alternative) in job.alternatives.iter().enumerate() {
             let duration = duration_seconds(&job.kind, alternative).filter(|seconds| *seconds > 0);
             let Some(duration) =
@@ -152,7 +164,7 @@ impl Fleet {
                 {
                     continue;
                 }
-                prospects.push(Prospect {
+                future_candidates.push(FutureCandidate {
                     job,
                     at,
                     alternative,
@@ -161,7 +173,7 @@ impl Fleet {
                 });
             }
         }
-        prospects.into_iter()
+        future_candidates.into_iter()
     }
 
     /// Replicas that a group's nodes hold when nobody else does.
@@ -181,24 +193,30 @@ impl Fleet {
     }
 
     /// Whether the admitted nodes of a group, and those of one domain of the required level, are enough in number.
-    fn could_hold(&self, prospect: &Prospect<'_>) -> bool {
-        let pools = self.admitted(prospect.job, prospect.alternative, prospect.group);
+    fn could_hold(&self, future_candidate: &FutureCandidate<'_>) -> bool {
+        let pools = self.admitted(
+            future_candidate.job,
+            future_candidate.alternative,
+            future_candidate.group,
+        );
         let each = |pool| {
-            u64::from(self.pools[pool].key.devices / prospect.alternative.devices_per_replica)
+            u64::from(
+                self.pools[pool].key.devices / future_candidate.alternative.devices_per_replica,
+            )
         };
         let (mut all, mut largest) = (0_u64, 0_u64);
         for pool in pools {
             largest = largest.max(each(pool));
             all = all.saturating_add(self.pools[pool].nodes().saturating_mul(each(pool)));
         }
-        let needed = gang_size(prospect.job, prospect.alternative);
-        let level = prospect.job.topology.required;
+        let needed = gang_size(future_candidate.job, future_candidate.alternative);
+        let level = future_candidate.job.topology.required;
         all >= needed
             && match level {
                 Level::Cluster => true,
                 Level::Node => largest >= needed,
                 _ => {
-                    let root = self.groups[prospect.group].root;
+                    let root = self.groups[future_candidate.group].root;
                     let nodes = self
                         .cells
                         .at_level(root, level)
