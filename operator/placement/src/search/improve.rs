@@ -45,9 +45,7 @@ impl Schedule<'_, '_> {
         if trials == 0 || !self.entries.iter().enumerate().any(gains) {
             return None;
         }
-        let Some(mut layout) = self.lay_out(&movable) else {
-            return None;
-        };
+        let mut layout = self.lay_out(&movable)?;
         let gangs = u64::try_from(layout.entries.len()).unwrap_or(u64::MAX);
         let trials = trials.min(TRIALS_EACH.saturating_mul(gangs));
         let (better, bound) = Search::new(&mut layout.board, trials).run();
