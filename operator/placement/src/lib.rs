@@ -9,25 +9,25 @@
 //!   JobSpec… ───────────────────────────────────────► Fleet::plan ──► Plan { placements, unplaced, proof }
 //! ```
 //!
-//! Each folder answers one question and may use those below it, never one above or beside it:
+//! Each folder answers one question and uses only those in the rows below its own:
 //!
 //! ```text
-//!   cycle        construct, improve, look ahead, finish     preemption   who stops for whom
-//!     │   │                                                     │
-//!     │  time     when: promises, backfill, start windows       │
-//!     │   │  └─────────────────────────────┐                    │
-//!   search│   a better plan                │                    │
-//!     └───┴─► schedule                  explain                 │
-//!             what a cycle has assigned    why not, what helps  │
-//!                │                         │                    │
-//!                └────────► nodes ◄────────┘◄───────────────────┘  (preemption also uses schedule, search, explain)
-//!                           which nodes
-//!                             │
-//!                         candidates   what could run where, at what price, past which hard constraints
-//!                             │
-//!                           fleet      what there is and who holds it: index, ledger, power
-//!                             │
-//!                      model, numerics, arena   plain data, published arithmetic, typed indices
+//!      cycle        preemption      construct, improve, look ahead, finish; who stops for whom
+//!        │ └────┐       │
+//!        ▼      ▼       ▼
+//!      time     search              when what is pending can start; a better plan
+//!        │ └────┐  │
+//!        ▼      ▼  ▼
+//!     explain   schedule            why not, and what would help; what a cycle has assigned
+//!        └──┐  ┌──┘
+//!           ▼  ▼
+//!          nodes                    which nodes
+//!            ▼
+//!        candidates                 what could run where, at what price, past which hard constraints
+//!            ▼
+//!          fleet                    what there is and who holds it: index, ledger, power
+//!            ▼
+//!   model, numerics, arena          plain data, published arithmetic, typed indices
 //! ```
 
 mod arena;

@@ -9,10 +9,7 @@ use super::node::{Node, Slot};
 use super::pool::{GroupKey, PoolKey};
 use super::power::chargeable;
 use crate::arena::NodeIndex;
-use crate::model::{
-    AcceleratorFacts, CapacityType, ClusterSpec, DeviceGroup, DevicePart, DeviceShare, Level,
-    NodeSpec, TaintEffect,
-};
+use crate::model::{AcceleratorFacts, ClusterSpec, Level, NodeSpec};
 
 impl Fleet {
     /// Sets the facts of an accelerator type. A type without facts draws no watts and matches no selector.
@@ -92,14 +89,6 @@ impl Fleet {
             self.take_out(old);
         }
         let feed = self.power.feed(&spec.feeds);
-        let mut taints: Vec<_> = spec
-            .taints
-            .iter()
-            .filter(|taint| taint.effect != TaintEffect::PreferNoSchedule)
-            .cloned()
-            .collect();
-        taints.sort();
-        taints.dedup();
         let zone: Arc<str> = match spec.domains.get(&Level::Zone) {
             Some(zone) if !zone.is_empty() => zone.as_str().into(),
             _ => spec.zone.as_str().into(),
@@ -117,31 +106,11 @@ impl Fleet {
         }
         let mut slots: Vec<Slot> = Vec::new();
         for devices in &spec.devices {
-            let group = self.group_index(GroupKey {
-                cluster,
-                accelerator_type: devices.accelerator_type.as_str().into(),
-                resource: devices.resource.as_str().into(),
-                part: devices.part.clone(),
-                share: share_of(devices),
-                capacity_type: spec.capacity_type.unwrap_or(CapacityType::OnDemand),
-            });
+            let group = self.group_index(GroupKey::of(cluster, &spec, devices));
             if devices.devices == 0 || slots.iter().any(|slot| slot.group == group) {
                 continue;
             }
-            let mut taint_keys = devices.taint_keys.clone();
-            taint_keys.sort();
-            taint_keys.dedup();
-            let pool = self.pool_index(PoolKey {
-                group,
-                zone: zone.clone(),
-                instance_type: spec.instance_type.as_str().into(),
-                devices: devices.devices,
-                node_devices: node_devices(&spec.devices, devices),
-                feed,
-                taints: taints.clone(),
-                taint_keys,
-                price: spec.price.clone(),
-            });
+            let pool = self.pool_index(PoolKey::of(group, &spec, devices, &zone, feed));
             let root = self.groups[group].root;
             let cell = self.cells.descend(root, &path);
             self.cells.attach(cell);
@@ -315,32 +284,6 @@ impl Fleet {
             }
         }
     }
-}
-
-/// What a unit of a group is charged: a whole device is charged whole.
-fn share_of(group: &DeviceGroup) -> DeviceShare {
-    match group.part {
-        DevicePart::Whole => DeviceShare::WHOLE,
-        _ => group.share,
-    }
-}
-
-/// Devices over which the price of a node is shared out, as far as the type of `group` goes: what is said, but no less than its
-/// groups of the type add up to.
-fn node_devices(groups: &[DeviceGroup], group: &DeviceGroup) -> u32 {
-    const MICRO: u64 = 1_000_000;
-    // Each group rounded down and the sum rounded up, so that seven sevenths are one device.
-    let (mut micro, mut said) = (0_u64, 0);
-    for other in groups {
-        if other.accelerator_type == group.accelerator_type {
-            let share = share_of(other);
-            let each = u64::from(share.parts()) * MICRO / u64::from(share.of());
-            micro = micro.saturating_add(each.saturating_mul(u64::from(other.devices)));
-            said = said.max(other.node_devices);
-        }
-    }
-    let counted = u32::try_from(micro.div_ceil(MICRO)).unwrap_or(u32::MAX);
-    counted.max(said).max(1)
 }
 
 #[cfg(test)]

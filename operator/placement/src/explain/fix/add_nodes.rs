@@ -1,10 +1,10 @@
 //! More nodes like those of a pool.
 
 use super::trial::{MOST_NODES, Trial};
-use crate::arena::{GroupIndex, NodeIndex};
+use crate::arena::NodeIndex;
 use crate::candidates::duration_seconds;
 use crate::fleet::Fleet;
-use crate::model::{DeviceGroup, Fix, Kind, Level, MicroUsd, NodeSpec};
+use crate::model::{Fix, Kind, Level, MicroUsd};
 use crate::nodes::{NodeRequest, total};
 
 impl Fleet {
@@ -68,7 +68,7 @@ impl Fleet {
         if nodes > MOST_NODES || below.is_some_and(|best| (i128::from(nodes), cluster) >= best) {
             return None;
         }
-        let mut spec = self.fresh_spec(template, trial.group);
+        let mut spec = self.spec_like(template, trial.group);
         let fresh_domain = !matches!(level, Level::Cluster | Level::Zone);
         let names: Vec<String> = (0..nodes).map(|at| format!("\u{0}fresh-{at}")).collect();
         for level in [Level::Block, Level::Rack, Level::NvlinkDomain] {
@@ -154,54 +154,5 @@ impl Fleet {
             })
             .min()
             .map(|(.., node)| node)
-    }
-
-    /// A node like another one, with nothing on it but what daemons use.
-    fn fresh_spec(&self, template: NodeIndex, group: GroupIndex) -> NodeSpec {
-        let node = &self.nodes[template];
-        let mut spec = NodeSpec {
-            cluster: self.clusters[node.cluster].name.to_string(),
-            cpu_milli: node.cpu,
-            memory_mib: node.memory,
-            pod_slots: node.pods,
-            labels: node
-                .labels
-                .iter()
-                .map(|(key, value)| {
-                    let text = |symbol| self.symbols.text(symbol).to_owned();
-                    (text(*key), text(*value))
-                })
-                .collect(),
-            feeds: self.power.feed_names(node.feed).to_vec(),
-            capacity_type: Some(self.groups[group].key.capacity_type),
-            ..NodeSpec::default()
-        };
-        for slot in &node.slots {
-            let key = &self.pools[slot.pool].key;
-            let group = &self.groups[slot.group].key;
-            spec.devices.push(DeviceGroup {
-                accelerator_type: group.accelerator_type.to_string(),
-                resource: group.resource.to_string(),
-                part: group.part.clone(),
-                share: group.share,
-                devices: slot.devices,
-                held: 0,
-                node_devices: key.node_devices,
-                taint_keys: key.taint_keys.clone(),
-            });
-            spec.instance_type = key.instance_type.to_string();
-            spec.zone = key.zone.to_string();
-            spec.taints.clone_from(&key.taints);
-            spec.price = key.price.clone();
-        }
-        let mut cell = node.slot(group).map(|slot| slot.cell);
-        while let Some(at) = cell {
-            let here = self.cells.get(at);
-            if here.level != Level::Cluster {
-                spec.domains.insert(here.level, here.name.to_string());
-            }
-            cell = here.parent;
-        }
-        spec
     }
 }
