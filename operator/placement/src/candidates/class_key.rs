@@ -28,17 +28,9 @@ impl<'a> ClassKey<'a> {
             alternatives,
         } = self.0;
         (
-            alternatives,
-            kind,
-            namespace,
-            queue,
-            objective,
-            budget,
-            topology,
-            capacity_types,
-            clusters,
-            excluded_clusters,
-            egress,
+            (alternatives, kind, topology, objective, budget),
+            (namespace, queue, capacity_types, clusters),
+            (excluded_clusters, egress),
         )
     }
 }

@@ -8,7 +8,7 @@
 //! A candidate is what is refused nowhere here; the verdict on a job calls the same functions and says what they say. What a
 //! node has left (devices, CPU, memory, labels) and what breakers carry is counted where nodes are chosen.
 
-use super::demand::{duration_seconds, gang_size};
+use super::demand::gang_size;
 use super::quote::Quote;
 use crate::arena::{GroupIndex, PoolIndex};
 use crate::fleet::{Cluster, Fleet, GroupKey, Pool};
@@ -43,11 +43,13 @@ pub(crate) fn invalid(job: &JobSpec) -> Option<String> {
     }
 }
 
-/// Why an alternative can run nowhere; `None` when it can.
-pub(crate) fn alternative_refusal(job: &JobSpec, alternative: &Alternative) -> Option<Reason> {
-    if matches!(job.kind, Kind::Training { .. })
-        && duration_seconds(&job.kind, alternative).is_none()
-    {
+/// Why an alternative that takes so long can run nowhere; `None` when it can.
+pub(crate) fn alternative_refusal(
+    job: &JobSpec,
+    alternative: &Alternative,
+    duration: Option<i64>,
+) -> Option<Reason> {
+    if matches!(job.kind, Kind::Training { .. }) && duration.is_none() {
         return Some(Reason::NoThroughput);
     }
     if alternative.devices_per_replica == 0 || gang_size(job, alternative) == 0 {
@@ -80,8 +82,10 @@ pub(crate) fn cluster_refusal(job: &JobSpec, cluster: &Cluster) -> Option<Reason
 /// Why a job may use nothing of a group; `None` when it may.
 pub(crate) fn group_refusal(job: &JobSpec, group: &GroupKey) -> Option<Reason> {
     let capacity_type = group.capacity_type;
-    (!job.capacity_types.contains(&capacity_type))
-        .then_some(Reason::CapacityTypeNotAllowed { capacity_type })
+    if job.capacity_types.contains(&capacity_type) {
+        return None;
+    }
+    Some(Reason::CapacityTypeNotAllowed { capacity_type })
 }
 
 /// Why an alternative may not use a pool. In the order in which it is asked.

@@ -40,10 +40,10 @@ impl Frontier {
     pub(crate) fn new(fleet: &Fleet, job: &JobSpec) -> Self {
         let mut cursors = Vec::new();
         for (at, alternative) in job.alternatives.iter().enumerate() {
-            if alternative_refusal(job, alternative).is_some() {
+            let duration = duration_seconds(&job.kind, alternative);
+            if alternative_refusal(job, alternative, duration).is_some() {
                 continue;
             }
-            let duration = duration_seconds(&job.kind, alternative);
             for (name, groups) in fleet.types_for(&alternative.accelerator) {
                 let mut cursor = TypeCursor {
                     alternative: at,

@@ -42,7 +42,8 @@ impl Fleet {
         for (at, alternative) in job.alternatives.iter().enumerate() {
             let name = Some(alternative.name.as_str());
             let mut offered = vec![false; self.clusters.len()];
-            if let Some(reason) = alternative_refusal(job, alternative) {
+            let duration = duration_seconds(&job.kind, alternative);
+            if let Some(reason) = alternative_refusal(job, alternative, duration) {
                 count(reason, None, name);
                 continue;
             }
@@ -63,7 +64,6 @@ impl Fleet {
                     reason,
                 });
             }
-            let duration = duration_seconds(&job.kind, alternative);
             // Late even if it started now: said at once, whatever it waits for.
             let said = |d: &Diagnosis| {
                 d.alternative == at && matches!(d.reason, Reason::DeadlineMissed { .. })

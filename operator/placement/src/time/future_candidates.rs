@@ -150,10 +150,9 @@ impl Fleet {
         let open = self.open_clusters(job);
         let mut future_candidates: Vec<FutureCandidate<'a>> = Vec::new();
         for (at, alternative) in job.alternatives.iter().enumerate() {
-            let duration = duration_seconds(&job.kind, alternative).filter(|seconds| *seconds > 0);
-            let Some(duration) =
-                duration.filter(|_| alternative_refusal(job, alternative).is_none())
-            else {
+            let duration = duration_seconds(&job.kind, alternative);
+            let is_refused = alternative_refusal(job, alternative, duration).is_some();
+            let Some(duration) = duration.filter(|&seconds| seconds > 0 && !is_refused) else {
                 continue;
             };
             for group in self.groups_for(alternative) {
