@@ -1,7 +1,7 @@
 //! The commands that read files, on bytes that are in memory: all the way from bytes to every form of output. For fuzz targets and
 //! tests; nothing is read, printed or remembered.
 
-use ampacity_placement::packing::PolicyName;
+use ampacity_packing::PolicyName;
 use clap::Parser;
 use jiff::Timestamp;
 

@@ -2,6 +2,7 @@
 
 mod world;
 
+use ampacity_placement::numerics::SplitMix64;
 use ampacity_placement::{
     CapacityType, DevicePart, Effort, Fix, JobSpec, Kind, MicroUsd, NodeFault, PlacedReplicas,
     Plan, PlanOptions, RunningJob, Watts,
@@ -191,8 +192,8 @@ proptest! {
     #[test]
     fn order_of_input_does_not_matter(world in worlds(), seed in any::<u64>()) {
         let mut other = world.clone();
-        let mut state = seed | 1;
-        let mut key = |_: &_| { state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); state >> 33 };
+        let mut random = SplitMix64::new(seed);
+        let mut key = |_: &_| random.next_u64();
         other.nodes.sort_by_cached_key(|n| key(&n.name));
         other.jobs.sort_by_cached_key(|j| key(&j.key));
         other.clusters.reverse();

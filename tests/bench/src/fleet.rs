@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ampacity_placement::numerics::Mmix;
 use ampacity_placement::{
     AcceleratorFacts, AcceleratorRequirement, Alternative, Amount, CapacityType, ClusterSpec,
     DeviceGroup, DevicePart, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, Level, MicroUsd,
@@ -42,21 +43,6 @@ impl Shape {
 
 /// Devices of a node.
 pub const DEVICES: u64 = 8;
-
-/// A fixed sequence, so that every run measures the same decisions.
-#[derive(Clone, Debug)]
-pub struct Sequence(pub u64);
-
-impl Sequence {
-    /// The next number, from 0 up to but not `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end.max(1)
-    }
-}
 
 fn node(shape: Shape, at: u64) -> NodeSpec {
     let Shape {
@@ -159,12 +145,12 @@ pub fn empty(shape: Shape) -> Fleet {
 }
 
 /// The next job, of at most `largest` replicas.
-pub fn job(key: u64, sequence: &mut Sequence, largest: u32) -> JobSpec {
-    let kind = sequence.below(10);
+pub fn job(key: u64, sequence: &mut Mmix, largest: u32) -> JobSpec {
+    let kind = sequence.remainder(10);
     let (replicas, devices) = match kind {
         0..4 => (
             1,
-            [1, 2, 4, 8][usize::try_from(sequence.below(4)).unwrap_or(0)],
+            [1, 2, 4, 8][usize::try_from(sequence.remainder(4)).unwrap_or(0)],
         ),
         4..7 => (4, 8),
         7..9 => (16, 8),
@@ -173,7 +159,7 @@ pub fn job(key: u64, sequence: &mut Sequence, largest: u32) -> JobSpec {
     let mut alternatives = Vec::new();
     for name in TYPES
         .iter()
-        .take(1 + usize::try_from(sequence.below(4)).unwrap_or(0))
+        .take(1 + usize::try_from(sequence.remainder(4)).unwrap_or(0))
     {
         alternatives.push(Alternative {
             name: (*name).into(),

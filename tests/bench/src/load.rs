@@ -1,8 +1,9 @@
 //! A fleet that is kept 80 % full: jobs come, and when there are too many, some end.
 
+use ampacity_placement::numerics::Mmix;
 use ampacity_placement::{Fleet, JobSpec, Plan, PlanOptions};
 
-use crate::fleet::{DEVICES, Sequence, Shape, empty, job};
+use crate::fleet::{DEVICES, Shape, empty, job};
 
 /// Part of the devices in use, in percent.
 const FULL_PERCENT: u64 = 80;
@@ -15,7 +16,7 @@ pub struct Load {
     /// Most nodes of a gang.
     pub largest: u32,
     /// Chance.
-    pub sequence: Sequence,
+    pub sequence: Mmix,
     nodes: u64,
     used: u64,
     running: Vec<String>,
@@ -28,7 +29,7 @@ impl Load {
         Self {
             fleet: empty(shape),
             largest,
-            sequence: Sequence(1),
+            sequence: Mmix::new(1),
             nodes: shape.nodes,
             used: 0,
             running: Vec::new(),
@@ -68,7 +69,7 @@ impl Load {
     pub fn drain(&mut self) {
         while self.is_full() && !self.running.is_empty() {
             let count = self.running.len() as u64;
-            let at = usize::try_from(self.sequence.below(count)).unwrap_or(0);
+            let at = usize::try_from(self.sequence.remainder(count)).unwrap_or(0);
             let key = self.running.swap_remove(at);
             if let Some(held) = self.fleet.reservation(&key) {
                 let replicas: u64 = held.nodes.iter().map(|n| u64::from(n.replicas)).sum();

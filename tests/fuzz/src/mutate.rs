@@ -1,5 +1,7 @@
 //! Changes that leave text readable, so that what lies behind the parsers is reached too.
 
+use ampacity_placement::numerics::SplitMix64;
+
 /// Numbers at which arithmetic goes wrong.
 pub const HOSTILE: [&str; 24] = [
     "0",
@@ -31,25 +33,20 @@ pub const HOSTILE: [&str; 24] = [
 /// Largest number of pieces looked at in one change.
 const MOST_PIECES: usize = 100_000;
 
-/// Numbers from a seed (Vigna's splitmix64).
+/// Numbers from a seed.
 #[derive(Clone, Debug)]
-struct Random(u64);
+struct Random(SplitMix64);
 
 impl Random {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        (z % end.max(1) as u64) as usize
+        (self.0.next_u64() % end.max(1) as u64) as usize
     }
 }
 
 /// The text with one change: a word replaced by a hostile number or by another word of the text, or a line removed, repeated or moved.
 /// `None` where there is nothing to change.
 pub fn changed(text: &[u8], seed: u32) -> Option<Vec<u8>> {
-    let mut random = Random(u64::from(seed));
+    let mut random = Random(SplitMix64::new(u64::from(seed)));
     match random.below(8) {
         0..=2 => {
             let words = words(text);

@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 use ampacity::in_memory::{self, Answer, Checks};
-use ampacity_placement::packing::PolicyName;
+use ampacity_packing::PolicyName;
 use jiff::Timestamp;
 
 /// What stands between the files that one input is made of.

@@ -4,6 +4,7 @@
 //! hold is described by patterns of replica sizes alone. Jobs ask for 1 to 8 devices or for whole nodes, once or as a
 //! gang, and have up to three alternatives of different type, size and speed.
 
+use ampacity_placement::numerics::Mmix;
 use ampacity_placement::{
     AcceleratorFacts, AcceleratorRequirement, Alternative, Amount, CapacityType, ClusterSpec,
     DeviceGroup, DevicePart, DollarBudget, Fleet, JobSpec, Kind, LabelSelector, MicroUsd,
@@ -16,14 +17,15 @@ const TYPES: [&str; 3] = ["alpha", "beta", "gamma"];
 /// Watts of one device in use, host included, by type.
 const WATTS: [i64; 3] = [1200, 700, 350];
 
-/// A fixed sequence of numbers (Knuth's MMIX linear congruential generator), so that a seed names an instance for ever.
+/// A fixed sequence of numbers, so that a seed names an instance for ever.
 #[derive(Clone, Debug)]
-pub struct Sequence(u64);
+pub struct Sequence(Mmix);
 
 impl Sequence {
     /// A sequence of its own for every seed.
     pub fn new(seed: u64) -> Self {
-        let mut sequence = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d);
+        let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d;
+        let mut sequence = Self(Mmix::new(state));
         for _ in 0..4 {
             sequence.below(2);
         }
@@ -32,11 +34,7 @@ impl Sequence {
 
     /// The next number, from 0 up to but not `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end.max(1)
+        self.0.remainder(end)
     }
 
     fn between(&mut self, least: u64, most: u64) -> u64 {

@@ -91,7 +91,7 @@ const RANK_GAP: u64 = 1 << 32;
 
 /// The order of a group's cells of one level for one count of devices.
 #[derive(Clone, Debug)]
-struct Kept {
+struct CellOrder {
     level: Level,
     devices: u32,
     order: Order,
@@ -102,7 +102,7 @@ struct Kept {
 pub(crate) struct Cells {
     cells: Arena<CellIndex, Cell>,
     /// By position of the group.
-    orders: Vec<Vec<Kept>>,
+    orders: Vec<Vec<CellOrder>>,
     touched: Vec<CellIndex>,
     /// Clusters that have changed.
     roots: Vec<CellIndex>,
@@ -296,7 +296,7 @@ impl Cells {
         roots
     }
 
-    fn kept(&self, group: GroupIndex) -> &[Kept] {
+    fn kept(&self, group: GroupIndex) -> &[CellOrder] {
         self.orders.get(group.position()).map_or(&[], Vec::as_slice)
     }
 
@@ -400,7 +400,7 @@ impl Cells {
             self.spread_ranks(&all);
         }
         if let Some(kept) = self.orders.get_mut(group.position()) {
-            kept.push(Kept {
+            kept.push(CellOrder {
                 level,
                 devices,
                 order: Order::new(),

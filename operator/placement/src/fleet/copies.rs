@@ -2,11 +2,47 @@
 
 use std::sync::Arc;
 
-use super::{Fleet, count_down};
-use crate::arena::NodeIndex;
-use crate::fleet::Node;
+use super::counts::count_down;
+use super::index::Fleet;
+use super::node::Node;
+use crate::arena::{GroupIndex, NodeIndex};
+use crate::model::{Level, NodeSpec};
 
 impl Fleet {
+    /// A node like another one, in the domains that it has of a group, with nothing on it but what daemons use.
+    pub(crate) fn spec_like(&self, template: NodeIndex, group: GroupIndex) -> NodeSpec {
+        let node = &self.nodes[template];
+        let mut spec = NodeSpec {
+            cluster: self.clusters[node.cluster].name.to_string(),
+            cpu_milli: node.cpu,
+            memory_mib: node.memory,
+            pod_slots: node.pods,
+            labels: node
+                .labels
+                .iter()
+                .map(|(key, value)| {
+                    let text = |symbol| self.symbols.text(symbol).to_owned();
+                    (text(*key), text(*value))
+                })
+                .collect(),
+            feeds: self.power.feed_names(node.feed).to_vec(),
+            ..NodeSpec::default()
+        };
+        for slot in &node.slots {
+            let key = &self.pools[slot.pool].key;
+            key.describe(&self.groups[slot.group].key, &mut spec);
+        }
+        let mut cell = node.slot(group).map(|slot| slot.cell);
+        while let Some(at) = cell {
+            let here = self.cells.get(at);
+            if here.level != Level::Cluster {
+                spec.domains.insert(here.level, here.name.to_string());
+            }
+            cell = here.parent;
+        }
+        spec
+    }
+
     /// Adds nodes like one that nothing is placed on, for a trial. They share the original's labels and are no members
     /// of its pool, so that they cost little. Call [`Self::settle`] afterwards, and take them out before the original.
     pub(crate) fn put_in_copies(

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{DevicePart, Reservation};
+use crate::numerics::expected_loss;
 
 /// Replicas by their devices.
 pub(crate) type Sizes = BTreeMap<u32, u64>;
@@ -74,8 +75,8 @@ fn counted(reservation: &Reservation) -> Option<u64> {
 
 /// Of so many free devices of a node, those that replicas of the mix leave unused, summed over the replicas.
 pub(crate) fn stranded(sizes: &Sizes, free: u32) -> u128 {
-    sizes
+    let mix = sizes
         .iter()
-        .map(|(&size, &replicas)| u128::from(free % size.max(1)) * u128::from(replicas))
-        .sum()
+        .map(|(&size, &replicas)| (size, u128::from(replicas)));
+    expected_loss(mix, |size| u128::from(free % size.max(1)))
 }

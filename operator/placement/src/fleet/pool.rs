@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::arena::{CellIndex, ClusterIndex, FeedIndex, GroupIndex, NodeIndex, PoolIndex};
 use crate::model::{
-    CapacityType, ClusterSpec, DevicePart, DeviceShare, NodeFault, NodePrice, Reservation, Taint,
+    CapacityType, ClusterSpec, DeviceGroup, DevicePart, DeviceShare, NodeFault, NodePrice,
+    NodeSpec, Reservation, Taint, TaintEffect,
 };
 
 /// One cluster.
@@ -37,6 +38,18 @@ pub(crate) struct GroupKey {
 }
 
 impl GroupKey {
+    /// The group of these devices of a node.
+    pub(super) fn of(cluster: ClusterIndex, node: &NodeSpec, devices: &DeviceGroup) -> Self {
+        Self {
+            cluster,
+            accelerator_type: devices.accelerator_type.as_str().into(),
+            resource: devices.resource.as_str().into(),
+            part: devices.part.clone(),
+            share: share_of(devices),
+            capacity_type: node.capacity_type.unwrap_or(CapacityType::OnDemand),
+        }
+    }
+
     /// How well units of the group fit what a reservation holds, least is best; `None` where they are something else. A slice is
     /// known by its size, but a node may have been cut up anew under it.
     pub(crate) fn fit(&self, reservation: &Reservation) -> Option<u8> {
@@ -68,7 +81,7 @@ pub(crate) struct Group {
 
 /// A group among those of its type.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ranked {
+pub(crate) struct RankedGroup {
     /// The least [rate](crate::fleet::Fleet::rate) of its pools.
     pub(crate) rate: i128,
     /// The group.
@@ -80,7 +93,7 @@ pub(crate) struct Ranked {
 /// Sizes of replicas for which a group says at a glance how many fit.
 const SIZES: usize = 4;
 
-impl Ranked {
+impl RankedGroup {
     /// Whether so many replicas could fit. Cheap, and never wrong when it says no.
     pub(crate) fn may_hold(&self, replicas: u64, devices: u32) -> bool {
         // As many fit of a smaller size, or more.
@@ -92,14 +105,14 @@ impl Ranked {
 
 /// Groups of one accelerator type.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OfType {
+pub(crate) struct GroupsOfType {
     /// Cheapest first. All that is asked of every group lies side by side.
-    pub(crate) by_rate: Vec<Ranked>,
+    pub(crate) by_rate: Vec<RankedGroup>,
     /// Most pools of a group.
     pub(crate) most_pools: usize,
 }
 
-impl OfType {
+impl GroupsOfType {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.by_rate.len()
@@ -117,7 +130,8 @@ impl OfType {
         let place = self
             .by_rate
             .partition_point(|other| (other.rate, other.group) < (rate, group));
-        self.by_rate.insert(place, Ranked { rate, group, fits });
+        self.by_rate
+            .insert(place, RankedGroup { rate, group, fits });
         self.most_pools = self.most_pools.max(pools);
     }
 
@@ -154,6 +168,79 @@ pub(crate) struct PoolKey {
     pub(crate) price: NodePrice,
 }
 
+impl PoolKey {
+    /// The pool of these devices of a node.
+    pub(super) fn of(
+        group: GroupIndex,
+        node: &NodeSpec,
+        devices: &DeviceGroup,
+        zone: &Arc<str>,
+        feed: FeedIndex,
+    ) -> Self {
+        let mut taints: Vec<Taint> = node
+            .taints
+            .iter()
+            .filter(|taint| taint.effect != TaintEffect::PreferNoSchedule)
+            .cloned()
+            .collect();
+        taints.sort();
+        taints.dedup();
+        let mut taint_keys = devices.taint_keys.clone();
+        taint_keys.sort();
+        taint_keys.dedup();
+        Self {
+            group,
+            zone: zone.clone(),
+            instance_type: node.instance_type.as_str().into(),
+            devices: devices.devices,
+            node_devices: node_devices(&node.devices, devices),
+            feed,
+            taints,
+            taint_keys,
+            price: node.price.clone(),
+        }
+    }
+
+    /// Makes a node one of the pool, but for its feeds. Every field is named, so that what pools are told apart by is not
+    /// forgotten in nodes that are added on trial.
+    pub(super) fn describe(&self, group: &GroupKey, node: &mut NodeSpec) {
+        let Self {
+            group: _,
+            zone,
+            instance_type,
+            devices,
+            node_devices,
+            feed: _,
+            taints,
+            taint_keys,
+            price,
+        } = self;
+        let GroupKey {
+            cluster: _,
+            accelerator_type,
+            resource,
+            part,
+            share,
+            capacity_type,
+        } = group;
+        node.capacity_type = Some(*capacity_type);
+        node.devices.push(DeviceGroup {
+            accelerator_type: accelerator_type.to_string(),
+            resource: resource.to_string(),
+            part: part.clone(),
+            share: *share,
+            devices: *devices,
+            held: 0,
+            node_devices: *node_devices,
+            taint_keys: taint_keys.clone(),
+        });
+        node.instance_type = instance_type.to_string();
+        node.zone = zone.to_string();
+        node.taints.clone_from(taints);
+        node.price = price.clone();
+    }
+}
+
 /// Interchangeable nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
@@ -185,4 +272,30 @@ impl Pool {
             .map(|(free, nodes)| u64::from(free.checked_div(devices).unwrap_or(0)) * nodes)
             .sum()
     }
+}
+
+/// What a unit of a group is charged: a whole device is charged whole.
+fn share_of(group: &DeviceGroup) -> DeviceShare {
+    match group.part {
+        DevicePart::Whole => DeviceShare::WHOLE,
+        _ => group.share,
+    }
+}
+
+/// Devices over which the price of a node is shared out, as far as the type of `group` goes: what is said, but no less than its
+/// groups of the type add up to.
+fn node_devices(groups: &[DeviceGroup], group: &DeviceGroup) -> u32 {
+    const MICRO: u64 = 1_000_000;
+    // Each group rounded down and the sum rounded up, so that seven sevenths are one device.
+    let (mut micro, mut said) = (0_u64, 0);
+    for other in groups {
+        if other.accelerator_type == group.accelerator_type {
+            let share = share_of(other);
+            let each = u64::from(share.parts()) * MICRO / u64::from(share.of());
+            micro = micro.saturating_add(each.saturating_mul(u64::from(other.devices)));
+            said = said.max(other.node_devices);
+        }
+    }
+    let counted = u32::try_from(micro.div_ceil(MICRO)).unwrap_or(u32::MAX);
+    counted.max(said).max(1)
 }

@@ -14,6 +14,7 @@ pub use job::*;
 pub use part::*;
 pub use plan::*;
 pub use power::*;
+pub(crate) use quantity::saturated;
 pub use quantity::*;
 pub use replan::*;
 pub use selector::*;

@@ -61,6 +61,11 @@ quantity!(
     MicroUsd
 );
 
+/// Cut to 64 bits.
+pub(crate) fn saturated(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
 impl fmt::Display for Watts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} W", self.0)

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use ampacity_placement::numerics::Mmix;
 use ampacity_placement::{JobSpec, Level, MicroUsd, PlanOptions};
 
 use ampacity_bench::figure::{Figure, Goal};
-use ampacity_bench::fleet::{Sequence, Shape, empty, job};
+use ampacity_bench::fleet::{Shape, empty, job};
 use ampacity_bench::load::Load;
 
 /// Decisions of one run.
@@ -168,7 +169,7 @@ fn verdicts(load: &mut Load, rounds: usize) {
 /// Prints a batch that is planned on an empty fleet.
 pub(crate) fn batch(rounds: usize) {
     let fleet = empty(Shape::MILLION);
-    let mut sequence = Sequence(7);
+    let mut sequence = Mmix::new(7);
     let jobs: Vec<JobSpec> = (0..GANGS)
         .map(|key| job(key, &mut sequence, LARGEST))
         .collect();

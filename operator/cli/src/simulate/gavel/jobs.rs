@@ -1,6 +1,6 @@
 //! The jobs of the continuous-multiple experiment (Narayanan et al., OSDI'20, section 7.1 and the released simulator).
 
-use ampacity_placement::packing::SplitMix64;
+use ampacity_placement::numerics::SplitMix64;
 
 use super::throughputs::{Model, Rates};
 

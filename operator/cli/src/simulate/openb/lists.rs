@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ampacity_placement::packing::{MAX_DEVICES, NodeRow, PodRow, WHOLE};
+use ampacity_packing::{MAX_DEVICES, NodeRow, PodRow, WHOLE};
 
 use crate::input::{BadInput, MAX_QUOTE, Source, shortened};
 use crate::simulate::sheet::{Row, Sheet};

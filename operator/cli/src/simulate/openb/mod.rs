@@ -4,9 +4,7 @@ mod lists;
 
 use std::path::PathBuf;
 
-use ampacity_placement::packing::{
-    Experiment, LoadPoint, Models, Node, NodeRow, PolicyName, PowerTable,
-};
+use ampacity_packing::{Experiment, LoadPoint, Models, Node, NodeRow, PolicyName, PowerTable};
 use serde::Serialize;
 
 use super::{Ended, Output, rounded, table};

@@ -1,0 +1,84 @@
+//! The binding constraint of one alternative on one group: the first whose lifting nothing before it could replace.
+
+use crate::arena::GroupIndex;
+use crate::candidates::group_refusal;
+use crate::fleet::Fleet;
+use crate::model::{Alternative, JobSpec, Kind, Reason};
+use crate::nodes::{NodeRequest, Shortfall};
+
+/// Why an alternative was not taken on a group.
+#[derive(Clone, Debug)]
+pub(crate) struct Diagnosis {
+    /// Position of the alternative.
+    pub(crate) alternative: usize,
+    /// Group.
+    pub(crate) group: GroupIndex,
+    /// Why.
+    pub(crate) reason: Reason,
+}
+
+impl Fleet {
+    /// The binding constraint of one alternative on one group: the first whose lifting nothing before it could replace.
+    pub(crate) fn diagnose(
+        &self,
+        job: &JobSpec,
+        alternative: &Alternative,
+        group: GroupIndex,
+        shortfall: Shortfall,
+        now_seconds: i64,
+    ) -> Reason {
+        if let Some(reason) = group_refusal(job, &self.groups[group].key) {
+            return reason;
+        }
+        let needed = shortfall.of(job, alternative);
+        if let Some(reason) = self.diagnose_devices(job, alternative, group, needed) {
+            return reason;
+        }
+        let mut pools = self.admitted(job, alternative, group);
+        pools.sort_unstable();
+        let request = self.node_request(alternative, group, needed, Some(pools));
+        if let Some(reason) = self.diagnose_nodes(job, &request) {
+            return reason;
+        }
+        if let Some(reason) = self.diagnose_power(job, &request) {
+            return reason;
+        }
+        if let Some(reason) =
+            self.diagnose_money(job, alternative, &request, shortfall, now_seconds)
+        {
+            return reason;
+        }
+        if let Kind::Inference {
+            spread: Some(spread),
+            ..
+        } = job.kind
+        {
+            return Reason::SpreadExceeded {
+                level: spread.by,
+                max_skew: spread.max_skew,
+            };
+        }
+        self.too_few(&request)
+    }
+
+    /// Whether watts are what keeps a gang's alternative from a group.
+    pub(crate) fn lacks_watts(
+        &self,
+        job: &JobSpec,
+        alternative: &Alternative,
+        group: GroupIndex,
+        now_seconds: i64,
+    ) -> bool {
+        matches!(
+            self.diagnose(job, alternative, group, Shortfall::default(), now_seconds),
+            Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. }
+        )
+    }
+
+    fn too_few(&self, request: &NodeRequest<'_>) -> Reason {
+        Reason::InsufficientDevices {
+            needed: request.replicas.saturating_mul(u64::from(request.devices)),
+            available: self.cells.get(self.groups[request.group].root).free_devices,
+        }
+    }
+}
