@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use ampacity_api::{Placement, labels};
-use ampacity_catalog::MigProfile;
-pub use ampacity_catalog::is_accelerator_resource;
+use ampacity_catalog::{MigProfile, is_accelerator_resource};
 use k8s_openapi::api::core::v1::{
     Container, PodResourceClaim, PodSpec, ResourceClaim, ResourceRequirements,
 };
@@ -211,6 +210,8 @@ fn strip(resources: &mut ResourceRequirements, container: &str, removed: &mut Ve
 
 #[cfg(test)]
 mod tests {
+    use ampacity_catalog::{Family, Unit};
+
     use super::*;
 
     #[test]
@@ -251,6 +252,45 @@ mod tests {
         }
         for name in others {
             assert!(!is_accelerator_resource(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_template_keeps_no_vendors_resource_but_handles_to_watch_by() {
+        // One name of each form that a vendor's file knows.
+        let forms = Family::all().flat_map(|family| family.resources);
+        let names: BTreeMap<String, Unit> = forms
+            .map(|(form, unit)| (form.replace('*', "x"), *unit))
+            .collect();
+        let limits = names
+            .keys()
+            .map(|name| (name.clone(), Quantity("2".to_owned())));
+        let mut pod = PodSpec {
+            containers: vec![Container {
+                name: "main".to_owned(),
+                resources: Some(ResourceRequirements {
+                    limits: Some(limits.collect()),
+                    ..ResourceRequirements::default()
+                }),
+                ..Container::default()
+            }],
+            ..PodSpec::default()
+        };
+        let removed = DeviceRequestKind::Extended("nvidia.com/gpu").put_into(&mut pod, 1, "t");
+        let mut kept = names.clone();
+        for removed in &removed {
+            kept.remove(&removed.resource);
+        }
+        assert_eq!(
+            kept,
+            BTreeMap::from([("gpu.intel.com/x_monitoring".to_owned(), Unit::Monitor)])
+        );
+        for name in names.keys() {
+            assert_eq!(
+                is_accelerator_resource(name),
+                !kept.contains_key(name),
+                "{name}"
+            );
         }
     }
 }
