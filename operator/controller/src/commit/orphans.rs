@@ -106,6 +106,7 @@ fn orphans(state: &State, member: &Member, cluster: &str) -> Vec<Orphan> {
 fn orphan(member: &Member, kind: JobKind, meta: &ObjectMeta) -> Option<Orphan> {
     let all = meta.labels.as_ref()?;
     let label = |key: &str| all.get(key).cloned();
+    (all.get(labels::JOB_KIND).map(String::as_str) == Some(kind.as_str())).then_some(())?;
     member.pods.is_of_hub(all.get(labels::HUB)).then_some(())?;
     Some(Orphan {
         namespace: meta.namespace.clone()?,
@@ -137,6 +138,7 @@ mod tests {
                 "labels": {
                     labels::HUB: hub, labels::PLACEMENT: placement,
                     labels::JOB_NAME: "llama", labels::JOB_UID: "job-uid",
+                    labels::JOB_KIND: "TrainingJob",
                 },
                 "annotations": {labels::PLACEMENT_UID: uid}},
         }))
@@ -147,7 +149,15 @@ mod tests {
         let mut leaving = job("hub-1", "llama-9", "uid-9");
         leaving.metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
+        let mut of_another_kind = job("hub-1", "llama-9", "uid-9");
+        let own = of_another_kind.metadata.labels.as_mut().unwrap();
+        own.insert(labels::JOB_KIND.to_owned(), "InferenceJob".to_owned());
         for (what, job, expected) in [
+            (
+                "of a kind that this object does not run",
+                of_another_kind,
+                false,
+            ),
             (
                 "its placement is there",
                 job("hub-1", "llama-1", "uid-of-llama-1"),

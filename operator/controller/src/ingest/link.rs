@@ -237,7 +237,6 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     }
 
     fn watches(&self, client: &Client) -> JoinSet<()> {
-        let ours = watcher::Config::default().labels(labels::PLACEMENT);
         let all = watcher::Config::default();
         let mut set = JoinSet::new();
         self.watch_kind(&mut set, client, all.clone(), MemberChange::Node);
@@ -245,7 +244,11 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         self.watch_kind(&mut set, client, all.clone(), MemberChange::Slice);
         self.watch_kind(&mut set, client, all, MemberChange::Claim);
         for facts in self.kinds.iter() {
-            self.watch_workloads(&mut set, client, ours.clone(), facts);
+            // Kinds may be run by the same resource: each follows its own objects.
+            let kind = facts.kind.as_str();
+            let ours = format!("{},{}={kind}", labels::PLACEMENT, labels::JOB_KIND);
+            let config = watcher::Config::default().labels(&ours);
+            self.watch_workloads(&mut set, client, config, facts);
         }
         set
     }

@@ -87,11 +87,12 @@ impl Kind for InferenceJob {
     type Status = InferenceJobStatus;
     type Workload = Deployment;
 
+    const KIND: JobKind = JobKind::InferenceJob;
     const ONE_AT_A_TIME: bool = false;
 
     fn facts() -> KindFacts {
         KindFacts {
-            kind: JobKind::InferenceJob,
+            kind: Self::KIND,
             resource: ApiResource::erase::<Self>(&()),
             placement_name: names::placement_name,
             workload: ApiResource::erase::<Deployment>(&()),

@@ -38,6 +38,9 @@ pub trait Kind: NamespacedObject + Job {
     /// What runs a placement of it in a member.
     type Workload: NamespacedObject;
 
+    /// The kind.
+    const KIND: JobKind;
+
     /// Whether no more than one placement may be there at a time: another attempt begins only when the last is gone.
     const ONE_AT_A_TIME: bool;
 
@@ -137,9 +140,9 @@ pub struct Registered {
 }
 
 impl Registered {
-    const fn new<K: Kind>(kind: JobKind) -> Self {
+    const fn new<K: Kind>() -> Self {
         Self {
-            kind,
+            kind: K::KIND,
             facts: K::facts,
             read: read_as::<K>,
             watch: watch_jobs::<K>,
@@ -149,9 +152,9 @@ impl Registered {
 }
 
 /// Every kind that the operator serves.
-static REGISTERED: [Registered; 2] = [
-    Registered::new::<TrainingJob>(JobKind::TrainingJob),
-    Registered::new::<InferenceJob>(JobKind::InferenceJob),
+static REGISTERED: &[Registered] = &[
+    Registered::new::<TrainingJob>(),
+    Registered::new::<InferenceJob>(),
 ];
 
 /// Why an object is no job of its kind: the path of the field, and what is wrong with it.
@@ -184,7 +187,7 @@ pub fn kinds() -> Kinds {
 
 /// Watches the jobs of every kind until the set is dropped.
 pub fn watch(set: &mut JoinSet<()>, operator: &Operator) {
-    for registered in &REGISTERED {
+    for registered in REGISTERED {
         (registered.watch)(set, operator, registered.kind);
     }
 }

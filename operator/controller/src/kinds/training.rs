@@ -119,11 +119,12 @@ impl Kind for TrainingJob {
     type Status = TrainingJobStatus;
     type Workload = BatchJob;
 
+    const KIND: JobKind = JobKind::TrainingJob;
     const ONE_AT_A_TIME: bool = true;
 
     fn facts() -> KindFacts {
         KindFacts {
-            kind: JobKind::TrainingJob,
+            kind: Self::KIND,
             resource: ApiResource::erase::<Self>(&()),
             placement_name: names::placement_name,
             workload: ApiResource::erase::<BatchJob>(&()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::inference_job::{Spread, SpreadBy};
-use ampacity_api::{InferenceJob, JobKind, Placement, labels};
+use ampacity_api::{InferenceJob, Placement, labels};
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::super::Kind;
 use super::names::{inference_name, service_name};
 use crate::dispatch::{
     DeviceRequestKind, DispatchError, Identity, Objects, Target, affinity, identity_env, pod,
@@ -33,7 +34,7 @@ pub fn inference_objects(
     placement: &Placement,
     target: &Target,
 ) -> Result<Objects<Deployment>, DispatchError> {
-    let identity = Identity::of(JobKind::InferenceJob, &job.metadata, placement, target)?;
+    let identity = Identity::of(InferenceJob::KIND, &job.metadata, placement, target)?;
     let alternative = pod::chosen(&job.spec.alternatives, placement)?;
     let devices = DeviceRequestKind::of(placement)?;
     let spec = &placement.spec;

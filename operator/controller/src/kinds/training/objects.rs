@@ -1,6 +1,6 @@
 //! A training gang: one indexed Job, and what its pods need beside it.
 
-use ampacity_api::{JobKind, Placement, TrainingJob, labels};
+use ampacity_api::{Placement, TrainingJob, labels};
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt;
 
+use super::super::Kind;
 use super::names::training_name;
 use crate::dispatch::{
     DeviceRequestKind, DispatchError, Identity, Objects, Rendezvous, Target, affinity, pod,
@@ -32,7 +33,7 @@ pub fn training_objects(
     placement: &Placement,
     target: &Target,
 ) -> Result<Objects<Job>, DispatchError> {
-    let identity = Identity::of(JobKind::TrainingJob, &job.metadata, placement, target)?;
+    let identity = Identity::of(TrainingJob::KIND, &job.metadata, placement, target)?;
     let alternative = pod::chosen(&job.spec.alternatives, placement)?;
     let devices = DeviceRequestKind::of(placement)?;
     let spec = &placement.spec;

@@ -252,14 +252,17 @@ fn replicas_that_have_a_place_are_not_placed_again() {
 }
 
 #[test]
-fn jobs_of_both_kinds_may_have_one_name() {
-    let name = |kind, name: &str| (kinds().get(kind).unwrap().placement_name)(name, 1);
+fn jobs_of_all_kinds_may_have_one_name() {
+    let kinds = kinds();
+    let name = |kind, name: &str| (kinds.get(kind).unwrap().placement_name)(name, 1);
     assert_eq!(name(JobKind::TrainingJob, "llama"), "llama-1");
-    for training in ["llama", "llama-i", "llama-i1"] {
-        assert_ne!(
-            name(JobKind::TrainingJob, training),
-            name(JobKind::InferenceJob, "llama")
-        );
+    for facts in kinds.iter().filter(|k| k.kind != JobKind::TrainingJob) {
+        for training in ["llama", "llama-i", "llama-i1"] {
+            assert_ne!(
+                name(JobKind::TrainingJob, training),
+                name(facts.kind, "llama")
+            );
+        }
     }
 }
 
