@@ -110,6 +110,10 @@ fn power_reason(shortage: PowerShortage) -> Reason {
             needed_watts: shortage.needed,
             headroom_watts: shortage.headroom,
         },
+        PowerLimit::Missing(domain) => Reason::UnknownPowerDomain {
+            domain,
+            needed_watts: shortage.needed,
+        },
         PowerLimit::Budget(budget) => Reason::PowerBudgetExceeded {
             budget,
             needed_watts: shortage.needed,

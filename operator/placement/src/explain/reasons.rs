@@ -35,6 +35,7 @@ pub(super) fn rank(reason: &Reason) -> u8 {
         Reason::NoSuchPart { .. } => 24,
         Reason::NoSuchAccelerator { .. } => 25,
         Reason::Promised { .. } => 26,
+        Reason::UnknownPowerDomain { .. } => 27,
     }
 }
 
@@ -61,6 +62,7 @@ pub(super) fn shortage(reason: &Reason) -> i128 {
             headroom_watts,
             ..
         } => i128::from(needed_watts.0) - i128::from(headroom_watts.0),
+        Reason::UnknownPowerDomain { needed_watts, .. } => i128::from(needed_watts.0),
         Reason::TopologyTooSmall {
             needed, fitting, ..
         }
@@ -118,7 +120,9 @@ pub(super) fn kinds(reason: &Reason) -> &'static [FixKind] {
         Reason::TopologyTooSmall { .. } | Reason::TopologyUnknown { .. } => {
             &[O::Topology, O::Restore, O::Add]
         }
-        Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. } => &[O::Power],
+        Reason::PowerDomainExceeded { .. }
+        | Reason::UnknownPowerDomain { .. }
+        | Reason::PowerBudgetExceeded { .. } => &[O::Power],
         Reason::DollarBudgetExceeded { .. } | Reason::HourlyBudgetExceeded { .. } => &[O::Money],
         Reason::DeadlineMissed { .. } => &[O::Deadline],
         Reason::NoSuchPart { .. } => &[O::Part],

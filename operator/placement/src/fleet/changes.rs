@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::counts::count_down;
 use super::index::Fleet;
-use super::node::{Node, Slot};
+use super::node::{AbsentHolder, Holder, Node, Slot};
 use super::pool::{GroupKey, PoolKey};
 use super::power::chargeable;
 use crate::arena::NodeIndex;
@@ -72,7 +72,8 @@ impl Fleet {
         self.settle();
     }
 
-    /// Removes a node. What reservations hold on it is remembered and counts again when the node comes back.
+    /// Removes a node. What reservations hold on it is remembered: their watts stay charged, their devices count again when the
+    /// node comes back.
     pub fn remove_node(&mut self, cluster: &str, name: &str) {
         if let Some(node) = self.find_node(cluster, name) {
             let left = self.pools_of(node);
@@ -136,7 +137,9 @@ impl Fleet {
             .collect();
         labels.sort_unstable();
         let name: Arc<str> = spec.name.as_str().into();
-        let holders = self.ledger.take_absent(&spec.cluster, &spec.name);
+        let absent = self.ledger.take_absent(&spec.cluster, &spec.name);
+        self.power.discharge_absent(&absent);
+        let holders: Vec<Holder> = absent.into_iter().map(|absent| absent.holder).collect();
         for holder in &holders {
             self.power.charge(feed, holder.watts);
         }
@@ -191,12 +194,14 @@ impl Fleet {
         }
         let feed = self.nodes[node].feed;
         self.power.charge(feed, -self.nodes[node].held_watts);
+        // What reservations draw here stays charged to where it was: that it cannot be seen does not mean that it ended.
         let holders = std::mem::take(&mut self.nodes[node].holders);
-        for holder in &holders {
-            self.power.charge(feed, -holder.watts);
-        }
+        let absent = holders.into_iter().map(|holder| AbsentHolder {
+            holder,
+            feed: Some(feed),
+        });
         let cluster_name = self.clusters[cluster].name.clone();
-        self.ledger.put_absent(&cluster_name, &name, holders);
+        self.ledger.put_absent(&cluster_name, &name, absent);
         for &(key, value) in &std::mem::take(&mut self.nodes[node].labels) {
             self.symbols.release(key);
             self.symbols.release(value);

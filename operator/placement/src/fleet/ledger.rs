@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::ends::Ends;
 use super::mix::Mix;
-use super::node::Holder;
-use crate::arena::{Arena, NodeIndex, ReservationIndex};
+use super::node::AbsentHolder;
+use crate::arena::{Arena, FeedIndex, NodeIndex, ReservationIndex};
 use crate::model::Reservation;
 
 /// A recorded reservation.
@@ -15,6 +15,9 @@ pub(super) struct Record {
     /// Its nodes, in order, as of a membership of the fleet; `None` for one that is not there.
     pub(super) nodes: Box<[Option<NodeIndex>]>,
     pub(super) membership: u64,
+    /// Power domains of nodes that are not there, by their place among the nodes, where the reservation does not say: as they
+    /// were when it was counted out.
+    pub(super) known_feeds: BTreeMap<usize, FeedIndex>,
 }
 
 /// Recorded reservations, and their parts on nodes that are not there.
@@ -22,7 +25,7 @@ pub(super) struct Record {
 pub(crate) struct Ledger {
     pub(super) records: Arena<ReservationIndex, Option<Record>>,
     pub(super) by_key: BTreeMap<String, ReservationIndex>,
-    absent: HashMap<String, HashMap<String, Vec<Holder>>>,
+    absent: HashMap<String, HashMap<String, Vec<AbsentHolder>>>,
     pub(super) ends: Ends,
     pub(super) mix: Mix,
 }
@@ -56,7 +59,7 @@ impl Ledger {
     }
 
     /// Parts that reservations hold on a node that comes back.
-    pub(crate) fn take_absent(&mut self, cluster: &str, node: &str) -> Vec<Holder> {
+    pub(crate) fn take_absent(&mut self, cluster: &str, node: &str) -> Vec<AbsentHolder> {
         let Some(nodes) = self.absent.get_mut(cluster) else {
             return Vec::new();
         };
@@ -72,7 +75,7 @@ impl Ledger {
         &mut self,
         cluster: &str,
         node: &str,
-        holders: impl IntoIterator<Item = Holder>,
+        holders: impl IntoIterator<Item = AbsentHolder>,
     ) {
         let mut holders = holders.into_iter().peekable();
         if holders.peek().is_some() {
@@ -85,13 +88,19 @@ impl Ledger {
         }
     }
 
-    /// Forgets a reservation's parts on a node that is not there.
-    pub(super) fn forget_absent(&mut self, cluster: &str, node: &str, index: ReservationIndex) {
-        let rest: Vec<Holder> = self
+    /// Forgets a reservation's parts on a node that is not there, and returns them.
+    pub(super) fn forget_absent(
+        &mut self,
+        cluster: &str,
+        node: &str,
+        index: ReservationIndex,
+    ) -> Vec<AbsentHolder> {
+        let (ours, rest) = self
             .take_absent(cluster, node)
             .into_iter()
-            .filter(|holder| holder.reservation != index)
-            .collect();
+            .partition(|absent| absent.holder.reservation == index);
+        let rest: Vec<AbsentHolder> = rest;
         self.put_absent(cluster, node, rest);
+        ours
     }
 }

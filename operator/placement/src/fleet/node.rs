@@ -36,6 +36,15 @@ pub(crate) struct Holder {
     pub(crate) watts: i64,
 }
 
+/// A reservation's part on a node that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AbsentHolder {
+    /// The part.
+    pub(crate) holder: Holder,
+    /// The power domains that it is charged to: what cannot be seen may draw its watts all the same. `None`: not known.
+    pub(crate) feed: Option<FeedIndex>,
+}
+
 /// One node.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::index::Fleet;
 use super::ledger::Record;
-use super::node::Holder;
+use super::node::{AbsentHolder, Holder};
 use super::power::chargeable;
 use crate::arena::{FeedIndex, NodeIndex, ReservationIndex};
 use crate::model::Reservation;
@@ -30,7 +30,8 @@ fn shares(reservation: &Reservation) -> impl Iterator<Item = i64> + '_ {
 
 impl Fleet {
     /// Records what is: never refused, replaces what has the same key, may exceed what there is. Nodes that are not known
-    /// yet are remembered and charged when they appear.
+    /// yet are remembered, and their devices count when they appear; their watts are charged at once to the power domains that
+    /// the reservation names.
     pub fn reserve(&mut self, reservation: Reservation) {
         let nodes = self.resolve(&reservation);
         self.reserve_on(reservation, nodes);
@@ -47,6 +48,7 @@ impl Fleet {
             reservation,
             nodes,
             membership: self.membership,
+            known_feeds: BTreeMap::new(),
         }));
         self.ledger.by_key.insert(key, index);
         self.count_in(index);
@@ -100,15 +102,22 @@ impl Fleet {
             .charge_queue(&reservation.queue, chargeable(reservation.watts.0));
         let mut there: Vec<NodeIndex> = Vec::with_capacity(record.nodes.len());
         let shares = reservation.nodes.iter().zip(shares(reservation));
-        for ((share, watts), node) in shares.zip(&record.nodes) {
+        let shares = shares.zip(reservation.feeds_of_nodes());
+        for (at, (((share, watts), domains), node)) in shares.zip(&record.nodes).enumerate() {
             let holder = Holder {
                 reservation: index,
                 replicas: share.replicas,
                 watts,
             };
             let Some(node) = *node else {
+                let feed = domains.map(|domains| self.power.feed(domains));
+                let feed = feed.or_else(|| record.known_feeds.get(&at).copied());
+                if let Some(feed) = feed {
+                    self.power.charge(feed, holder.watts);
+                }
+                let absent = [AbsentHolder { holder, feed }];
                 self.ledger
-                    .put_absent(&reservation.cluster, &share.name, [holder]);
+                    .put_absent(&reservation.cluster, &share.name, absent);
                 continue;
             };
             self.nodes[node].holders.push(holder);
@@ -125,16 +134,20 @@ impl Fleet {
 
     /// The reverse of [`Self::count_in`]: the reservation stays recorded and holds nothing.
     pub(crate) fn count_out(&mut self, index: ReservationIndex) {
-        let Some(record) = self.take_record(index) else {
+        let Some(mut record) = self.take_record(index) else {
             return;
         };
         let reservation = &record.reservation;
+        let mut known_feeds = BTreeMap::new();
         self.power
             .charge_queue(&reservation.queue, -chargeable(reservation.watts.0));
-        for (share, node) in reservation.nodes.iter().zip(&record.nodes) {
+        for (at, (share, node)) in reservation.nodes.iter().zip(&record.nodes).enumerate() {
             let Some(node) = *node else {
-                self.ledger
+                let absent = self
+                    .ledger
                     .forget_absent(&reservation.cluster, &share.name, index);
+                self.power.discharge_absent(&absent);
+                known_feeds.extend(absent.iter().filter_map(|a| Some((at, a.feed?))));
                 continue;
             };
             let holders = &mut self.nodes[node].holders;
@@ -150,6 +163,7 @@ impl Fleet {
             self.refresh(node);
         }
         self.settle();
+        record.known_feeds = known_feeds;
         self.ledger.records[index] = Some(record);
     }
 

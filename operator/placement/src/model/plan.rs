@@ -34,9 +34,52 @@ pub struct Reservation {
     pub nodes: Vec<NodeShare>,
     /// Watts of the whole reservation (losses not included).
     pub watts: Watts,
+    /// Power domains that feed the nodes, in runs over `nodes` in their order. A node that is not there is charged to these; where
+    /// they say nothing of it, to those that fed it when it was last there.
+    pub feeds: Vec<NodeFeeds>,
     /// When it is expected to be released, Unix seconds; `None`: unknown, and never assumed to end. A reservation that has
     /// outlived its end is expected to last as long again as it is late.
     pub ends_seconds: Option<i64>,
+}
+
+/// So many nodes in a row that hang on the same power domains.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFeeds {
+    /// How many nodes.
+    pub nodes: u32,
+    /// Names of the power domains that feed them; several are A/B feeds. Empty: none.
+    pub domains: Vec<String>,
+}
+
+impl Reservation {
+    /// The power domains that feed each of its nodes, in their order; `None` where it does not say.
+    pub fn feeds_of_nodes(&self) -> impl Iterator<Item = Option<&[String]>> {
+        let runs = self.feeds.iter().flat_map(|run| {
+            let nodes = usize::try_from(run.nodes).unwrap_or(usize::MAX);
+            std::iter::repeat_n(Some(run.domains.as_slice()), nodes.min(self.nodes.len()))
+        });
+        runs.chain(std::iter::repeat(None)).take(self.nodes.len())
+    }
+}
+
+impl NodeFeeds {
+    /// Puts the power domains of nodes, in their order, into runs. Nothing where no node hangs on any.
+    pub fn runs<'a>(nodes: impl IntoIterator<Item = &'a [String]>) -> Vec<Self> {
+        let mut runs: Vec<Self> = Vec::new();
+        for domains in nodes {
+            match runs.last_mut() {
+                Some(run) if run.domains == domains => run.nodes = run.nodes.saturating_add(1),
+                _ => runs.push(Self {
+                    nodes: 1,
+                    domains: domains.to_vec(),
+                }),
+            }
+        }
+        if runs.iter().all(|run| run.domains.is_empty()) {
+            runs.clear();
+        }
+        runs
+    }
 }
 
 /// One chosen candidate. A training job has exactly one; an inference job has one per cluster and pool used.
@@ -201,6 +244,13 @@ pub enum Reason {
         /// Watts left there.
         headroom_watts: Watts,
     },
+    /// Nodes are said to hang on a power domain that does not exist: nobody knows what it can carry.
+    UnknownPowerDomain {
+        /// Its name.
+        domain: String,
+        /// Watts the gang would add there.
+        needed_watts: Watts,
+    },
     /// A power budget has too little headroom.
     PowerBudgetExceeded {
         /// The budget.
@@ -276,6 +326,13 @@ pub enum Fix {
         pool: String,
         /// How many.
         nodes: u64,
+    },
+    /// Create a power domain that nodes are said to hang on.
+    CreatePowerDomain {
+        /// Its name.
+        domain: String,
+        /// Watts that it must be able to carry.
+        usable_watts: Watts,
     },
     /// Raise the limit of a power domain.
     RaisePowerDomain {

@@ -3,7 +3,9 @@
 use super::gang::FeasiblePlacement;
 use super::request::NodeAllocation;
 use crate::fleet::Fleet;
-use crate::model::{JobSpec, MicroUsd, NodeShare, PlacementDecision, Reservation, Watts};
+use crate::model::{
+    JobSpec, MicroUsd, NodeFeeds, NodeShare, PlacementDecision, Reservation, Watts,
+};
 
 impl Fleet {
     /// A key that no reservation has.
@@ -49,6 +51,11 @@ impl Fleet {
                     })
                     .collect(),
                 watts: Watts(found.quote.watts),
+                feeds: NodeFeeds::runs(
+                    allocations
+                        .iter()
+                        .map(|allocation| self.power.feed_names(self.nodes[allocation.node].feed)),
+                ),
                 ends_seconds: None,
             },
             alternative: alternative.name.clone(),

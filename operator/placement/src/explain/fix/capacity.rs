@@ -10,7 +10,12 @@ const MOST_RAISE_WATTS: i64 = 1_000_000_000_000_000_000;
 
 impl Fleet {
     pub(super) fn raise_power(&mut self, trial: Trial<'_>, reason: &Reason) -> Option<(i128, Fix)> {
+        let none = Watts::ZERO;
         let (limit, needed, headroom) = match reason {
+            Reason::UnknownPowerDomain {
+                domain,
+                needed_watts,
+            } => (PowerLimit::Missing(domain.clone()), needed_watts, &none),
             Reason::PowerDomainExceeded {
                 domain,
                 needed_watts,
@@ -43,6 +48,10 @@ impl Fleet {
             PowerLimit::Domain(domain) => Fix::RaisePowerDomain {
                 domain,
                 by_watts: Watts(by.0),
+            },
+            PowerLimit::Missing(domain) => Fix::CreatePowerDomain {
+                domain,
+                usable_watts: Watts(by.0),
             },
             PowerLimit::Budget(budget) => Fix::RaisePowerBudget {
                 budget,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::limits::{PowerLimit, PowerShortage};
 use super::tree::{MOST_WATTS, NANO, PowerLedger};
 use crate::arena::FeedIndex;
+use crate::fleet::node::AbsentHolder;
 use crate::model::{Watts, saturated};
 
 impl PowerLedger {
@@ -21,6 +22,15 @@ impl PowerLedger {
                 domain.load_nano = domain
                     .load_nano
                     .saturating_add(watts.saturating_mul(factor));
+            }
+        }
+    }
+
+    /// Gives back what parts on nodes that are not there are charged.
+    pub(crate) fn discharge_absent(&mut self, absent: &[AbsentHolder]) {
+        for absent in absent {
+            if let Some(feed) = absent.feed {
+                self.charge(feed, -absent.holder.watts);
             }
         }
     }
@@ -125,7 +135,7 @@ impl PowerLedger {
     /// Raises a limit by so many watts; negative takes it back. For trying a fix.
     pub(crate) fn shift_limit(&mut self, limit: &PowerLimit, by: i64) {
         match limit {
-            PowerLimit::Domain(name) => {
+            PowerLimit::Domain(name) | PowerLimit::Missing(name) => {
                 if let Some(domain) = self
                     .by_name
                     .get(name)

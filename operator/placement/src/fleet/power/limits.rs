@@ -7,6 +7,8 @@ use crate::model::Watts;
 pub(crate) enum PowerLimit {
     /// The breaker's own limit.
     Domain(String),
+    /// A domain of this name does not exist.
+    Missing(String),
     /// A budget.
     Budget(String),
 }

@@ -18,6 +18,8 @@ const MOST_FACTOR: i128 = NANO * NANO;
 pub(super) struct Domain {
     pub(super) name: String,
     pub(super) usable: i64,
+    /// Whether there is no such domain though nodes are said to hang on it: it carries nothing, since nobody knows how much it could.
+    pub(super) is_missing: bool,
     pub(super) budgets: Vec<(String, i64)>,
     pub(super) load_nano: i128,
 }
@@ -25,7 +27,11 @@ pub(super) struct Domain {
 impl Domain {
     /// The tightest limit here: its name and nano-watts left.
     pub(super) fn tightest(&self) -> (PowerLimit, i128) {
-        let mut limit = PowerLimit::Domain(self.name.clone());
+        let mut limit = if self.is_missing {
+            PowerLimit::Missing(self.name.clone())
+        } else {
+            PowerLimit::Domain(self.name.clone())
+        };
         let mut watts = self.usable;
         for (name, budget) in &self.budgets {
             if *budget < watts {
@@ -158,8 +164,31 @@ impl PowerLedger {
             }
             self.budgets.push((budget.name, budget.scope, limit));
         }
+        self.add_missing();
         self.recharge();
         issues
+    }
+
+    /// A domain for every name that feeds nodes and is not there.
+    fn add_missing(&mut self) {
+        let feeds = self.feeds.iter().flat_map(|(_, feed)| &feed.names);
+        let missing: BTreeSet<String> = feeds
+            .filter(|name| !self.by_name.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in missing {
+            self.add_missing_domain(name);
+        }
+    }
+
+    fn add_missing_domain(&mut self, name: String) {
+        self.by_name.insert(name.clone(), self.domains.len());
+        self.domains.push(Domain {
+            name,
+            is_missing: true,
+            ..Domain::default()
+        });
+        self.parents.push((Vec::new(), 0));
     }
 
     /// Whether `to` is `from` or an ancestor of it by the links accepted so far.
@@ -242,6 +271,11 @@ impl PowerLedger {
         names.dedup();
         if let Some(&key) = self.feed_by_names.get(&names) {
             return key;
+        }
+        for name in &names {
+            if !self.by_name.contains_key(name) {
+                self.add_missing_domain(name.clone());
+            }
         }
         let path = self.path(&names);
         let key = self.feeds.add(Feed {

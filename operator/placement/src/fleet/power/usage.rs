@@ -10,6 +10,7 @@ impl PowerLedger {
         self.by_name
             .values()
             .filter_map(|&at| self.domains.get(at))
+            .filter(|domain| !domain.is_missing)
             .map(|domain| PowerUsage {
                 name: domain.name.clone(),
                 limit_watts: Watts(domain.usable),
