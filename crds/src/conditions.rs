@@ -24,6 +24,8 @@ string_enum! {
         Reachable,
         /// PowerDomain, PowerBudget: whether it is in force.
         Ready,
+        /// PowerDomain, PowerBudget: whether more is reserved than may be drawn.
+        Overloaded,
     }
 }
 
@@ -127,6 +129,12 @@ string_enum! {
         Cycle,
         /// A parent does not exist.
         UnknownParent,
+
+        // Overloaded
+        /// What is reserved may be drawn.
+        WithinLimit,
+        /// More is reserved than may be drawn: the limit was lowered under what runs, or it was not known when that was placed.
+        OverLimit,
     }
 }
 

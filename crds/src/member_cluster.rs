@@ -124,7 +124,8 @@ pub struct MemberClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["level"]))]
     pub topology_levels: Vec<TopologyLabel>,
-    /// PowerDomain that feeds all nodes which no PowerDomain claims as members. Default: none; its watts are not limited.
+    /// PowerDomain that feeds all nodes which no PowerDomain claims as members. Default: none; its watts are not limited. While
+    /// one of that name does not exist, nothing is placed on nodes that hang on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_domain_ref: Option<ObjectRef>,
     /// Namespaces of the hub whose jobs may be placed here; at most 256. Default: all.

@@ -179,6 +179,11 @@ pub struct PlacementSpec {
     /// Watts reserved for all replicas, hosts' share included.
     #[schemars(range(min = 0))]
     pub watts: i64,
+    /// Power domains that the watts are charged to, in runs over the nodes in their order, also while the member cluster cannot be
+    /// seen. Default: none; the nodes hang on no power domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16_384))]
+    pub power_domains: Vec<NodeFeeds>,
     /// US dollars per hour of all replicas; a decimal in quotes.
     pub usd_per_hour: Decimal,
     /// PriceSheet that the price is from. Default: none; the nodes had no price.
@@ -211,6 +216,18 @@ pub struct NodeReplicas {
     /// Replicas on it.
     #[schemars(range(min = 1, max = 100_000))]
     pub replicas: i32,
+}
+
+/// So many nodes in a row that hang on the same power domains.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeFeeds {
+    /// How many nodes.
+    #[schemars(range(min = 1, max = 16_384))]
+    pub nodes: i32,
+    /// Names of the power domains that feed them; several are A/B feeds, each of which carries the whole load.
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    pub domains: Vec<String>,
 }
 
 /// How a device is asked for: an extended resource or a DRA device class.

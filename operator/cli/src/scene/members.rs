@@ -119,7 +119,7 @@ fn check_power_refs(
             && !exists(&domain.name)
         {
             notes.push(format!(
-                "MemberCluster {name}: spec.powerDomainRef names PowerDomain {:?}, which is not given; its watts are not limited",
+                "MemberCluster {name}: spec.powerDomainRef names PowerDomain {:?}, which is not given: nothing is placed on nodes that hang on it until it is",
                 domain.name
             ));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ampacity_api::placement::NodeReplicas;
+use ampacity_api::placement::{NodeFeeds, NodeReplicas};
 use ampacity_api::{Decimal, Placement};
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
@@ -21,6 +21,7 @@ pub fn shrink(operator: &mut Operator, key: &ObjectKey, replicas: i32, lost: &BT
         placement.spec.replicas - replicas,
         lost,
     );
+    smaller.spec.power_domains = feeds_of_rest(placement, &smaller.spec.nodes);
     smaller.spec.replicas = replicas;
     smaller.spec.epoch = operator.epoch;
     smaller.spec.watts = smaller.spec.watts * i64::from(replicas) / old;
@@ -53,6 +54,27 @@ async fn replace_placement(hub: &Client, placement: &Placement) -> Result<Placem
         .await?;
     failpoint("shrink.written");
     Ok(replaced)
+}
+
+/// The power domains of the nodes that are left of a placement's, which are in the same order.
+fn feeds_of_rest(placement: &Placement, left: &[NodeReplicas]) -> Vec<NodeFeeds> {
+    let runs = placement.spec.power_domains.iter();
+    let domains = runs.flat_map(|run| (0..run.nodes).map(move |_| &run.domains));
+    let mut left = left.iter().map(|node| &node.name).peekable();
+    let mut rest: Vec<NodeFeeds> = Vec::new();
+    for (node, domains) in placement.spec.nodes.iter().zip(domains) {
+        if left.next_if(|name| **name == node.name).is_none() {
+            continue;
+        }
+        match rest.last_mut() {
+            Some(run) if run.domains == *domains => run.nodes += 1,
+            _ => rest.push(NodeFeeds {
+                nodes: 1,
+                domains: domains.clone(),
+            }),
+        }
+    }
+    rest
 }
 
 /// Takes replicas off nodes, off those that are lost first and off the last ones first.
@@ -100,5 +122,35 @@ mod tests {
                 .collect();
             assert_eq!(left, *expected, "{excess} fewer, {lost:?} lost");
         }
+    }
+
+    #[test]
+    fn nodes_that_stay_keep_their_power_domains() {
+        let placement: Placement =
+            crate::testing::placement("InferenceJob", 1, &[("a", 1), ("b", 1), ("c", 1), ("d", 1)]);
+        let run = |nodes, domain: &str| NodeFeeds {
+            nodes,
+            domains: vec![domain.to_owned()],
+        };
+        let with = |power_domains| {
+            let mut placement = placement.clone();
+            placement.spec.power_domains = power_domains;
+            placement
+        };
+        let two = with(vec![run(2, "x"), run(2, "y")]);
+        for (left, expected) in [
+            (&["a", "b", "c", "d"][..], vec![run(2, "x"), run(2, "y")]),
+            (&["b", "c", "d"], vec![run(1, "x"), run(2, "y")]),
+            (&["a", "d"], vec![run(1, "x"), run(1, "y")]),
+            (&["c"], vec![run(1, "y")]),
+            (&[], vec![]),
+        ] {
+            let nodes = two.spec.nodes.iter();
+            let nodes = nodes.filter(|node| left.contains(&node.name.as_str()));
+            let rest = feeds_of_rest(&two, &nodes.cloned().collect::<Vec<_>>());
+            assert_eq!(rest, expected, "{left:?}");
+        }
+        let none = with(Vec::new());
+        assert_eq!(feeds_of_rest(&none, &none.spec.nodes), []);
     }
 }

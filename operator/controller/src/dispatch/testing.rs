@@ -68,6 +68,7 @@ impl PlacementOf {
             },
             power_cap_watts: Some(700),
             watts: 40_800,
+            power_domains: Vec::new(),
             usd_per_hour: Decimal::ZERO,
             price_sheet: None,
         };

@@ -87,6 +87,7 @@ pub(crate) fn placement(kind: JobKind, job: &str, attempt: i32, replicas: i32) -
         },
         power_cap_watts: None,
         watts: 9_000 * i64::from(replicas),
+        power_domains: Vec::new(),
         usd_per_hour: Decimal::from_micros(20_100_000 * i64::from(replicas)),
         price_sheet: None,
     };

@@ -39,6 +39,7 @@ pub(super) fn cluster_status(
     cluster: &MemberCluster,
     member: &Member,
     accelerators: Vec<AcceleratorCount>,
+    unknown_power_domain: Option<&str>,
     now: Timestamp,
 ) -> MemberClusterStatus {
     let mut status = cluster.status.clone().unwrap_or_default();
@@ -109,9 +110,19 @@ pub(super) fn cluster_status(
         .observed_generation(cluster.metadata.generation);
     set_condition(&mut status.conditions, reachable, &Time(now));
     let notes: Vec<&String> = member.notes.values().flatten().collect();
-    let valid = NewCondition::new(ConditionType::Valid, true, ConditionReason::Accepted)
-        .message(notes_text(&notes))
-        .observed_generation(cluster.metadata.generation);
+    let valid = match unknown_power_domain {
+        Some(domain) => NewCondition::new(
+            ConditionType::Valid,
+            false,
+            ConditionReason::UnknownPowerDomain,
+        )
+        .message(format!(
+            "spec.powerDomainRef names PowerDomain {domain}, which does not exist: nothing is placed on nodes that hang on it; create it or correct the name"
+        )),
+        None => NewCondition::new(ConditionType::Valid, true, ConditionReason::Accepted)
+            .message(notes_text(&notes)),
+    };
+    let valid = valid.observed_generation(cluster.metadata.generation);
     set_condition(&mut status.conditions, valid, &Time(now));
     status
 }

@@ -4,15 +4,17 @@
 use std::fmt::Debug;
 
 use ampacity_api::member_cluster::{AcceleratorCount, MAX_ACCELERATORS};
-use ampacity_api::{MemberCluster, PowerBudget, PowerDomain};
+use ampacity_api::{ConditionReason, ConditionType, MemberCluster, PowerBudget, PowerDomain};
 use jiff::Timestamp;
 use k8s_openapi::ClusterResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, PostParams};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cluster_status::{cluster_status, worth_writing};
+use super::event::{Change, Story};
 use super::power_status::{budget_status, domain_status};
 use crate::runtime::{Operator, Then};
 use crate::state::State;
@@ -43,7 +45,12 @@ pub fn write_platform_statuses(operator: &mut Operator, now: Timestamp) {
         let Some(member) = operator.state.members.get(&name) else {
             continue;
         };
-        let next = cluster_status(&cluster, member, accelerators(&operator.state, &name), now);
+        let domain = cluster.spec.power_domain_ref.as_ref();
+        let domains = &operator.state.hub.power_domains;
+        let unknown = domain.filter(|domain| domains.named(&domain.name).is_none());
+        let unknown = unknown.map(|domain| domain.name.clone());
+        let devices = accelerators(&operator.state, &name);
+        let next = cluster_status(&cluster, member, devices, unknown.as_deref(), now);
         if worth_writing(cluster.status.as_ref(), &next, now) {
             write(
                 operator,
@@ -77,7 +84,19 @@ fn write_power_statuses(operator: &mut Operator, now: Timestamp) {
     let domains: Vec<PowerDomain> = operator.state.hub.power_domains.values().cloned().collect();
     for domain in domains {
         let usage = usage.iter().find(|u| u.name == domain.name_any());
-        let next = domain_status(&domain, usage, &operator.state.fact_issues.power, now);
+        let clusters = &operator.state.hub.clusters;
+        let is_cluster = |name: &str| clusters.named(name).is_some();
+        let issues = &operator.state.fact_issues.power;
+        let next = domain_status(&domain, usage, issues, is_cluster, now);
+        operator
+            .metrics
+            .set_headroom(&domain.name_any(), next.headroom_watts);
+        tell_overload(
+            operator,
+            &domain,
+            domain.status.as_ref().map(|s| s.conditions.as_slice()),
+            &next.conditions,
+        );
         if domain.status.as_ref() != Some(&next) {
             write(
                 operator,
@@ -93,6 +112,12 @@ fn write_power_statuses(operator: &mut Operator, now: Timestamp) {
     for budget in budgets {
         let usage = usage.iter().find(|u| u.name == budget.name_any());
         let next = budget_status(&budget, usage, &operator.state.fact_issues.power, now);
+        tell_overload(
+            operator,
+            &budget,
+            budget.status.as_ref().map(|s| s.conditions.as_slice()),
+            &next.conditions,
+        );
         if budget.status.as_ref() != Some(&next) {
             write(
                 operator,
@@ -101,6 +126,29 @@ fn write_power_statuses(operator: &mut Operator, now: Timestamp) {
                     ..budget
                 },
             );
+        }
+    }
+}
+
+/// An event where more is reserved than may be drawn, when it begins.
+fn tell_overload<K: Resource<DynamicType = ()>>(
+    operator: &Operator,
+    object: &K,
+    before: Option<&[Condition]>,
+    after: &[Condition],
+) {
+    let change = Change {
+        before: before.unwrap_or_default(),
+        after,
+    };
+    if !change.became_true(ConditionType::Overloaded) {
+        return;
+    }
+    if let Some(now) = change.now(ConditionType::Overloaded, ConditionReason::OverLimit) {
+        let mut story = Story::default();
+        story.warning(ConditionReason::OverLimit, "Observe", now.message.clone());
+        for happening in story.happenings {
+            operator.recorder.record(object.object_ref(&()), happening);
         }
     }
 }

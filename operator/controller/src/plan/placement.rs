@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ampacity_api::placement::{DeviceResource, JobRef, NodeReplicas};
+use ampacity_api::placement::{DeviceResource, JobRef, NodeFeeds, NodeReplicas};
 use ampacity_api::{CapacityType, Decimal, Placement, PlacementSpec, labels};
 use ampacity_placement::PlacementDecision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -48,6 +48,14 @@ pub(super) fn placement_object(
         resource: device_resource(&decision.resource),
         power_cap_watts: None,
         watts: reservation.watts.0,
+        power_domains: reservation
+            .feeds
+            .iter()
+            .map(|run| NodeFeeds {
+                nodes: count(run.nodes),
+                domains: run.domains.clone(),
+            })
+            .collect(),
         usd_per_hour: Decimal::from_micros(decision.usd_per_hour.0),
         price_sheet: decision.price_sheet.clone(),
     };

@@ -18,6 +18,11 @@ struct ClusterLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DomainLabel {
+    domain: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CallLabel {
     call: String,
     outcome: String,
@@ -35,6 +40,7 @@ pub struct Metrics {
     watch_failures: Family<ClusterLabel, Counter>,
     calls: Family<CallLabel, Counter>,
     watts: Gauge<i64, AtomicI64>,
+    headroom_watts: Family<DomainLabel, Gauge<i64, AtomicI64>>,
     usd_micro_per_hour: Gauge<i64, AtomicI64>,
 }
 
@@ -48,6 +54,7 @@ impl Default for Metrics {
         let watch_failures = Family::default();
         let calls = Family::default();
         let watts = Gauge::default();
+        let headroom_watts = Family::default();
         let usd_micro_per_hour = Gauge::default();
         let mut registry = Registry::with_prefix("ampacity");
         registry.register(
@@ -82,6 +89,11 @@ impl Default for Metrics {
             "API writes, by call and outcome",
             Family::clone(&calls),
         );
+        registry.register(
+            "power_domain_headroom_watts",
+            "Watts that may still be reserved under a power domain; below 0 where it is overloaded",
+            Family::clone(&headroom_watts),
+        );
         registry.register("reserved_watts", "Watts of all placements", watts.clone());
         registry.register(
             "usd_micro_per_hour",
@@ -98,6 +110,7 @@ impl Default for Metrics {
             watch_failures,
             calls,
             watts,
+            headroom_watts,
             usd_micro_per_hour,
         }
     }
@@ -121,6 +134,17 @@ impl Metrics {
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.watts.set(watts);
         self.usd_micro_per_hour.set(usd_micro_per_hour);
+    }
+
+    /// What is left under a power domain; `None`: it is not in force.
+    pub fn set_headroom(&self, domain: &str, watts: Option<i64>) {
+        let label = DomainLabel {
+            domain: domain.to_owned(),
+        };
+        match watts {
+            Some(watts) => drop(self.headroom_watts.get_or_create(&label).set(watts)),
+            None => drop(self.headroom_watts.remove(&label)),
+        }
     }
 
     /// A watch of a cluster failed.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::Placement;
 use ampacity_api::job::DEFAULT_QUEUE;
-use ampacity_placement::{NodeShare, Reservation, Watts};
+use ampacity_placement::{NodeFeeds, NodeShare, Reservation, Watts};
 use kube::ResourceExt;
 
 use super::State;
@@ -85,6 +85,7 @@ fn charge(state: &State, placement: &Placement) -> Charge {
 fn held(placement: &Placement, charge: Charge, nodes: Vec<NodeShare>) -> Reservation {
     let spec = &placement.spec;
     let namespace = placement.namespace().unwrap_or_default();
+    let feeds = feeds_of(placement, &nodes);
     Reservation {
         key: format!("{namespace}/{}", placement.name_any()),
         queue: charge.queue,
@@ -96,8 +97,37 @@ fn held(placement: &Placement, charge: Charge, nodes: Vec<NodeShare>) -> Reserva
         memory_mib: charge.memory_mib,
         nodes,
         watts: Watts(spec.watts),
+        feeds,
         ends_seconds: charge.ends_seconds,
     }
+}
+
+/// The power domains that feed nodes of a placement. One that it does not name, since the member's scheduler chose it, hangs where
+/// most of those that it names do.
+fn feeds_of(placement: &Placement, nodes: &[NodeShare]) -> Vec<NodeFeeds> {
+    let named = placement.spec.nodes.iter().map(|node| node.name.as_str());
+    let runs = placement.spec.power_domains.iter();
+    let domains = runs.flat_map(|run| {
+        let nodes = usize::try_from(run.nodes).unwrap_or(0);
+        std::iter::repeat_n(
+            run.domains.as_slice(),
+            nodes.min(placement.spec.nodes.len()),
+        )
+    });
+    let of_node: BTreeMap<&str, &[String]> = named.zip(domains).collect();
+    if of_node.is_empty() {
+        return Vec::new();
+    }
+    let widest = placement
+        .spec
+        .power_domains
+        .iter()
+        .max_by_key(|run| run.nodes);
+    let elsewhere = widest.map_or(&[][..], |run| run.domains.as_slice());
+    NodeFeeds::runs(nodes.iter().map(|share| {
+        let known = of_node.get(share.name.as_str());
+        known.copied().unwrap_or(elsewhere)
+    }))
 }
 
 /// Where a placement's replicas were planned.

@@ -12,6 +12,8 @@ names! {
         AddNodes,
         /// Raise the limit of a power domain.
         RaisePowerDomain,
+        /// Create a power domain that nodes are said to hang on.
+        CreatePowerDomain,
         /// Raise a power budget.
         RaisePowerBudget,
         /// Raise `budget.maxUsd`.
@@ -84,6 +86,19 @@ pub fn fix_text(fix: &Fix) -> FixText {
                 ("byWatts", Fact::Watts(*by_watts)),
             ],
             format!("Raise what power domain {domain} can carry by {by_watts}, or free as much."),
+        ),
+        Fix::CreatePowerDomain {
+            domain,
+            usable_watts,
+        } => (
+            Action::CreatePowerDomain,
+            vec![
+                ("domain", Fact::text(domain)),
+                ("usableWatts", Fact::Watts(*usable_watts)),
+            ],
+            format!(
+                "Create PowerDomain {domain} with at least {usable_watts} usable, or correct the name where a MemberCluster or PowerDomain refers to it."
+            ),
         ),
         Fix::RaisePowerBudget { budget, by_watts } => (
             Action::RaisePowerBudget,

@@ -69,6 +69,8 @@ names! {
         TopologyUnknown,
         /// A power domain has too little headroom.
         PowerDomainExceeded,
+        /// Nodes hang on a power domain that does not exist.
+        UnknownPowerDomain,
         /// A power budget has too little headroom.
         PowerBudgetExceeded,
         /// The run would cost too much.
@@ -332,6 +334,19 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
                 ("headroomWatts", Fact::Watts(*headroom_watts)),
             ],
             format!("power domain {domain} has {headroom_watts} left, {needed_watts} needed"),
+        ),
+        Reason::UnknownPowerDomain {
+            domain,
+            needed_watts,
+        } => (
+            Name::UnknownPowerDomain,
+            vec![
+                ("domain", Fact::text(domain)),
+                ("neededWatts", Fact::Watts(*needed_watts)),
+            ],
+            format!(
+                "nodes hang on power domain {domain}, which does not exist, so nobody knows what it can carry; {needed_watts} needed"
+            ),
         ),
         Reason::PowerBudgetExceeded {
             budget,

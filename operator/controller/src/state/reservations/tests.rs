@@ -171,3 +171,26 @@ fn replicas_are_held_where_their_pods_went() {
     refresh(&mut state, NOW);
     assert_eq!(nodes(&state), ["a", "c"]);
 }
+
+#[test]
+fn a_reservation_hangs_where_its_placement_says_and_strays_hang_with_most() {
+    let mut placement = placement("InferenceJob", 1, &[("a", 1), ("b", 1), ("c", 1)]);
+    let run = |nodes, domain: &str| ampacity_api::placement::NodeFeeds {
+        nodes,
+        domains: vec![domain.to_owned()],
+    };
+    placement.spec.power_domains = vec![run(2, "x"), run(1, "y")];
+    let on = |names: &[&str]| -> Vec<(u32, String)> {
+        let share = |name: &&str| NodeShare {
+            name: (*name).to_owned(),
+            replicas: 1,
+        };
+        let nodes: Vec<NodeShare> = names.iter().map(share).collect();
+        let runs = feeds_of(&placement, &nodes).into_iter();
+        runs.map(|run| (run.nodes, run.domains.concat())).collect()
+    };
+    assert_eq!(on(&["a", "b", "c"]), [(2, "x".into()), (1, "y".into())]);
+    assert_eq!(on(&["c", "stray"]), [(1, "y".into()), (1, "x".into())]);
+    placement.spec.power_domains.clear();
+    assert_eq!(feeds_of(&placement, &planned_shares(&placement)), []);
+}
