@@ -288,6 +288,47 @@ fn what_a_placement_holds_is_held_once_and_its_job_is_not_planned_again() {
     assert_eq!(ampacity(&fixtures(), &["plan", "-f", "-"], &input).code, 0);
 }
 
+/// What a Placement of two devices on a node of four leaves is two, whatever of UIDs the objects say that are consistent.
+#[test]
+fn pods_of_a_placement_hold_what_it_holds_and_no_more() {
+    let node = NODE
+        .replace("metadata:", "metadata:\n  name: n1")
+        .replace("nvidia.com/gpu: 2", "nvidia.com/gpu: 4");
+    assert!(node.contains("nvidia.com/gpu: 4"), "{node}");
+    let other = JOB.replace("name: one", "name: two");
+    let pod = |uid: &str| {
+        let annotations = if uid.is_empty() {
+            String::new()
+        } else {
+            format!(", annotations: {{ampacity.dev/placement-uid: {uid}}}")
+        };
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: one-0, namespace: default, labels: {{ampacity.dev/placement: one-1, ampacity.dev/hub: any}}{annotations}}}, spec: {{nodeName: n1, containers: [{{name: c, resources: {{limits: {{nvidia.com/gpu: 2}}}}}}]}}}}"
+        )
+    };
+    for (what, placement_uid, pod_uid, code) in [
+        ("neither says", "", "", 0),
+        ("both say", "p", "p", 0),
+        ("only the pod says", "", "p", 0),
+        ("of an earlier placement of the name", "p", "q", 2),
+        ("a pod that does not say is anybody's", "p", "", 2),
+    ] {
+        let uid = if placement_uid.is_empty() {
+            String::new()
+        } else {
+            format!(", uid: {placement_uid}")
+        };
+        let placement =
+            PLACEMENT.replace("namespace: default}", &format!("namespace: default{uid}}}"));
+        let input = format!(
+            "{node}---{placement}---\n{}\n---\n{JOB}---\n{other}",
+            pod(pod_uid)
+        );
+        let ran = ampacity(&fixtures(), &["plan", "-f", "-"], &input);
+        assert_eq!(ran.code, code, "{what}: {}{}", ran.out, ran.err);
+    }
+}
+
 #[test]
 fn a_node_of_no_known_cluster_is_left_out_and_the_rest_goes_on() {
     let clusters = "---

@@ -156,14 +156,16 @@ impl State {
         }
         if let Some(placement) = self.hub.placements.get(key) {
             self.named.set(key, placement);
-            let (cluster, uid) = (placement.spec.cluster.clone(), placement.uid());
+            // One without a UID, from a file, is there all the same.
+            let uid = placement.uid().unwrap_or_default();
+            let cluster = placement.spec.cluster.clone();
             let nodes = placement.spec.nodes.iter();
             named.extend(nodes.map(|node| (cluster.clone(), node.name.clone())));
             let held = reservation(self, placement);
             if self.fleet.reservation(&held.key) != Some(&held) {
                 self.fleet.reserve(held);
             }
-            self.recognise(&cluster, key, uid.as_deref());
+            self.recognise(&cluster, key, Some(&uid));
         } else {
             self.fleet.release(&key.to_string());
             self.capacity_version += 1;
@@ -195,9 +197,8 @@ impl State {
     pub fn link_member(&mut self, cluster: &str, mut member: Member) {
         for placement in self.hub.placements.values() {
             if placement.spec.cluster == cluster {
-                member
-                    .pods
-                    .recognise(&ObjectKey::of(placement), placement.metadata.uid.as_deref());
+                let uid = placement.uid().unwrap_or_default();
+                member.pods.recognise(&ObjectKey::of(placement), Some(&uid));
             }
         }
         self.members.insert(cluster.to_owned(), member);
