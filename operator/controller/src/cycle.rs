@@ -1,4 +1,4 @@
-//! One turn of the loop: the stages in their order.
+//! One turn of the loop: ingest, inventory, the reconciliation of what changed, plan, commit.
 
 use std::time::{Duration, Instant};
 

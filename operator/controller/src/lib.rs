@@ -1,6 +1,7 @@
 //! The controller: Kubernetes on one side, the placement engine on the other.
 //!
-//! The folders are the way a job takes, stage by stage; [`cycle`] calls them in this order.
+//! The folders are the way a job takes, stage by stage. A turn of [`cycle`] runs ingest, inventory, `kinds::reconcile`, plan and
+//! commit; `reconcile` asks queue, dispatch, bind and observe for each job that changed. So a job takes several turns.
 //!
 //! ```text
 //!  ingest ──► inventory ──► kinds::reconcile ──► queue ──► plan ──► commit ──► dispatch ──► bind ──► observe
@@ -8,8 +9,8 @@
 //!  to state    is and free   each changed job     be tried  where    is written  the member   pinned   events
 //! ```
 //!
-//! Each stage owns its decision, its objects, its calls and what follows from the answers, and touches [`state`] and [`runtime`]
-//! beside itself. Who may import whom, from the bottom up:
+//! Each stage owns its decision, its objects, its calls and what follows from the answers, and touches [`state`], [`runtime`] and
+//! the stages before it in the import order. Who may import whom, from the bottom up:
 //!
 //! ```text
 //!  state ◄── runtime ◄── ingest, inventory, queue, plan ◄── commit, dispatch, bind, observe ◄── kinds ◄── cycle

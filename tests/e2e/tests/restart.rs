@@ -17,7 +17,7 @@ use kube::{Api, ResourceExt};
 
 /// Least number of times that the operator is killed.
 const KILLS: u32 = 200;
-/// Every named point between two steps (`operator/controller/src/failpoint.rs`).
+/// Every named point between two steps (`operator/controller/src/runtime/failpoint.rs`).
 const POINTS: [&str; 14] = [
     "commit.before",
     "commit.written",

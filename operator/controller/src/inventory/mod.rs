@@ -10,7 +10,8 @@
 //!  Pod ── pod_usage ──▶ PodUsage ──▶ HeldOnNode ◀── ResourceClaims
 //! ```
 //!
-//! Everything here is a pure function of its arguments: no clock, no I/O. Objects are read leniently, because files and old
+//! No clock, no I/O: [`refresh()`] and [`refresh_facts`] change the state they are given, all else is a pure function of its
+//! arguments (`pod_usage` is the state's: it reads one pod alone). Objects are read leniently, because files and old
 //! clusters leave things out: what is missing is absent, what cannot be read becomes a note, and the rest goes on.
 //!
 //! Rules worth knowing:

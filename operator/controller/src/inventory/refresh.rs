@@ -1,5 +1,5 @@
-//! Brings the engine's fleet up to date with what hub and members show. The inventory knows how a node is read; this
-//! stage knows which nodes changed.
+//! Brings the engine's fleet up to date with what hub and members show. `node.rs` knows how a node is read; this file knows
+//! which nodes changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

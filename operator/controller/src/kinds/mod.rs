@@ -5,7 +5,7 @@
 //!  reconcile (of any kind): placements ──► views ──► Kind::assess ──► status, what to release, shrink, advance
 //! ```
 //!
-//! To add a kind: its CRD, a file here that implements [`Job`] and [`Kind`], a line in [`REGISTERED`], and the RBAC rules.
+//! To add a kind: its CRD, a file here that implements [`Job`] and [`Kind`], its `mod` line and a line in [`REGISTERED`], and the RBAC rules.
 
 mod inference;
 mod reconcile;

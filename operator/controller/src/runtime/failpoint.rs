@@ -1,6 +1,6 @@
 //! Named points between the steps of the pipeline at which a test may end the process.
 //!
-//! `AMPACITY_FAILPOINT=commit.created:3` ends the process as abruptly as `kill -9` would when the point is passed the
+//! `AMPACITY_FAILPOINT=commit.written:3` ends the process as abruptly as `kill -9` would when the point is passed the
 //! third time. Release builds contain none of it.
 
 /// Passes the point `name`; ends the process there when a test asked for it.

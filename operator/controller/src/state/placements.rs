@@ -50,9 +50,10 @@ impl Progress {
 /// the member shows says the rest.
 ///
 /// ```text
-///   Committed ──► Dispatched ──┐
-///       │                      ├──► Removing ──► Removed
-///       └───────► Refused ─────┘
+///   Committed ──► Dispatched ──┬──────────────► Removed
+///       │                      │                   ▲
+///       └───────► Refused ─────┴──► Removing ──────┘
+///                               pods forced off silent nodes
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlacementState {
@@ -71,7 +72,7 @@ pub enum PlacementState {
         /// Why, and what to do.
         why: String,
     },
-    /// It is given up; its objects are to be removed.
+    /// Its pods were forced away from silent nodes; its objects are still to be removed.
     Removing {
         /// UIDs of pods that were forced away from silent nodes, or could not be.
         forced: BTreeSet<String>,

@@ -6,7 +6,7 @@ use super::*;
 use crate::state::{Change, Reach, SlimNode};
 use crate::testing::{NOW, hub_has, node, object, placement, state};
 
-/// As a watch tells it, and the stock is taken.
+/// As a watch tells it, and the fleet is refreshed.
 fn node_changes(state: &mut State, change: Change<SlimNode>, name: &str, now: Timestamp) {
     let member = state.members.get_mut("oslo").unwrap();
     member.nodes.apply(change);
@@ -28,7 +28,7 @@ fn h100s(total: u64, free: u64) -> Vec<(String, u64, u64)> {
 }
 
 #[test]
-fn nodes_that_come_and_go_are_taken_into_stock() {
+fn nodes_that_come_and_go_change_the_fleet() {
     let mut state = state();
     assert_eq!(devices(&state), h100s(24, 24));
     node_changes(
