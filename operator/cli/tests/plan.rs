@@ -329,6 +329,42 @@ fn pods_of_a_placement_hold_what_it_holds_and_no_more() {
     }
 }
 
+/// Two clusters' pods in one file, or two dumps of one: what either pod holds is held. The same pod twice is one.
+#[test]
+fn pods_of_one_name_that_are_not_the_same_pod_hold_devices_each() {
+    let node = |name: &str| NODE.replace("metadata:", &format!("metadata:\n  name: {name}"));
+    let pod = |node: &str, uid: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: vllm-0, namespace: default, uid: {uid}}}, spec: {{nodeName: {node}, containers: [{{name: c, resources: {{limits: {{nvidia.com/gpu: 2}}}}}}]}}}}"
+        )
+    };
+    for (what, first, second, code, noted) in [
+        ("one pod twice", pod("n1", "u"), pod("n1", "u"), 0, false),
+        ("on two nodes", pod("n1", "u"), pod("n2", "v"), 2, true),
+        (
+            "on two nodes, one UID",
+            pod("n1", "u"),
+            pod("n2", "u"),
+            2,
+            true,
+        ),
+    ] {
+        let input = format!(
+            "{}---{}---\n{first}\n---\n{second}\n---\n{JOB}",
+            node("n1"),
+            node("n2")
+        );
+        let ran = ampacity(&fixtures(), &["plan", "-f", "-", "-o", "json"], &input);
+        assert_eq!(ran.code, code, "{what}: {}{}", ran.out, ran.err);
+        let notes = json(&ran)["notes"].to_string();
+        assert_eq!(
+            notes.contains("pod vllm-0 is given on node n1 and on node n2"),
+            noted,
+            "{what}: {notes}"
+        );
+    }
+}
+
 #[test]
 fn a_node_of_no_known_cluster_is_left_out_and_the_rest_goes_on() {
     let clusters = "---

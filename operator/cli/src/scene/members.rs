@@ -236,6 +236,9 @@ fn add_pods(
     shown: &mut BTreeMap<&str, Shown>,
     notes: &mut Vec<String>,
 ) {
+    // Node and UID of the first pod of a name, by cluster, namespace and name.
+    let mut known: BTreeMap<(String, Option<String>, String), (String, Option<String>)> =
+        BTreeMap::new();
     for (number, given) in objects.pods.iter().enumerate() {
         let pod = &given.object;
         let Some(usage) = pod_usage(pod) else {
@@ -247,6 +250,26 @@ fn add_pods(
                 if let Some(shown) = shown.get_mut(cluster.as_str()) {
                     let mut pod = pod.clone();
                     name_if_nameless(&mut pod.metadata, number);
+                    let (namespace, name) = (pod.namespace(), pod.name_any());
+                    let it = (usage.node.clone(), pod.uid());
+                    match known.entry((cluster.clone(), namespace, name.clone())) {
+                        Entry::Vacant(entry) => {
+                            entry.insert(it);
+                        }
+                        Entry::Occupied(entry) if *entry.get() == it => {}
+                        // Dumps of two clusters in one, or a pod that was made again between two dumps: what either holds may
+                        // be held, so both are kept, under names of their own.
+                        Entry::Occupied(entry) => {
+                            notes.push(format!(
+                                "{}: pod {name} is given on node {} and on node {}, not as the same pod; both are counted. Where they are of two clusters, label them {}=NAME",
+                                given.origin.name(),
+                                entry.get().0,
+                                usage.node,
+                                labels::CLUSTER
+                            ));
+                            pod.metadata.name = Some(format!("{name} {number}"));
+                        }
+                    }
                     shown.pods.push(pod);
                 }
             }
