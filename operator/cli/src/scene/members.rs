@@ -236,48 +236,64 @@ fn add_pods(
     shown: &mut BTreeMap<&str, Shown>,
     notes: &mut Vec<String>,
 ) {
-    // Node and UID of the first pod of a name, by cluster, namespace and name.
-    let mut known: BTreeMap<(String, Option<String>, String), (String, Option<String>)> =
-        BTreeMap::new();
+    let mut first = FirstPods::new();
     for (number, given) in objects.pods.iter().enumerate() {
         let pod = &given.object;
         let Some(usage) = pod_usage(pod) else {
             continue;
         };
         let label = pod.labels().get(labels::CLUSTER);
-        match bound_cluster(label, &usage.node, clusters, nodes) {
-            Ok(cluster) => {
-                if let Some(shown) = shown.get_mut(cluster.as_str()) {
-                    let mut pod = pod.clone();
-                    name_if_nameless(&mut pod.metadata, number);
-                    let (namespace, name) = (pod.namespace(), pod.name_any());
-                    let it = (usage.node.clone(), pod.uid());
-                    match known.entry((cluster.clone(), namespace, name.clone())) {
-                        Entry::Vacant(entry) => {
-                            entry.insert(it);
-                        }
-                        Entry::Occupied(entry) if *entry.get() == it => {}
-                        // Dumps of two clusters in one, or a pod that was made again between two dumps: what either holds may
-                        // be held, so both are kept, under names of their own.
-                        Entry::Occupied(entry) => {
-                            notes.push(format!(
-                                "{}: pod {name} is given on node {} and on node {}, not as the same pod; both are counted. Where they are of two clusters, label them {}=NAME",
-                                given.origin.name(),
-                                entry.get().0,
-                                usage.node,
-                                labels::CLUSTER
-                            ));
-                            pod.metadata.name = Some(format!("{name} {number}"));
-                        }
-                    }
-                    shown.pods.push(pod);
-                }
+        let cluster = match bound_cluster(label, &usage.node, clusters, nodes) {
+            Ok(cluster) => cluster,
+            Err(why) => {
+                notes.push(format!(
+                    "{}: pod {} is left out: {why}",
+                    given.origin.name(),
+                    pod.name_any()
+                ));
+                continue;
             }
-            Err(why) => notes.push(format!(
-                "{}: pod {} is left out: {why}",
-                given.origin.name(),
-                pod.name_any()
-            )),
+        };
+        if let Some(shown) = shown.get_mut(cluster.as_str()) {
+            let mut pod = pod.clone();
+            name_if_nameless(&mut pod.metadata, number);
+            if let Some(note) =
+                rename_if_second(&mut pod, &cluster, &usage.node, number, &mut first)
+            {
+                notes.push(format!("{}: {note}", given.origin.name()));
+            }
+            shown.pods.push(pod);
+        }
+    }
+}
+
+/// Node and UID of the first pod of a name, by cluster, namespace and name.
+type FirstPods = BTreeMap<(String, Option<String>, String), (String, Option<String>)>;
+
+/// Dumps of two clusters in one, or a pod that was made again between two dumps: what either of two pods of one name holds may
+/// be held, so both are kept, the second under a name of its own; returns what to tell the user.
+fn rename_if_second(
+    pod: &mut SlimPod,
+    cluster: &str,
+    node: &str,
+    number: usize,
+    first: &mut FirstPods,
+) -> Option<String> {
+    let name = pod.name_any();
+    let this = (node.to_owned(), pod.uid());
+    match first.entry((cluster.to_owned(), pod.namespace(), name.clone())) {
+        Entry::Vacant(entry) => {
+            entry.insert(this);
+            None
+        }
+        Entry::Occupied(entry) if *entry.get() == this => None,
+        Entry::Occupied(entry) => {
+            pod.metadata.name = Some(format!("{name} {number}"));
+            Some(format!(
+                "pod {name} is given on node {} and on node {node}, not as the same pod; both are counted. Where they are of two clusters, label them {}=NAME",
+                entry.get().0,
+                labels::CLUSTER
+            ))
         }
     }
 }

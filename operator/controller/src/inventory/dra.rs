@@ -296,7 +296,10 @@ fn count_pool(
         if reason != UnsupportedReason::UnknownModel {
             notes.add(
                 NoteReason::NotWholeDevices,
-                format!("{count} devices of {driver} are no whole accelerators ({reason:?}) and are not used"),
+                format!(
+                    "{count} devices of {driver} are {} and are not used for jobs that ask for whole devices",
+                    reason.words()
+                ),
             );
         }
         devices.unsupported.push(Unsupported {

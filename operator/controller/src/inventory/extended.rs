@@ -171,20 +171,13 @@ fn family_devices(
 }
 
 fn note_split(offer: &Offer<'_>, reason: &UnsupportedReason, notes: &mut Notes<'_>) {
-    let what = match reason {
-        UnsupportedReason::TimeSliced => "shared by time slices or MPS",
-        UnsupportedReason::Partitioned => "partitions of devices",
-        UnsupportedReason::VirtualGpu => "virtual GPUs",
-        UnsupportedReason::Cores => "single cores, and the device itself is not offered",
-        UnsupportedReason::UnknownModel
-        | UnsupportedReason::Integrated
-        | UnsupportedReason::NotLinux => "no whole devices",
-    };
     notes.add(
         NoteReason::NotWholeDevices,
         format!(
-            "{} × {} are {what} and are not used for jobs that ask for whole devices",
-            offer.count.allocatable, offer.resource
+            "{} × {} are {} and are not used for jobs that ask for whole devices",
+            offer.count.allocatable,
+            offer.resource,
+            reason.words()
         ),
     );
 }

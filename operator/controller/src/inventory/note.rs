@@ -76,6 +76,19 @@ pub enum UnsupportedReason {
     NotLinux,
 }
 
+impl UnsupportedReason {
+    /// What such devices are, for people: "4 × nvidia.com/gpu are ...".
+    pub(super) fn words(&self) -> &'static str {
+        match self {
+            Self::TimeSliced => "shared by time slices or MPS",
+            Self::Partitioned => "partitions of devices",
+            Self::VirtualGpu => "virtual GPUs",
+            Self::Cores => "single cores, and the device itself is not offered",
+            Self::UnknownModel | Self::Integrated | Self::NotLinux => "no whole devices",
+        }
+    }
+}
+
 /// Devices, or shares of them, that are there and cannot be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {

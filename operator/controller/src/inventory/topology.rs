@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ampacity_api::TopologyLevel;
 use ampacity_api::member_cluster::TopologyLabel;
 use ampacity_catalog::Family;
 use ampacity_placement::{Labels, Level};
+
+use crate::state::engine_level;
 
 /// Labels of clouds and of Topograph that tell a level, where the cluster configures none for it. The first that is there wins;
 /// all are looked at whatever the provider, since their keys say whose they are. Labels of a vendor's own fabric are in the
@@ -106,20 +107,10 @@ fn is_domain(value: &str) -> bool {
         && !matches!(value, "none" | "unknown" | "N/A")
 }
 
-/// The engine's level of the same name.
-pub(super) fn engine_level(level: TopologyLevel) -> Level {
-    match level {
-        TopologyLevel::Node => Level::Node,
-        TopologyLevel::NvlinkDomain => Level::NvlinkDomain,
-        TopologyLevel::Rack => Level::Rack,
-        TopologyLevel::Block => Level::Block,
-        TopologyLevel::Zone => Level::Zone,
-        TopologyLevel::Cluster => Level::Cluster,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ampacity_api::TopologyLevel;
+
     use super::*;
 
     fn of(pairs: &[(&str, &str)], configured: &[TopologyLabel]) -> BTreeMap<Level, String> {

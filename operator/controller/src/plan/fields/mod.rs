@@ -8,8 +8,7 @@ pub mod testing;
 use std::collections::BTreeMap;
 
 use ampacity_api::{
-    Alternative, CapacityType, ConditionReason, DataSource, Objective, Placement, TopologyLevel,
-    TopologyRequest,
+    Alternative, CapacityType, ConditionReason, DataSource, Objective, Placement, TopologyRequest,
 };
 use ampacity_catalog::Catalog;
 use ampacity_placement as engine;
@@ -18,7 +17,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 pub use self::pod::pod_shape;
 pub use self::selector::{label_selector, node_requirement, tolerations};
-use crate::state::{Charge, JobContext, JobIssue, asked_part};
+use crate::state::{Charge, JobContext, JobIssue, asked_part, engine_level};
 
 /// Priority of a job: the value of its PriorityClass, or 0 where it names none.
 ///
@@ -148,23 +147,12 @@ pub fn capacity_type(capacity_type: CapacityType) -> engine::CapacityType {
     }
 }
 
-fn level(level: TopologyLevel) -> Level {
-    match level {
-        TopologyLevel::Node => Level::Node,
-        TopologyLevel::NvlinkDomain => Level::NvlinkDomain,
-        TopologyLevel::Rack => Level::Rack,
-        TopologyLevel::Block => Level::Block,
-        TopologyLevel::Zone => Level::Zone,
-        TopologyLevel::Cluster => Level::Cluster,
-    }
-}
-
 /// How close together replicas must be.
 pub fn topology(request: Option<TopologyRequest>) -> Topology {
     let request = request.unwrap_or_default();
     Topology {
-        required: request.required.map_or(Level::Cluster, level),
-        preferred: request.preferred.map(level),
+        required: request.required.map_or(Level::Cluster, engine_level),
+        preferred: request.preferred.map(engine_level),
     }
 }
 
