@@ -99,6 +99,16 @@ string_enum! {
         NodeFailed,
         /// The scheduler of the member cluster found no node for a replica in time; it is placed again.
         Unschedulable,
+        /// A replica could not be started in the member cluster in time; it is placed again.
+        StartFailed,
+        /// The member cluster did not make all pods, for a quota perhaps; it is placed again.
+        PodsNotMade,
+        /// The kubelet of its node would not run a replica; it is placed again.
+        NodeRefused,
+        /// Its deadline passed before its work was done.
+        DeadlineExceeded,
+        /// It has cost what spec.budget.maxUsd allows before its work was done.
+        BudgetExceeded,
         /// Its objects were removed from the member cluster by somebody else.
         Lost,
         /// It failed for another reason; the message says which.

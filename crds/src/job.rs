@@ -198,7 +198,8 @@ pub struct AcceleratorSelector {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.maxUsd) || has(self.maxUsdPerHour)", "give at least one of maxUsd and maxUsdPerHour"))]
 pub struct Budget {
-    /// Most US dollars for the whole job, all attempts together. A decimal in quotes. Default: no limit.
+    /// Most US dollars for the whole job, all attempts together; one that has cost so much fails. A decimal in quotes. Default: no
+    /// limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_usd: Option<Decimal>,
     /// Most US dollars per hour while it runs. A decimal in quotes. Default: no limit.

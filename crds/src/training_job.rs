@@ -21,6 +21,11 @@ use crate::{
 /// How often a job is started again when nothing is said.
 pub const DEFAULT_MAX_RESTARTS: i32 = 10;
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
 fn default_max_restarts() -> i32 {
     DEFAULT_MAX_RESTARTS
 }
@@ -95,7 +100,8 @@ pub struct TrainingJobSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 315_360_000))]
     pub estimated_duration_seconds: Option<i64>,
-    /// When the job must be done, RFC 3339. A job that cannot be done by then is not placed. Default: none.
+    /// When the job must be done, RFC 3339. A job that cannot be done by then is not placed, and one that still runs then fails.
+    /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
     /// What the job may cost; a placement that would cost more is not made. Default: no limit.
@@ -228,9 +234,12 @@ pub struct TrainingJobStatus {
     /// Where the job is in its life: Pending, Starting, Running, Suspended, Succeeded or Failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<TrainingJobState>,
-    /// Where the job runs, or ran last. Absent before it was placed.
+    /// Where the job runs, and what it holds there. Absent while it holds nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<JobPlacement>,
+    /// What the last attempt that ended held. Absent before one has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_placement: Option<JobPlacement>,
     /// Placements made so far.
     #[serde(default)]
     #[schemars(range(min = 0))]
@@ -246,10 +255,19 @@ pub struct TrainingJobStatus {
     /// Up to when usdAccrued and wattHours count, RFC 3339. Absent while nothing is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accrued_time: Option<Time>,
-    /// Starts again after a failure, counted against spec.maxRestarts.
+    /// Starts again after its program failed, counted against spec.maxRestarts. Lost nodes and starts that a cluster refused are
+    /// not counted.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub restarts: i32,
+    /// Attempts in a row that came to nothing: the pause before the next grows with them. Begins anew once one has run for ten
+    /// minutes, and with a change of the spec.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub failed_attempts: i32,
+    /// When the job is placed again at the earliest, RFC 3339. Absent where it need not wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Time>,
     /// Seconds that all replicas ran together, all attempts, up to when they last stopped doing so.
     #[serde(default)]
     #[schemars(range(min = 0))]

@@ -40,7 +40,7 @@ pub use published::{Dra, PublishedDevice, PublishedKind};
 pub use rendezvous::{Cores, EnvGroup, EnvValue, Processes, Rendezvous, TypeCores};
 pub use resource::Unit;
 pub use vendor::aws::NEURON_ROOT_COMM_PORT;
-pub use vendor::facts::{Fabric, FamilyFacts, Health, PoolLabels, Sign};
+pub use vendor::facts::{Fabric, FamilyFacts, Health, Sign};
 pub use vendor::nvidia::mig::{MigProfile, mig_slices};
 pub use vendor::nvidia::product::{ProductName, Sharing};
 pub use vendor::{Family, family_of, is_accelerator_resource, is_kept_annotation, resource_unit};

@@ -54,7 +54,8 @@ pub(crate) struct OperatorArgs {
     /// Seconds that a node may be gone or not ready before what ran on it is placed again.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     node_grace_seconds: u64,
-    /// Seconds that a member's scheduler may find no node for a pod before it is placed again.
+    /// Seconds that something may keep a replica from starting (no node, no pod, an image that cannot be pulled) before its attempt
+    /// ends and the job is placed again.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     start_deadline_seconds: u64,
     /// API calls in flight at once, per API server.

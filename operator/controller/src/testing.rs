@@ -34,7 +34,7 @@ pub(crate) fn state() -> State {
     };
     let nodes = ["a", "b", "c"].map(|name| node(name, "True"));
     member.nodes.apply(Change::All(nodes.into()));
-    member.pods.apply(Change::All(Vec::new()));
+    member.pods.apply(Change::All(Vec::new()), NOW);
     for workloads in member.workloads.values_mut() {
         workloads.apply(Change::All(Vec::new()));
     }

@@ -35,6 +35,8 @@ pub struct FaultProxy {
     mode: watch::Sender<FaultMode>,
     /// Counts up; a connection ends when it sees a number other than the one it began with.
     cut: watch::Sender<u64>,
+    /// Counts up; a connection that was open then stays open and passes nothing any more.
+    strand: watch::Sender<u64>,
     counters: Arc<Counters>,
     acceptor: JoinHandle<()>,
 }
@@ -62,18 +64,21 @@ impl FaultProxy {
         let address = listener.local_addr().map_err(listening)?;
         let mode = watch::Sender::new(FaultMode::Pass);
         let cut = watch::Sender::new(0);
+        let strand = watch::Sender::new(0);
         let counters = Arc::new(Counters::default());
         let acceptor = tokio::spawn(accept(
             listener,
             upstream,
             mode.clone(),
             cut.clone(),
+            strand.clone(),
             Arc::clone(&counters),
         ));
         Ok(Self {
             address,
             mode,
             cut,
+            strand,
             counters,
             acceptor,
         })
@@ -101,6 +106,11 @@ impl FaultProxy {
         self.cut.send_modify(|number| *number += 1);
     }
 
+    /// Open connections stay open and pass nothing any more, while new ones work: as where a router lost its table of connections.
+    pub fn strand_connections(&self) {
+        self.strand.send_modify(|number| *number += 1);
+    }
+
     /// Connections accepted so far, those dropped at once among them.
     #[must_use]
     pub fn accepted(&self) -> u64 {
@@ -126,6 +136,7 @@ async fn accept(
     upstream: SocketAddr,
     mode: watch::Sender<FaultMode>,
     cut: watch::Sender<u64>,
+    strand: watch::Sender<u64>,
     counters: Arc<Counters>,
 ) {
     loop {
@@ -137,12 +148,16 @@ async fn accept(
         if *mode.borrow() == FaultMode::DropNew {
             continue;
         }
-        let (mode, mut cut, counters) = (mode.subscribe(), cut.subscribe(), Arc::clone(&counters));
+        let (mode, counters) = (mode.subscribe(), Arc::clone(&counters));
+        let (mut cut, mut strand) = (cut.subscribe(), strand.subscribe());
         tokio::spawn(async move {
             counters.open.fetch_add(1, Ordering::Relaxed);
+            let mut forwarding = std::pin::pin!(forward(client, upstream, mode));
             tokio::select! {
-                () = forward(client, upstream, mode) => {}
+                () = &mut forwarding => {}
                 _ = cut.changed() => {}
+                // Its sockets stay open with what forwards them, and nobody asks that to go on.
+                _ = strand.changed() => drop(cut.changed().await),
             }
             counters.open.fetch_sub(1, Ordering::Relaxed);
         });
@@ -252,6 +267,20 @@ mod tests {
         let mut new = TcpStream::connect(proxy.socket_address()).await.unwrap();
         assert!(round_trip(&mut new).await.is_err());
         assert_eq!(&round_trip(&mut old).await.unwrap(), b"ping");
+    }
+
+    #[tokio::test]
+    async fn a_stranded_connection_stays_open_and_silent_while_new_ones_work() {
+        let proxy = FaultProxy::start(echo().await).await.unwrap();
+        let mut old = TcpStream::connect(proxy.socket_address()).await.unwrap();
+        round_trip(&mut old).await.unwrap();
+        proxy.strand_connections();
+        let silence = tokio::time::timeout(Duration::from_millis(50), round_trip(&mut old)).await;
+        assert!(silence.is_err(), "neither an answer nor an end");
+        let mut new = TcpStream::connect(proxy.socket_address()).await.unwrap();
+        assert_eq!(&round_trip(&mut new).await.unwrap(), b"ping");
+        proxy.cut_connections();
+        assert!(round_trip(&mut old).await.is_err());
     }
 
     #[tokio::test]

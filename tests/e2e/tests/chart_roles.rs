@@ -119,6 +119,7 @@ const MEMBER_ALLOWED: &[Question] = &[
     ("patch", "apps", "deployments", "research", ""),
     ("create", "", "services", "research", ""),
     ("create", "", "namespaces", "", ""),
+    ("list", "", "events", "research", ""),
 ];
 
 const MEMBER_REFUSED: &[Question] = &[
@@ -137,6 +138,8 @@ const MEMBER_REFUSED: &[Question] = &[
     ("patch", "batch", "jobs", "research", ""),
     ("patch", "", "services", "research", ""),
     ("list", "", "namespaces", "", ""),
+    ("watch", "", "events", "research", ""),
+    ("create", "", "events", "research", ""),
     (
         "create",
         "",

@@ -1,14 +1,18 @@
 //! Watts: what is drawn counts whether or not it can be seen, what nobody knows carries nothing, and too much is said.
 
-use ampacity_api::{MemberCluster, PowerDomain, TrainingJob, TrainingJobState};
-use ampacity_controlplane::{FaultMode, wait_for, wait_for_object};
+use std::collections::BTreeSet;
+
+use ampacity_api::{InferenceJob, MemberCluster, PowerDomain, TrainingJob, TrainingJobState};
+use ampacity_controlplane::{FaultMode, wait_for, wait_for_object, wait_until};
 use ampacity_e2e::World;
-use ampacity_e2e::manifest::{Training, h100};
+use ampacity_e2e::manifest::{Training, h100, inference};
+use ampacity_e2e::outcome::node_of;
 use ampacity_e2e::world::PATIENCE;
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
-use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
 /// A breaker above all nodes of east and west that carries 22,000 W: two nodes of eight H100 each, and no third.
@@ -93,6 +97,80 @@ async fn watts_of_a_member_that_cannot_be_seen_stay_charged() -> Result<()> {
         .await?;
     hall_says(&world, "the other's watts", reserves(TWO_NODES)).await?;
     world.delete_training("other").await?;
+    world.nothing_left().await
+}
+
+/// Two nodes of one pool behind two breakers: one carries a single replica with its share of the node, the other as many as fit.
+const ROWS: &str = "
+apiVersion: ampacity.dev/v1alpha1
+kind: PowerDomain
+metadata: {name: weak}
+spec:
+  ratedWatts: 1600
+  members: [{cluster: east, nodeSelector: {matchLabels: {row: weak}}}]
+---
+apiVersion: ampacity.dev/v1alpha1
+kind: PowerDomain
+metadata: {name: strong}
+spec:
+  ratedWatts: 20000
+  members: [{cluster: east, nodeSelector: {matchLabels: {row: strong}}}]
+";
+
+#[tokio::test]
+async fn replicas_run_only_where_their_watts_were_charged() -> Result<()> {
+    let world = World::builder()
+        .nodes(
+            "east",
+            [
+                h100("e1", "r1").label("row", "weak"),
+                h100("e2", "r1").label("row", "strong"),
+            ],
+        )
+        .start()
+        .await?;
+    world.apply(ROWS).await?;
+    world
+        .apply(&inference("chat", 9, &["nvidia-h100-sxm5-80gb"]))
+        .await?;
+    let all_ready = |job: &InferenceJob| job.status.as_ref().is_some_and(|s| s.ready_replicas == 9);
+    world
+        .inference_where("chat", "all replicas to serve", all_ready)
+        .await?;
+    let pods: Api<Pod> = Api::namespaced(world.cluster("east")?.admin.clone(), "default");
+    for round in 0..4 {
+        let there = world.pods_of("east", "chat").await?;
+        let running = there
+            .iter()
+            .filter(|p| p.metadata.deletion_timestamp.is_none());
+        let behind_weak = running
+            .filter(|pod| node_of(pod).is_ok_and(|node| node == "e1"))
+            .count();
+        ensure!(
+            behind_weak <= 1,
+            "round {round}: {behind_weak} replicas behind a breaker for one"
+        );
+        world.check_invariants().await?;
+        // All of them are lost at once, and the member's scheduler places them anew.
+        for pod in &there {
+            pods.delete(&pod.name_any(), &DeleteParams::default())
+                .await?;
+        }
+        let gone: BTreeSet<Option<String>> = there.iter().map(|p| p.metadata.uid.clone()).collect();
+        let anew = wait_until("the replicas to be made anew", PATIENCE, || async {
+            world.pods_of("east", "chat").await.is_ok_and(|pods| {
+                pods.len() == 9
+                    && pods
+                        .iter()
+                        .all(|p| !gone.contains(&p.metadata.uid) && node_of(p).is_ok())
+            })
+        });
+        world.explained(anew.await)?;
+    }
+    world
+        .inference()
+        .delete("chat", &DeleteParams::default())
+        .await?;
     world.nothing_left().await
 }
 

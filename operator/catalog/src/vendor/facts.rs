@@ -54,8 +54,6 @@ pub struct FamilyFacts {
     /// What a node's labels say that it has of this type, in words: `time slices of nvidia-t4`.
     pub in_words: fn(&Labels, String) -> String,
 
-    /// Labels that tell pools of one cluster apart.
-    pub pool_labels: PoolLabels,
     /// Domains with a fabric of the vendor's own.
     pub fabric: Fabric,
     /// What the vendor's own agents say about a node.
@@ -73,15 +71,6 @@ pub enum Sign {
     LabelPrefix(&'static str),
     /// A label of this key, which other vendors' devices have too; the second says whose they are.
     LabelOfMaker(&'static str, &'static str),
-}
-
-/// Labels that tell pools of one cluster apart: an inference replica runs only on nodes that agree on them with what was placed.
-#[derive(Clone, Copy, Debug)]
-pub struct PoolLabels {
-    /// Labels that tell the device.
-    pub device: &'static [&'static str],
-    /// Others, such as how devices are cut up where the product does not tell.
-    pub others: &'static [&'static str],
 }
 
 /// Domains in which a fabric joins the devices of several nodes (NVLink, a TPU slice, an UltraServer).
@@ -125,10 +114,6 @@ impl FamilyFacts {
         cut: by_unit,
         physical_devices: |_| None,
         in_words: |_, device| device,
-        pool_labels: PoolLabels {
-            device: &[],
-            others: &[],
-        },
         fabric: Fabric {
             labels: &[],
             domain: |_| None,

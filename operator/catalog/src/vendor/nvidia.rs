@@ -12,7 +12,7 @@ use ampacity_placement::Labels;
 use self::mig::MigProfile;
 use self::product::{ProductName, Sharing};
 use super::aws;
-use super::facts::{Fabric, FamilyFacts, Health, PoolLabels, Sign};
+use super::facts::{Fabric, FamilyFacts, Health, Sign};
 use crate::evidence::{Clues, DeviceQuery, Evidence, Found};
 use crate::part::{Cut, MAX_DEVICES_PER_NODE, NodeView, NotAskable, Offer, by_unit};
 use crate::published::{Dra, PublishedDevice, PublishedKind};
@@ -87,10 +87,6 @@ pub(super) const GPUS: FamilyFacts = FamilyFacts {
     cut,
     physical_devices: |node| Gpus(node).physical(),
     in_words,
-    pool_labels: PoolLabels {
-        device: &[PRODUCT],
-        others: &[GKE_ACCELERATOR, REPLICAS, GKE_PARTITION, GKE_CLIENTS],
-    },
     fabric: Fabric {
         labels: &["nvidia.com/gpu.clique"],
         domain: gke_nvl72,

@@ -8,6 +8,7 @@ use ampacity_controller::state::{
     Change, Member, Reach, SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice, State,
     pod_usage,
 };
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::objects::Objects;
@@ -53,7 +54,9 @@ pub(super) fn add_members(objects: &Objects, state: &mut State, notes: &mut Vec<
             ..Member::new("", &state.kinds)
         };
         member.nodes.apply(Change::All(shown.nodes));
-        member.pods.apply(Change::All(shown.pods));
+        member
+            .pods
+            .apply(Change::All(shown.pods), Timestamp::UNIX_EPOCH);
         member.slices.apply(Change::All(shown.slices));
         member.claims.apply(Change::All(shown.claims));
         for workloads in member.workloads.values_mut() {

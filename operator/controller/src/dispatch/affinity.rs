@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
+    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, TopologySpreadConstraint,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{DispatchError, Target};
 
 /// Most host names in one requirement. A pod carries its affinity, so that a gang's size counts twice.
 pub const MAX_HOSTNAMES: usize = 64;
-/// Most host names of a pool without labels of its own.
-const MAX_POOL_HOSTNAMES: usize = 16 * MAX_HOSTNAMES;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
+const DO_NOT_SCHEDULE: &str = "DoNotSchedule";
 
 /// Terms of which one must hold; none: nothing is required.
 pub type Terms = Vec<NodeSelectorTerm>;
@@ -26,34 +26,48 @@ pub fn one_node(name: &str) -> Terms {
     }]
 }
 
-/// The nodes of a gang. By host name while they are few; else, or where a node has no host name label, by the pool's labels; else
-/// not at all, as each pod is pinned to its node before its gate is lifted.
+/// The nodes of a gang, by host name while they are few and all have one; else not at all, as each pod is pinned to its node
+/// before its gate is lifted.
 pub fn node_set(nodes: &[&str], target: &Target) -> Terms {
     match hostnames(nodes, target) {
         Some(hosts) if hosts.len() <= MAX_HOSTNAMES => vec![expression(HOSTNAME, hosts)],
-        _ => pool_labels(target),
+        _ => Terms::new(),
     }
 }
 
-/// The pool that replicas may move within. By its labels, else by host name.
-pub fn pool(target: &Target) -> Result<Terms, DispatchError> {
-    let labels = pool_labels(target);
-    if !labels.is_empty() {
-        return Ok(labels);
+/// Any of these nodes and no other. By name, as no label is sure to be on these alone.
+pub fn any_of(nodes: &[&str]) -> Terms {
+    nodes.iter().flat_map(|node| one_node(node)).collect()
+}
+
+/// Puts as many of the pods that `selector` selects on each of the nodes that `pod` requires, where they have the label that tells
+/// them apart, and the template does not spread its pods over nodes itself.
+pub fn spread_evenly(
+    pod: &mut PodSpec,
+    nodes: &[&str],
+    target: &Target,
+    selector: BTreeMap<String, String>,
+) {
+    let constraints = pod.topology_spread_constraints.get_or_insert_default();
+    // The API server refuses a second constraint of the kind on one key; the user's own stays.
+    let is_taken = constraints
+        .iter()
+        .any(|c| c.topology_key == HOSTNAME && c.when_unsatisfiable == DO_NOT_SCHEDULE);
+    if !is_taken && nodes.len() > 1 && hostnames(nodes, target).is_some() {
+        constraints.push(TopologySpreadConstraint {
+            topology_key: HOSTNAME.to_owned(),
+            max_skew: 1,
+            when_unsatisfiable: DO_NOT_SCHEDULE.to_owned(),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(selector),
+                match_expressions: None,
+            }),
+            ..TopologySpreadConstraint::default()
+        });
     }
-    let nodes: Vec<&str> = target.pool_nodes.iter().map(String::as_str).collect();
-    let too_large = DispatchError::PoolTooLarge {
-        nodes: nodes.len(),
-        limit: MAX_POOL_HOSTNAMES,
-    };
-    let hosts = hostnames(&nodes, target).ok_or(too_large.clone())?;
-    if hosts.is_empty() || hosts.len() > MAX_POOL_HOSTNAMES {
-        return Err(too_large);
+    if constraints.is_empty() {
+        pod.topology_spread_constraints = None;
     }
-    Ok(hosts
-        .chunks(MAX_HOSTNAMES)
-        .map(|chunk| expression(HOSTNAME, chunk.to_vec()))
-        .collect())
 }
 
 /// Makes `pod` require one of `terms` beside what it requires already.
@@ -118,21 +132,6 @@ fn hostnames(nodes: &[&str], target: &Target) -> Option<Vec<String>> {
     hosts.sort();
     hosts.dedup();
     Some(hosts)
-}
-
-fn pool_labels(target: &Target) -> Terms {
-    let labels: &BTreeMap<String, String> = &target.pool_labels;
-    if labels.is_empty() {
-        return Terms::new();
-    }
-    let all = labels
-        .iter()
-        .map(|(key, value)| requirement(key, vec![value.clone()]))
-        .collect();
-    vec![NodeSelectorTerm {
-        match_expressions: Some(all),
-        match_fields: None,
-    }]
 }
 
 fn expression(key: &str, values: Vec<String>) -> NodeSelectorTerm {

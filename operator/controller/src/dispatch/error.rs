@@ -67,14 +67,4 @@ pub enum DispatchError {
         "no term of the template's required node affinity has a requirement, so it matches no node: remove it or give it one"
     )]
     EmptyAffinity,
-    /// The nodes of a pool cannot be told apart from others in a node affinity of reasonable size.
-    #[error(
-        "the {nodes} nodes of the pool share no labels that set them apart, and more than {limit} cannot be listed by name: give them a label of their own"
-    )]
-    PoolTooLarge {
-        /// Nodes in the pool.
-        nodes: usize,
-        /// Most that are listed.
-        limit: usize,
-    },
 }

@@ -1,5 +1,7 @@
 //! Making a placement's objects in its member, and what follows from its answer. Every call may be made twice without harm.
 
+use std::time::Instant;
+
 use ampacity_api::{Placement, labels};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -9,17 +11,26 @@ use kube::{Client, Resource, ResourceExt};
 
 use super::member_target::target;
 use super::{DispatchError, Objects, Target};
-use crate::runtime::{Operator, RETRY_SECONDS, Then, failpoint, placement_call};
+use crate::runtime::{Operator, Then, failpoint, placement_call};
 use crate::state::{JobKey, NamespacedObject, ObjectKey, ServiceScope};
 
-/// Makes the objects of a placement that `build` gives, unless its member has refused them.
+/// Key of the calls that make a placement's objects, by which their failures are counted.
+pub fn dispatch_call(placement: &ObjectKey) -> String {
+    format!("dispatch/{placement}")
+}
+
+/// Makes the objects of a placement that `build` gives, unless its member has refused them or failed to a moment ago.
 pub fn dispatch<W: NamespacedObject>(
     operator: &mut Operator,
     placement: &Placement,
     build: impl FnOnce(&Placement, &Target) -> Result<Objects<W>, DispatchError> + Send + 'static,
 ) {
     let key = ObjectKey::of(placement);
-    if operator.state.placements.refusal(&key).is_some() {
+    if operator.state.placements.refusal(&key).is_some()
+        || !operator
+            .backoff
+            .is_open(&dispatch_call(&key), Instant::now())
+    {
         return;
     }
     let facts = operator.state.kinds.get(placement.spec.job_ref.kind);
@@ -49,11 +60,16 @@ fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeE
     };
     match made {
         Ok(()) => {
+            operator.backoff.succeeded(&dispatch_call(key));
             operator.state.placements.dispatched(key);
         }
         Err(MakeError::Transient { cluster, source }) => {
             tracing::warn!(placement = %key, %cluster, error = %source, "objects not made; trying again");
-            operator.requeue_after(&job, Timestamp::now(), RETRY_SECONDS);
+            let words = format!("its objects cannot be made: {source}");
+            let now = Instant::now();
+            let pause = operator.backoff.failed(&dispatch_call(key), words, now);
+            let seconds = i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
+            operator.requeue_after(&job, Timestamp::now(), seconds);
         }
         Err(error) => {
             tracing::warn!(placement = %key, %error, "objects refused");

@@ -33,7 +33,7 @@ pub(crate) mod testing;
 pub use devices::{DeviceRequestKind, RemovedRequest};
 pub use error::DispatchError;
 pub use identity::Identity;
-pub use make::dispatch;
+pub use make::{dispatch, dispatch_call};
 pub use member_target::target;
 #[cfg(test)]
 pub use names::is_label;

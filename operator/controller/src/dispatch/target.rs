@@ -11,11 +11,7 @@ pub struct Target {
     pub vendor: String,
     /// Keys of the taints that pods tolerate because they hold the device (`nvidia.com/gpu`, say).
     pub tolerated_taint_keys: Vec<String>,
-    /// Label `kubernetes.io/hostname` by node name, for the placement's and the pool's nodes. It usually equals the name but
+    /// Label `kubernetes.io/hostname` by node name, for the placement's nodes. It usually equals the name but
     /// need not. Nodes without the label are left out.
     pub hostnames: BTreeMap<String, String>,
-    /// Labels that all nodes of the pool have and no other node has all of. Empty where there are none.
-    pub pool_labels: BTreeMap<String, String>,
-    /// Names of all nodes of the pool, for inference; used where `pool_labels` is empty.
-    pub pool_nodes: Vec<String>,
 }

@@ -1,7 +1,5 @@
 //! Builders for tests: jobs, placements and targets as they come from a hub.
 
-use std::collections::BTreeMap;
-
 use ampacity_api::placement::{DeviceResource, JobRef, NodeReplicas};
 use ampacity_api::{
     CapacityType, Decimal, InferenceJob, JobKind, Placement, PlacementSpec, TrainingJob,
@@ -130,7 +128,5 @@ pub fn target(vendor: &str, placement: &Placement) -> Target {
             .cloned()
             .collect(),
         hostnames: names.map(|name| (name.clone(), name)).collect(),
-        pool_labels: BTreeMap::new(),
-        pool_nodes: Vec::new(),
     }
 }

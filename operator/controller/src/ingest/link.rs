@@ -1,11 +1,13 @@
 //! Keeps the link to one member: connects, watches, probes, and reconnects when the Secret changes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ampacity_api::{JobKind, labels};
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
@@ -13,7 +15,7 @@ use super::credentials::{CredentialsError, member_config};
 use super::watch::watch;
 use crate::runtime::Clients;
 use crate::state::{
-    Change, KindFacts, Kinds, Link, LinkSource, SlimNode, SlimPod, SlimResourceClaim,
+    Cause, Change, KindFacts, Kinds, Link, LinkSource, SlimNode, SlimPod, SlimResourceClaim,
     SlimResourceSlice, WatchFailure, Workload,
 };
 
@@ -23,6 +25,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Failed probes in a row until the member counts as unreachable.
 const PROBES_UNTIL_UNREACHABLE: u32 = 2;
+/// A watch is made anew after so long, from where it left off: one whose connection died without a word would else be waited for
+/// for five minutes.
+const WATCH_SECONDS: u32 = 50;
 /// Oldest version of a member: since this one scheduling gates are stable
 /// (kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness).
 const OLDEST_SUPPORTED: (u32, u32) = (1, 30);
@@ -42,8 +47,8 @@ pub enum LinkEvent {
     Alive,
     /// It cannot be reached or used.
     Unreachable {
-        /// Machine-readable reason: `SecretMissing`, `KubeconfigInvalid`, `Forbidden`, `UnsupportedVersion`, `Unreachable`.
-        reason: &'static str,
+        /// Why.
+        cause: Cause,
         /// What happened and what to do.
         message: String,
     },
@@ -54,6 +59,7 @@ pub enum LinkEvent {
 }
 
 /// A change of one of the watched kinds.
+#[derive(Debug)]
 pub enum MemberChange {
     /// Nodes.
     Node(Change<SlimNode>),
@@ -67,6 +73,19 @@ pub enum MemberChange {
     Workload(JobKind, Change<Workload>),
 }
 
+impl MemberChange {
+    /// Kind of the objects, as in [`WatchFailure`]; of what runs placements the kind of their job.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Node(_) => "Node",
+            Self::Pod(_) => "Pod",
+            Self::Slice(_) => "ResourceSlice",
+            Self::Claim(_) => "ResourceClaim",
+            Self::Workload(kind, _) => kind.as_str(),
+        }
+    }
+}
+
 /// Starts a link. `wrap` adds the cluster's name to each event.
 pub fn spawn_link<T: Send + 'static>(
     source: LinkSource,
@@ -75,14 +94,16 @@ pub fn spawn_link<T: Send + 'static>(
     kinds: Kinds,
     wrap: impl Fn(LinkEvent) -> T + Clone + Send + Sync + 'static,
 ) -> Link {
+    let renew = Arc::new(Notify::new());
     let run = Runner {
         source: source.clone(),
         hub,
         inbox,
         kinds,
         wrap,
+        renew: Arc::clone(&renew),
     };
-    Link::new(source, tokio::spawn(run.run()))
+    Link::new(source, tokio::spawn(run.run()), renew)
 }
 
 struct Runner<T, W> {
@@ -91,6 +112,7 @@ struct Runner<T, W> {
     inbox: Sender<T>,
     kinds: Kinds,
     wrap: W,
+    renew: Arc<Notify>,
 }
 
 /// Clients and what identifies the credentials it was made from.
@@ -103,7 +125,7 @@ struct Connection {
 }
 
 struct Refusal {
-    reason: &'static str,
+    cause: Cause,
     message: String,
 }
 
@@ -134,7 +156,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                     if said != refusal.message {
                         said.clone_from(&refusal.message);
                         let event = LinkEvent::Unreachable {
-                            reason: refusal.reason,
+                            cause: refusal.cause,
                             message: refusal.message,
                         };
                         if !self.send(event).await {
@@ -170,7 +192,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             .map_err(|_| unreachable(&server, &format!("no answer within {PROBE_TIMEOUT:?}")))?
             .map_err(|error| explain(&server, &error))?;
         supported(&version.major, &version.minor).map_err(|message| Refusal {
-            reason: "UnsupportedVersion",
+            cause: Cause::UnsupportedVersion,
             message,
         })?;
         Ok(Connection {
@@ -191,7 +213,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         let version = secret.resource_version().unwrap_or_default();
         let data = secret.data.unwrap_or_default();
         let invalid = |error: CredentialsError| Refusal {
-            reason: "KubeconfigInvalid",
+            cause: Cause::KubeconfigInvalid,
             message: format!("Secret {namespace}/{name}: {error}"),
         };
         let text = data.get(key).ok_or_else(|| {
@@ -205,7 +227,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         let server = config.cluster_url.to_string();
         // The cause may repeat parts of the kubeconfig, so it is not shown.
         let clients = Clients::new(config).map_err(|_| Refusal {
-            reason: "KubeconfigInvalid",
+            cause: Cause::KubeconfigInvalid,
             message: format!(
                 "Secret {namespace}/{name}: its certificates or server address cannot be used"
             ),
@@ -218,36 +240,36 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         match api.get_opt(name).await {
             Ok(Some(secret)) => Ok(secret),
             Ok(None) => Err(Refusal {
-                reason: "SecretMissing",
+                cause: Cause::SecretMissing,
                 message: format!(
                     "Secret {namespace}/{name} does not exist; create it with the member's kubeconfig"
                 ),
             }),
             Err(kube::Error::Api(status)) if status.code == 403 => Err(Refusal {
-                reason: "SecretForbidden",
+                cause: Cause::SecretForbidden,
                 message: format!(
                     "the operator may not read Secret {namespace}/{name}; put it into the operator's namespace or grant get on it"
                 ),
             }),
             Err(error) => Err(Refusal {
-                reason: "HubError",
+                cause: Cause::HubError,
                 message: format!("cannot read Secret {namespace}/{name}: {error}"),
             }),
         }
     }
 
     fn watches(&self, client: &Client) -> JoinSet<()> {
-        let all = watcher::Config::default();
+        let all = watcher::Config::default().timeout(WATCH_SECONDS);
         let mut set = JoinSet::new();
         self.watch_kind(&mut set, client, all.clone(), MemberChange::Node);
         self.watch_kind(&mut set, client, all.clone(), MemberChange::Pod);
         self.watch_kind(&mut set, client, all.clone(), MemberChange::Slice);
-        self.watch_kind(&mut set, client, all, MemberChange::Claim);
+        self.watch_kind(&mut set, client, all.clone(), MemberChange::Claim);
         for facts in self.kinds.iter() {
             // Kinds may be run by the same resource: each follows its own objects.
             let kind = facts.kind.as_str();
             let ours = format!("{},{}={kind}", labels::PLACEMENT, labels::JOB_KIND);
-            let config = watcher::Config::default().labels(&ours);
+            let config = all.clone().labels(&ours);
             self.watch_workloads(&mut set, client, config, facts);
         }
         set
@@ -268,10 +290,10 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             + 'static,
     {
         // Members without DRA have no such kinds: that is no failure, there just are none.
-        let kind = K::kind(&()).into_owned();
-        let may_be_absent = kind.starts_with("Resource");
+        let name = K::kind(&()).into_owned();
+        let may_be_absent = name.starts_with("Resource");
         let api = Api::<K>::all(client.clone());
-        self.watch_api(set, api, config, kind, may_be_absent, change);
+        self.watch_api(set, api, config, name, may_be_absent, change);
     }
 
     fn watch_workloads(
@@ -292,7 +314,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         set: &mut JoinSet<()>,
         api: Api<K>,
         config: watcher::Config,
-        kind: String,
+        name: String,
         may_be_absent: bool,
         change: impl Fn(Change<K>) -> MemberChange + Clone + Send + 'static,
     ) where
@@ -300,6 +322,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     {
         let (wrap, failed) = (self.wrap.clone(), self.wrap.clone());
         let of_all = change.clone();
+        let kind = change(Change::All(Vec::new())).kind();
         set.spawn(watch(
             api,
             config,
@@ -310,7 +333,8 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                     LinkEvent::Changed(of_all(Change::All(Vec::new())))
                 } else {
                     LinkEvent::WatchFailed(WatchFailure {
-                        message: format!("cannot watch {kind} objects: {}", failure.message),
+                        kind: kind.to_owned(),
+                        message: format!("cannot watch {name} objects: {}", failure.message),
                         ..failure
                     })
                 };
@@ -323,7 +347,10 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     async fn probe(&self, connection: &Connection) -> bool {
         let mut failures = 0;
         loop {
-            tokio::time::sleep(PROBE_EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(PROBE_EVERY) => {}
+                () = self.renew.notified() => return true,
+            }
             let answer =
                 tokio::time::timeout(PROBE_TIMEOUT, connection.clients.calls.apiserver_version())
                     .await;
@@ -347,13 +374,13 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 Some(refusal) => {
                     failures += 1;
                     if failures != PROBES_UNTIL_UNREACHABLE {
-                        if refusal.reason != "Unreachable" && failures > PROBES_UNTIL_UNREACHABLE {
+                        if !refusal.cause.is_silence() && failures > PROBES_UNTIL_UNREACHABLE {
                             return true;
                         }
                         continue;
                     }
                     LinkEvent::Unreachable {
-                        reason: refusal.reason,
+                        cause: refusal.cause,
                         message: refusal.message,
                     }
                 }
@@ -374,7 +401,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         match self.read_secret(namespace, name).await {
             Ok(secret) => secret.resource_version().as_deref() != Some(known),
             Err(refusal) => {
-                refusal.reason == "SecretMissing" || refusal.reason == "SecretForbidden"
+                matches!(refusal.cause, Cause::SecretMissing | Cause::SecretForbidden)
             }
         }
     }
@@ -399,7 +426,7 @@ fn supported(major: &str, minor: &str) -> Result<(), String> {
 
 fn unreachable(server: &str, problem: &str) -> Refusal {
     Refusal {
-        reason: "Unreachable",
+        cause: Cause::NoAnswer,
         message: format!(
             "cannot reach the API server {server}: {problem}; check that it runs, that its address is right and that the hub's network reaches it"
         ),
@@ -409,11 +436,11 @@ fn unreachable(server: &str, problem: &str) -> Refusal {
 fn explain(server: &str, error: &kube::Error) -> Refusal {
     match error {
         kube::Error::Api(status) if status.code == 401 => Refusal {
-            reason: "Unauthorized",
+            cause: Cause::Unauthorized,
             message: "the member does not accept the credentials; renew the token or certificate in the Secret".to_owned(),
         },
         kube::Error::Api(status) if status.code == 403 => Refusal {
-            reason: "Forbidden",
+            cause: Cause::Forbidden,
             message: format!("the member denies access ({}); install the member role of the chart", status.message),
         },
         other => {

@@ -35,6 +35,15 @@ pub fn keep_links(operator: &mut Operator, now: Timestamp) {
         operator.state.dirty.clusters.insert(name.clone());
         operator.state.member_turned(&name);
     }
+    let turned: Vec<String> = operator
+        .state
+        .members
+        .iter_mut()
+        .filter_map(|(name, member)| turned_stale(member, now).then(|| name.clone()))
+        .collect();
+    for name in turned {
+        operator.state.member_turned(&name);
+    }
     for (name, source) in wanted {
         let same = operator
             .state
@@ -64,6 +73,19 @@ pub fn keep_links(operator: &mut Operator, now: Timestamp) {
         operator.departed.remove(&name);
         operator.state.link_member(&name, member);
     }
+}
+
+/// Whether watches of a member began to fail for good, or do so no longer. What lasted while they did was seen by nobody.
+fn turned_stale(member: &mut Member, now: Timestamp) -> bool {
+    let is_stale = member.watches.failure(now).is_some();
+    if is_stale == member.is_stale {
+        return false;
+    }
+    member.is_stale = is_stale;
+    if !is_stale {
+        member.count_anew(now);
+    }
+    true
 }
 
 fn link_source(cluster: &MemberCluster) -> LinkSource {

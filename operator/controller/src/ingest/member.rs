@@ -30,7 +30,7 @@ pub(super) fn take_in(operator: &mut Operator, cluster: &str, link: u64, event: 
             member.version = Some(version);
             member.reach = Reach::Connected;
             member.last_seen = Some(now);
-            member.watch_failed = None;
+            member.list_anew(now);
             operator.state.member_turned(cluster);
         }
         LinkEvent::Alive => {
@@ -41,15 +41,20 @@ pub(super) fn take_in(operator: &mut Operator, cluster: &str, link: u64, event: 
                 operator.state.member_turned(cluster);
             }
         }
-        LinkEvent::Unreachable { reason, message } => {
-            tracing::warn!(cluster, reason, %message, "member cannot be used");
+        LinkEvent::Unreachable { cause, message } => {
+            tracing::warn!(cluster, ?cause, %message, "member cannot be used");
+            // How long it has been silent begins anew where it answered meanwhile, if only to refuse us.
             let since = match &member.reach {
-                Reach::Unreachable { since, .. } => *since,
+                Reach::Unreachable {
+                    since,
+                    cause: before,
+                    ..
+                } if before.is_silence() == cause.is_silence() => *since,
                 _ => now,
             };
             member.reach = Reach::Unreachable {
                 since,
-                reason,
+                cause,
                 message,
             };
             operator.state.member_turned(cluster);
@@ -57,13 +62,22 @@ pub(super) fn take_in(operator: &mut Operator, cluster: &str, link: u64, event: 
         LinkEvent::WatchFailed(failure) => {
             tracing::warn!(cluster, error = %failure.message, "watching a member failed; trying again");
             operator.metrics.watch_failed(cluster);
-            member.watch_failed = Some((failure, now));
+            member.watches.failed(failure, now);
         }
-        LinkEvent::Changed(change) => take_in_change(operator, cluster, change),
+        LinkEvent::Changed(change) => {
+            member.watches.delivered(change.kind());
+            take_in_change(operator, cluster, change, now);
+        }
     }
 }
 
-fn take_in_change(operator: &mut Operator, cluster: &str, change: MemberChange) {
+/// Takes in what was read of a member now, by a watch or by a call.
+pub fn take_in_change(
+    operator: &mut Operator,
+    cluster: &str,
+    change: MemberChange,
+    now: Timestamp,
+) {
     let Some(member) = operator.state.members.get_mut(cluster) else {
         return;
     };
@@ -85,7 +99,7 @@ fn take_in_change(operator: &mut Operator, cluster: &str, change: MemberChange) 
             member.claims.apply(change);
         }
         MemberChange::Pod(change) => {
-            let touched = member.pods.apply(change);
+            let touched = member.pods.apply(change, now);
             nodes = touched.nodes;
             placements = touched.placements;
         }

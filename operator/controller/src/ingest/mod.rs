@@ -11,4 +11,6 @@ mod member;
 mod watch;
 
 pub use hub::{watch_hub, watch_jobs};
+pub use link::MemberChange;
 pub use links::keep_links;
+pub use member::take_in_change;

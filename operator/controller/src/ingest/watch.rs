@@ -42,6 +42,7 @@ pub async fn watch<K, T>(
             Ok(Event::Apply(object)) => wrap(Change::Applied(Box::new(object))),
             Ok(Event::Delete(object)) => wrap(Change::Deleted(Box::new(object))),
             Err(error) => match failed(WatchFailure {
+                kind: String::new(),
                 code: code(&error),
                 message: describe(&error),
             }) {

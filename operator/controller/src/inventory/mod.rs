@@ -45,6 +45,7 @@ mod topology;
 
 pub use facts::refresh_facts;
 pub use feeds::FeedRules;
+pub use health::failing;
 pub use held::{DeviceId, HeldOnNode};
 pub use node::{MemberContext, NodeInventory, node_spec};
 pub use note::{InventoryNote, NoteReason, Unsupported, UnsupportedReason};

@@ -9,7 +9,7 @@ pub(super) mod status;
 use std::any::Any;
 use std::collections::BTreeSet;
 
-use ampacity_api::{InferenceJob, InferenceJobStatus, JobKind, Placement};
+use ampacity_api::{ConditionReason, InferenceJob, InferenceJobStatus, JobKind, Placement};
 use ampacity_placement::JobSpec;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::PodSpec;
@@ -106,11 +106,6 @@ impl Kind for InferenceJob {
         self.status.as_ref()
     }
 
-    fn with_status(mut self, status: InferenceJobStatus) -> Self {
-        self.status = Some(status);
-        self
-    }
-
     fn has_verdict(status: &InferenceJobStatus) -> bool {
         status.verdict.is_some()
     }
@@ -134,13 +129,20 @@ impl Kind for InferenceJob {
             let views = views.iter().filter(|view| which(view));
             views.map(|v| v.placement.spec.cluster.clone()).collect()
         };
-        let refused_by = clusters(&|view| view.refused.is_some());
-        let no_node_in = clusters(&|view| !view.late_pods.is_empty() && view.lost() > 0);
+        let late = |view: &PlacementView<'_>| {
+            let late = view.start.late.as_ref().filter(|_| view.lost() > 0);
+            late.map(|late| late.reason)
+        };
+        let unschedulable = Some(ConditionReason::Unschedulable);
+        let refused_by = clusters(&|view| {
+            view.known.refused.is_some() || late(view).is_some_and(|_| late(view) != unschedulable)
+        });
+        let no_node_in = clusters(&|view| late(view) == unschedulable);
         let lost_nodes = views.iter().flat_map(|v| v.lost_nodes.clone()).collect();
         let mut changes = resize(views, placed - wanted);
         let wants_place = placed < wanted && changes.is_empty();
         // What a member refuses goes as a whole, whatever else becomes of it.
-        let refused = views.iter().filter(|view| view.refused.is_some());
+        let refused = views.iter().filter(|view| view.known.refused.is_some());
         changes.extend(refused.map(|view| (ObjectKey::of(view.placement), 0)));
         let check_after_seconds = (!views.is_empty()).then_some(CHECK_SECONDS);
         let status = inference_status(

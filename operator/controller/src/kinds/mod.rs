@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use ampacity_api::{ConditionReason, InferenceJob, JobKind, Placement, TrainingJob, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodSpec;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -34,7 +35,7 @@ use crate::state::{
 /// A kind of job.
 pub trait Kind: NamespacedObject + Job {
     /// Its status.
-    type Status: Clone + Default + PartialEq;
+    type Status: Clone + Default + PartialEq + Serialize;
     /// What runs a placement of it in a member.
     type Workload: NamespacedObject;
 
@@ -49,9 +50,6 @@ pub trait Kind: NamespacedObject + Job {
 
     /// What was last written of it.
     fn status(&self) -> Option<&Self::Status>;
-
-    /// The same job with another status.
-    fn with_status(self, status: Self::Status) -> Self;
 
     /// Whether a status explains with numbers why there is no place.
     fn has_verdict(status: &Self::Status) -> bool;

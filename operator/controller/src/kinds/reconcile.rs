@@ -1,17 +1,18 @@
 //! The way of one job through the stages, whatever its kind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ampacity_api::{ConditionReason, Placement, Verdict};
 use jiff::Timestamp;
 
 use super::{Assessment, Facts, Kind};
-use crate::bind::{bind, required_terms};
+use crate::bind::{bind, bind_call, required_terms};
 use crate::commit::{release, shrink};
-use crate::dispatch::{dispatch, scale, target};
+use crate::dispatch::{dispatch, dispatch_call, scale, target};
 use crate::observe::{
-    MemberView, Patience, PlacementView, delete_job, may_wait_seconds, tell_unreadable,
-    write_phase, write_status,
+    FailingCall, Known, MemberView, Patience, PlacementView, StatusChange, ToConfirm,
+    ask_for_missing_pods, confirm, delete_job, may_wait_seconds, tell_unreadable, write_phase,
+    write_status,
 };
 use crate::plan::verdict::verdict;
 use crate::queue::{avoid_cluster, found_no_node};
@@ -100,16 +101,34 @@ fn assess<K: Kind>(
         // The job's status says when it should be done.
         operator.state.record(placement);
     }
-    let state = &operator.state;
+    for placement in live {
+        ask_for_missing_pods(operator, placement, now);
+    }
     let placements = live
         .iter()
-        .filter_map(|placement| state.placement(placement));
-    job.assess(Facts {
-        placements: placements.map(|p| view(operator, p, now)).collect(),
+        .filter_map(|placement| operator.state.placement(placement));
+    let mut views: Vec<PlacementView<'_>> = placements.map(|p| view(operator, p, now)).collect();
+    let mut unconfirmed = Vec::new();
+    for view in views.iter_mut().filter(|view| view.rests_on_watches()) {
+        let read = view
+            .known
+            .inquiry
+            .and_then(|inquiry| inquiry.confirmation(now));
+        if read.is_none() {
+            unconfirmed.push(ToConfirm::of(view));
+        }
+        view.keep_confirmed(read);
+    }
+    let assessment = job.assess(Facts {
+        placements: views,
         issue: issue(operator, key),
         waiting: waiting(operator, key),
         now,
-    })
+    });
+    for what in unconfirmed {
+        confirm(operator, what);
+    }
+    assessment
 }
 
 /// What a placement's member shows of it.
@@ -122,10 +141,34 @@ fn view<'a>(operator: &'a Operator, placement: &'a Placement, now: Timestamp) ->
         node_grace_seconds: seconds(operator.config.node_grace),
         start_deadline_seconds: seconds(operator.config.start_deadline),
     };
-    let mut view = PlacementView::new(placement, cluster, member, patience, now);
-    view.was_dispatched = state.placements.was_seen(&key);
-    view.refused = state.placements.refusal(&key);
-    view
+    let known = Known {
+        was_dispatched: state.placements.was_seen(&key),
+        refused: state.placements.refusal(&key),
+        inquiry: state.placements.inquiry(&key),
+    };
+    let failing_call = failing_call(operator, &key);
+    PlacementView::new(
+        placement,
+        cluster,
+        member,
+        known,
+        failing_call.as_ref(),
+        patience,
+        now,
+    )
+}
+
+/// A call that would start a placement and fails again and again.
+fn failing_call(operator: &Operator, placement: &ObjectKey) -> Option<FailingCall> {
+    let now = Instant::now();
+    let calls = [dispatch_call(placement), bind_call(placement)];
+    let failing = calls
+        .iter()
+        .find_map(|call| operator.backoff.failure(call, now))?;
+    Some(FailingCall {
+        words: failing.words.to_owned(),
+        seconds: i64::try_from(failing.lasted.as_secs()).unwrap_or(i64::MAX),
+    })
 }
 
 fn issue(operator: &Operator, job: &JobKey) -> Option<(ConditionReason, String)> {
@@ -156,10 +199,14 @@ fn carry_out<K: Kind>(
         match may_wait_seconds(&operator.state, key, &assessment.news, now) {
             Some(seconds) => operator.requeue_after(key, now, seconds),
             None => {
-                let happenings = job.happenings(before, &assessment.status);
-                let has_verdict = K::has_verdict(&assessment.status);
-                let next = job.clone().with_status(assessment.status);
-                write_status(operator, key, next, happenings, has_verdict);
+                let change = StatusChange {
+                    resource_version: job.metadata().resource_version.clone(),
+                    before: before.cloned(),
+                    happenings: job.happenings(before, &assessment.status),
+                    has_verdict: K::has_verdict(&assessment.status),
+                    after: assessment.status,
+                };
+                write_status::<K, K::Status>(operator, key, change);
             }
         }
     }
@@ -209,7 +256,7 @@ fn advance<K: Kind>(operator: &mut Operator, key: &ObjectKey, job: &K, now: Time
         Some(false) => scale(operator, &placement),
         Some(true) => {
             bind(operator, &placement, |operator| {
-                // The pods' own terms are those that the same builder gives again: it is a pure function.
+                // The pods' own terms are those that the same builder gives again, a pure function, but where a webhook added some.
                 let objects = job
                     .objects(&placement, &target(operator, &placement))
                     .ok()?;

@@ -19,7 +19,7 @@ use super::inference::events::inference_happenings;
 use super::inference::status::{InferenceFacts, inference_status};
 use super::training::events::training_happenings;
 use super::training::status::{TrainingFacts, next_training_status};
-use crate::observe::{MemberView, PlacementView};
+use crate::observe::{Known, Late, MemberView, PlacementView, Start};
 use crate::runtime::Happening;
 use crate::state::{OurPod, Workload};
 
@@ -107,8 +107,10 @@ pub(crate) fn pod(ready: bool) -> OurPod {
         failed: false,
         terminating: false,
         disrupted: false,
-        trouble: None,
-        unschedulable_since: None,
+        waits: None,
+        waits_since: None,
+        was_ready: false,
+        rejected: None,
     }
 }
 
@@ -128,8 +130,7 @@ pub(crate) struct Stage {
     pub(crate) workload: Option<Workload>,
     pub(crate) pods: BTreeMap<String, OurPod>,
     pub(crate) lost_node: Option<String>,
-    pub(crate) late_pods: Vec<(String, String)>,
-    pub(crate) is_barren: bool,
+    pub(crate) start: Start,
     pub(crate) was_dispatched: bool,
     pub(crate) refused: Option<String>,
 }
@@ -142,8 +143,7 @@ impl Stage {
             workload: None,
             pods: BTreeMap::new(),
             lost_node: None,
-            late_pods: Vec::new(),
-            is_barren: false,
+            start: Start::default(),
             was_dispatched: false,
             refused: None,
         }
@@ -156,11 +156,27 @@ impl Stage {
             workload: self.workload.as_ref(),
             pods: Some(&self.pods),
             lost_nodes: self.lost_node.iter().cloned().collect(),
-            late_pods: self.late_pods.clone(),
-            is_barren: self.is_barren,
-            was_dispatched: self.was_dispatched,
-            refused: self.refused.as_deref(),
+            has_failing_nodes: self.lost_node.is_some(),
+            start: self.start.clone(),
+            known: Known {
+                was_dispatched: self.was_dispatched,
+                refused: self.refused.as_deref(),
+                inquiry: None,
+            },
         }
+    }
+
+    /// So many replicas have not started in time.
+    pub(crate) fn late(&mut self, reason: ConditionReason, message: &str, replicas: i32) {
+        self.start = Start {
+            trouble: Some(message.to_owned()),
+            late: Some(Late {
+                reason,
+                message: message.to_owned(),
+                replicas,
+                is_watched: true,
+            }),
+        };
     }
 
     /// The Job is there, and so many of its pods are ready.

@@ -1,6 +1,7 @@
 //! TrainingJob: a gang that runs to completion, one attempt at a time.
 
 pub(super) mod events;
+mod limits;
 mod names;
 mod objects;
 mod spec;
@@ -8,10 +9,12 @@ pub(super) mod status;
 pub(super) mod work;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 
 use ampacity_api::conditions::find_condition;
 use ampacity_api::{
-    ConditionType, JobKind, Placement, TrainingJob, TrainingJobState, TrainingJobStatus,
+    ConditionReason, ConditionType, JobKind, Placement, TrainingJob, TrainingJobState,
+    TrainingJobStatus,
 };
 use ampacity_placement::JobSpec;
 use jiff::Timestamp;
@@ -28,7 +31,7 @@ use self::status::{TrainingFacts, next_training_status};
 use self::work::expected_end;
 use super::{Assessment, Facts, Kind};
 use crate::dispatch::{DispatchError, Objects, Target};
-use crate::observe::News;
+use crate::observe::{News, PlacementView};
 use crate::plan::fields::{charge, priority};
 use crate::runtime::Happening;
 use crate::state::{Charge, Job, JobContext, JobIssue, KindFacts, ServiceScope};
@@ -138,11 +141,6 @@ impl Kind for TrainingJob {
         self.status.as_ref()
     }
 
-    fn with_status(mut self, status: TrainingJobStatus) -> Self {
-        self.status = Some(status);
-        self
-    }
-
     fn has_verdict(status: &TrainingJobStatus) -> bool {
         status.verdict.is_some()
     }
@@ -167,7 +165,7 @@ impl Kind for TrainingJob {
         let running = old.state == Some(TrainingJobState::Running);
         let facts = TrainingFacts {
             placement: facts.placements.into_iter().next().map(|mut view| {
-                view.was_dispatched |= running;
+                view.known.was_dispatched |= running;
                 view
             }),
             issue: facts.issue,
@@ -178,23 +176,31 @@ impl Kind for TrainingJob {
         let view = facts.placement.as_ref();
         let ended = status.ended_attempts > old.ended_attempts;
         let cluster = view.map(|view| view.placement.spec.cluster.clone());
-        let refused = ended && view.is_some_and(|view| view.refused.is_some());
-        let late = ended && view.is_some_and(|view| !view.late_pods.is_empty() || view.is_barren);
+        let why_late = view.and_then(|view| view.start.late.as_ref());
+        let no_node = why_late.is_some_and(|late| late.reason == ConditionReason::Unschedulable);
+        let refused = view.is_some_and(|view| view.known.refused.is_some() || is_rejected(view));
+        let (no_node, refused) = (
+            ended && no_node,
+            ended && (refused || (why_late.is_some() && !no_node)),
+        );
+        let pause = status.next_attempt_time.as_ref();
+        let pause = pause.map_or(0, |next| next.0.as_second() - facts.now.as_second());
         Assessment {
             news: news(self, &old, &status, view.map(|view| view.placement)),
             ended,
-            wants_place: view.is_none() && !self.spec.suspend,
+            wants_place: view.is_none() && !self.spec.suspend && pause <= 0,
             refused_by: cluster.clone().filter(|_| refused).into_iter().collect(),
-            no_node_in: cluster.filter(|_| late && !refused).into_iter().collect(),
+            no_node_in: cluster
+                .filter(|_| no_node && !refused)
+                .into_iter()
+                .collect(),
             resize: Vec::new(),
             lost_nodes: Default::default(),
-            check_after_seconds: view.map(|_| {
-                if running {
-                    CHECK_RUNNING_SECONDS
-                } else {
-                    CHECK_STARTING_SECONDS
-                }
-            }),
+            check_after_seconds: match view {
+                Some(_) if running => Some(CHECK_RUNNING_SECONDS),
+                Some(_) => Some(CHECK_STARTING_SECONDS),
+                None => (pause > 0).then_some(pause),
+            },
             status,
         }
     }
@@ -220,6 +226,18 @@ impl Kind for TrainingJob {
     }
 }
 
+/// Whether something keeps it from running, which is to be told at once.
+fn is_hindered(status: &TrainingJobStatus) -> bool {
+    find_condition(&status.conditions, ConditionType::Running)
+        .is_some_and(|c| c.status == "False" && !c.message.is_empty())
+}
+
+/// Whether the kubelet of a node would not run one of its pods.
+fn is_rejected(view: &PlacementView<'_>) -> bool {
+    let pods = view.pods.into_iter().flat_map(BTreeMap::values);
+    pods.into_iter().any(|pod| pod.rejected.is_some())
+}
+
 /// What is new in the next status: what only passes by on the way to the next state may wait, and numbers of a verdict that
 /// change with every other job.
 fn news(
@@ -231,7 +249,9 @@ fn news(
     let same_attempt = next.ended_attempts == old.ended_attempts;
     match next.state {
         Some(state @ (TrainingJobState::Starting | TrainingJobState::Running))
-            if same_attempt && old.state != Some(TrainingJobState::Running) =>
+            if same_attempt
+                && old.state != Some(TrainingJobState::Running)
+                && !is_hindered(next) =>
         {
             News::Start {
                 placed: placement.and_then(|p| p.metadata.creation_timestamp.clone()),

@@ -8,12 +8,10 @@ use ampacity_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::state::{Member, Reach, SlimNode};
+use crate::state::{Member, Reach, SlimNode, shorten};
 
 /// Longest that `lastSeenTime` of a member may be out of date, in seconds.
 pub(super) const SEEN_EVERY_SECONDS: i64 = 60;
-/// A watch that failed longer ago than this has been tried again since, and has not failed.
-const WATCH_FAILURE_SECONDS: i64 = 30;
 /// Most node notes that a condition's message repeats.
 const MAX_NOTES: usize = 5;
 
@@ -70,39 +68,24 @@ pub(super) fn cluster_status(
             ConditionReason::Connecting,
             String::new(),
         ),
-        Reach::Connected => match &member.watch_failed {
-            Some((failure, at))
-                if now.as_second() - at.as_second() < WATCH_FAILURE_SECONDS
-                    && (!member.is_synced() || failure.is_refusal()) =>
-            {
-                (
-                    ConditionStatus::False,
-                    if failure.is_refusal() {
-                        ConditionReason::Forbidden
-                    } else {
-                        ConditionReason::ConnectionFailed
-                    },
-                    failure.message.clone(),
-                )
-            }
-            _ => (
+        Reach::Connected => match member.watches.failure(now) {
+            Some(failure) => (
+                ConditionStatus::False,
+                if failure.is_refusal() {
+                    ConditionReason::Forbidden
+                } else {
+                    ConditionReason::ConnectionFailed
+                },
+                failure.message.clone(),
+            ),
+            None => (
                 ConditionStatus::True,
                 ConditionReason::Connected,
                 String::new(),
             ),
         },
-        Reach::Unreachable {
-            reason, message, ..
-        } => {
-            let reason = match *reason {
-                "SecretMissing" | "SecretForbidden" => ConditionReason::SecretMissing,
-                "KubeconfigInvalid" => ConditionReason::KubeconfigInvalid,
-                "Unauthorized" => ConditionReason::Unauthorized,
-                "Forbidden" => ConditionReason::Forbidden,
-                "UnsupportedVersion" => ConditionReason::UnsupportedVersion,
-                _ => ConditionReason::ConnectionFailed,
-            };
-            (ConditionStatus::False, reason, message.clone())
+        Reach::Unreachable { cause, message, .. } => {
+            (ConditionStatus::False, cause.reason(), message.clone())
         }
     };
     let reachable = NewCondition::new(ConditionType::Reachable, answer, reason)
@@ -139,11 +122,4 @@ fn notes_text(notes: &[&String]) -> String {
         text.push_str(&format!("; and {} more", notes.len() - MAX_NOTES));
     }
     shorten(&text, 2048)
-}
-
-fn shorten(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most.saturating_sub(1)) {
-        Some((end, _)) if text.len() > most => format!("{}…", text.get(..end).unwrap_or_default()),
-        _ => text.to_owned(),
-    }
 }

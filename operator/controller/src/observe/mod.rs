@@ -2,18 +2,22 @@
 //! of it: statuses of jobs, placements and what the platform team wrote, and events.
 
 mod accrual;
+mod ask;
 mod cluster_status;
 mod event;
 mod facts;
 mod outcome;
 mod pace;
+mod patch;
 mod phase;
 mod platform;
 mod power_status;
+mod start;
 mod status;
 mod view;
 
 pub use accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
+pub use ask::{ToConfirm, ask_for_missing_pods, confirm};
 #[cfg(test)]
 pub use event::MAX_NOTE_BYTES;
 pub use event::{Change, Story, reason_of, way};
@@ -22,5 +26,8 @@ pub use outcome::{Outcome, outcome};
 pub use pace::{News, may_wait_seconds};
 pub use phase::write_phase;
 pub use platform::write_platform_statuses;
-pub use status::{delete_job, tell_unreadable, write_status};
-pub use view::{MemberView, Patience, PlacementView};
+pub use start::FailingCall;
+#[cfg(test)]
+pub use start::{Late, Start};
+pub use status::{StatusChange, delete_job, tell_unreadable, write_status};
+pub use view::{Known, MemberView, Patience, PlacementView};

@@ -1,8 +1,11 @@
 //! How one attempt is doing, from what its member shows.
 
+use std::collections::BTreeMap;
+
 use ampacity_api::ConditionReason;
 
 use super::view::{MemberView, PlacementView};
+use crate::state::{Workload, WorkloadCondition};
 
 /// How an attempt is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +23,19 @@ pub enum Outcome {
         /// Why, in words.
         message: String,
     },
-    /// It is over and did not succeed.
+    /// Its program failed, so many times since it was placed.
+    ProgramFailed {
+        /// How many times: a single replica is run again in its member.
+        failures: i32,
+        /// Why, in words.
+        message: String,
+    },
+    /// It ran for as long as it was given in the member.
+    OutOfTime {
+        /// In the member's words.
+        message: String,
+    },
+    /// It is over and did not succeed, by none of its doing.
     Failed {
         /// Why.
         reason: ConditionReason,
@@ -58,19 +73,7 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
             .condition("Failed")
             .or_else(|| job.condition("FailureTarget"))
         {
-            let disrupted = view
-                .pods
-                .is_some_and(|pods| pods.values().any(|p| p.disrupted));
-            let reason = if disrupted || !view.lost_nodes.is_empty() {
-                ConditionReason::NodeFailed
-            } else {
-                ConditionReason::ReplicaFailed
-            };
-            let message = condition
-                .message
-                .clone()
-                .unwrap_or_else(|| "a replica failed".to_owned());
-            return failed(reason, message);
+            return job_failed(view, job, condition);
         }
         if job.metadata.deletion_timestamp.is_some() {
             return failed(
@@ -78,13 +81,13 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
                 format!("its Job in cluster {cluster} is being deleted by somebody else"),
             );
         }
-    } else if view.was_dispatched {
+    } else if view.known.was_dispatched {
         return failed(
             ConditionReason::Lost,
             format!("its Job in cluster {cluster} was deleted by somebody else"),
         );
     }
-    if let Some(message) = view.refused {
+    if let Some(message) = view.known.refused {
         return Outcome::NotStarted {
             reason: ConditionReason::DispatchRefused,
             message: message.to_owned(),
@@ -96,8 +99,8 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
             format!("node {node} of cluster {cluster} is gone or not ready"),
         );
     }
-    if let Some(message) = late(view) {
-        let reason = ConditionReason::Unschedulable;
+    if let Some(late) = &view.start.late {
+        let (reason, message) = (late.reason, late.message.clone());
         return if view.ran() {
             failed(reason, message)
         } else {
@@ -107,25 +110,43 @@ pub fn outcome(view: &PlacementView<'_>) -> Outcome {
     Outcome::InProgress
 }
 
-/// What is too late in starting, in words.
-fn late(view: &PlacementView<'_>) -> Option<String> {
+/// Why the Job of an attempt failed: by its program, by a limit of time, or by something that is none of its doing.
+fn job_failed(view: &PlacementView<'_>, job: &Workload, condition: &WorkloadCondition) -> Outcome {
     let cluster = &view.placement.spec.cluster;
-    if let Some((pod, said)) = view.late_pods.first() {
-        let more = match view.late_pods.len() {
-            1 => String::new(),
-            count => format!(" and {} more", count - 1),
+    let pods = || view.pods.into_iter().flat_map(BTreeMap::values);
+    if let Some(words) = pods().find_map(|pod| pod.rejected.as_ref()) {
+        let (reason, message) = (
+            ConditionReason::NodeRefused,
+            format!("a node of cluster {cluster} would not run a replica: {words}"),
+        );
+        return if view.ran() {
+            Outcome::Failed { reason, message }
+        } else {
+            Outcome::NotStarted { reason, message }
         };
-        return Some(format!(
-            "the scheduler of cluster {cluster} finds no node for pod {pod}{more}: {said}"
-        ));
     }
-    let job = view.workload.filter(|_| view.is_barren)?;
-    let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
-    let name = job.metadata.name.as_deref().unwrap_or_default();
-    Some(format!(
-        "cluster {cluster} made no pod of Job {name}, perhaps for a quota; `kubectl -n {namespace} describe job {name}` there says why"
-    ))
+    let message = condition
+        .message
+        .clone()
+        .unwrap_or_else(|| "a replica failed".to_owned());
+    if condition.reason.as_deref() == Some(DEADLINE_EXCEEDED) {
+        return Outcome::OutOfTime { message };
+    }
+    let reason = if pods().any(|pod| pod.disrupted) || view.has_failing_nodes {
+        ConditionReason::NodeFailed
+    } else {
+        ConditionReason::ReplicaFailed
+    };
+    // Those that the Job controller made again count as restarts too.
+    let failures = job.status.failed.max(1);
+    match reason {
+        ConditionReason::ReplicaFailed => Outcome::ProgramFailed { failures, message },
+        reason => Outcome::Failed { reason, message },
+    }
 }
+
+/// Reason of a Job that ran for longer than its `activeDeadlineSeconds`.
+const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 
 #[cfg(test)]
 mod tests;

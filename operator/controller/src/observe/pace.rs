@@ -58,7 +58,8 @@ pub fn may_wait_seconds(state: &State, job: &JobKey, news: &News, now: Timestamp
     };
     match news {
         News::Now => None,
-        News::Start { runs: true, .. } if !busy => None,
+        // Only so many are written at once, so that placements go first all the same.
+        News::Start { runs: true, .. } => None,
         News::Start { placed, .. } => {
             (age(placed) < quiet_seconds(BUSY_START_SECONDS)).then_some(QUIET_START_SECONDS)
         }

@@ -6,14 +6,18 @@ use ampacity_api::{Placement, PlacementPhase, PlacementStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams};
 
 use super::pace::BUSY_START_SECONDS;
+use super::patch::status_patch;
 use crate::runtime::{HUB_STATUS, Operator, Then, failpoint};
 use crate::state::{ObjectKey, Progress};
 
 /// A start that takes longer is told of while it goes on.
 const SLOW_START_SECONDS: i64 = 5;
+
+/// Within a phase, ready replicas are told of this often.
+const COUNTS_EVERY_SECONDS: i64 = 15;
 
 /// Writes how far a placement has come, once it runs or if it takes long to.
 pub fn write_phase(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
@@ -39,27 +43,36 @@ pub fn write_phase(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
     } else {
         SLOW_START_SECONDS
     };
-    let settled = phase == PlacementPhase::Running && !busy;
-    let worth_it = settled || age > patience_seconds;
-    if !worth_it || (old.phase == Some(phase) && old.ready_replicas == ready) {
+    let worth_it = phase == PlacementPhase::Running || age > patience_seconds;
+    let same_phase = old.phase == Some(phase);
+    if !worth_it || (same_phase && old.ready_replicas == ready) {
         return;
     }
+    // A gang of thousands becomes ready one by one, and each write sends the whole Placement to whoever watches.
+    let told = operator.state.placements.phase_told(key);
+    let lately = told.is_some_and(|at| now.as_second() - at.as_second() < COUNTS_EVERY_SECONDS);
+    if same_phase && lately {
+        return;
+    }
+    operator.state.placements.tell_phase(key, now);
     let started = (phase == PlacementPhase::Running).then_some(Time(now));
-    let generation = placement.metadata.generation;
-    let mut next = placement;
-    next.status = Some(PlacementStatus {
+    let next = PlacementStatus {
         phase: Some(phase),
         ready_replicas: ready,
         start_time: old.start_time.clone().or(started),
-        observed_generation: generation,
-        ..old
-    });
+        observed_generation: placement.metadata.generation,
+        ..old.clone()
+    };
+    let version = placement.metadata.resource_version.as_deref();
+    let Ok(patch) = status_patch(version, Some(&old), &next) else {
+        return;
+    };
     let (hub, done) = (operator.hub.clone(), key.clone());
     operator.start(HUB_STATUS, format!("phase/{key}"), async move {
         failpoint("phase.before");
         let api: Api<Placement> = Api::namespaced(hub, &done.namespace);
         let written = api
-            .replace_status(&done.name, &PostParams::default(), &next)
+            .patch_status(&done.name, &PatchParams::default(), &Patch::Merge(&patch))
             .await;
         if written.is_ok() {
             failpoint("phase.written");

@@ -4,29 +4,51 @@ use ampacity_api::conditions::NewCondition;
 use ampacity_api::{ConditionReason, ConditionType, set_condition};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use serde::Serialize;
 
+use super::patch::status_patch;
 use crate::runtime::{
     HUB, HUB_STATUS, Happening, Operator, RETRY_SECONDS, Then, failpoint, status_call,
 };
 use crate::state::{Job, JobKey, NamespacedObject, StoredJob};
 
-/// Writes the status of `job`, tells what happened to it, and remembers whether a verdict was said.
-pub fn write_status<K>(
-    operator: &mut Operator,
-    key: &JobKey,
-    job: K,
-    happenings: Vec<Happening>,
-    has_verdict: bool,
-) where
+/// A status that is to be written.
+pub struct StatusChange<S> {
+    /// Version of the job that it was worked out from.
+    pub resource_version: Option<String>,
+    /// What was last written.
+    pub before: Option<S>,
+    /// What follows.
+    pub after: S,
+    /// What happened between the two.
+    pub happenings: Vec<Happening>,
+    /// Whether it explains with numbers why there is no place.
+    pub has_verdict: bool,
+}
+
+/// Writes the status of a job of type `K`, tells what happened to it, and remembers whether a verdict was said.
+pub fn write_status<K, S>(operator: &mut Operator, key: &JobKey, change: StatusChange<S>)
+where
     K: NamespacedObject + Job,
+    S: Serialize,
 {
+    let version = change.resource_version.as_deref();
+    let patch = match status_patch(version, change.before.as_ref(), &change.after) {
+        Ok(patch) => patch,
+        Err(error) => {
+            tracing::error!(job = %key, %error, "its status cannot be written as JSON; this is a bug, please report it");
+            return;
+        }
+    };
+    let (happenings, has_verdict) = (change.happenings, change.has_verdict);
     let (hub, done) = (operator.hub.clone(), key.clone());
     operator.start(HUB_STATUS, status_call(key), async move {
         failpoint("status.before");
         let api: Api<K> = Api::namespaced(hub, &done.object.namespace);
+        let name = &done.object.name;
         let written = api
-            .replace_status(&done.object.name, &PostParams::default(), &job)
+            .patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))
             .await;
         if written.is_ok() {
             failpoint("status.written");

@@ -8,16 +8,20 @@ use ampacity_api::{ConditionType, MemberCluster, Placement};
 use jiff::Timestamp;
 
 use super::cluster_status::SEEN_EVERY_SECONDS;
-use crate::state::{Member, ObjectKey, OurPod, Reach, Workload, actual_shares, planned_shares};
+use super::start::{FailingCall, Start, StartFacts};
+use crate::state::{
+    Cause, Confirmation, Inquiry, Member, ObjectKey, OurPod, Reach, Workload, actual_shares,
+    planned_shares,
+};
 
 /// The member of a placement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberView {
     /// It answers and has been read.
     Current,
-    /// Linked a moment ago, as after a start of the operator: it has not had the time to show anything.
+    /// Linked a moment ago or back since then: it has yet to be listed, and nothing is concluded from what was seen before.
     NotRead,
-    /// Silent for less than its policy says, or not to be read whole.
+    /// Silent for less than its policy says, refusing us, or not to be read whole.
     Silent,
     /// Silent for longer than its policy says, and the policy is to replace.
     GivenUp,
@@ -25,18 +29,58 @@ pub enum MemberView {
     Removed,
 }
 
+impl MemberView {
+    fn of(cluster: Option<&MemberCluster>, member: Option<&Member>, now: Timestamp) -> Self {
+        let (Some(cluster), Some(member)) = (cluster, member) else {
+            return if cluster.is_some() {
+                Self::NotRead
+            } else {
+                Self::Removed
+            };
+        };
+        if member.is_being_listed(now) {
+            return Self::NotRead;
+        }
+        match &member.reach {
+            Reach::Connected if member.is_current() => Self::Current,
+            Reach::Unreachable { since, cause, .. } => {
+                let policy = &cluster.spec.unreachable;
+                let silent = now.as_second() - silent_since(cluster, member, *since).as_second();
+                // What refuses us is not dead: what runs there runs, and a second time elsewhere would be twice.
+                let is_given_up = cause.is_silence()
+                    && policy.action == UnreachableAction::Replace
+                    && silent >= policy.after_seconds;
+                if is_given_up {
+                    Self::GivenUp
+                } else {
+                    Self::Silent
+                }
+            }
+            Reach::Connected | Reach::Connecting => Self::Silent,
+        }
+    }
+}
+
 /// How long what goes wrong may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// Seconds that a node may be out of order before what is on it counts as lost.
     pub node_grace_seconds: i64,
-    /// Seconds that the member's scheduler may find no node for a pod.
+    /// Seconds that something may keep a replica from starting.
     pub start_deadline_seconds: i64,
 }
 
-/// How many start deadlines a workload may go without a single pod. Its controller may be behind with many others, which is
-/// no fault of this cluster; but a quota on pods or devices leaves no other trace on it.
-const DEADLINES_WITHOUT_PODS: i64 = 5;
+/// What this process knows of a placement beside what its member shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Whether its objects were seen in the member before.
+    pub was_dispatched: bool,
+    /// Why the member refuses its objects.
+    pub refused: Option<&'a str>,
+    /// What the member was asked about it.
+    pub inquiry: Option<&'a Inquiry>,
+}
+
 /// What a member shows of a placement.
 #[derive(Clone, Debug)]
 pub struct PlacementView<'a> {
@@ -50,47 +94,27 @@ pub struct PlacementView<'a> {
     pub pods: Option<&'a BTreeMap<String, OurPod>>,
     /// Its nodes, and those of its pods, that have been out of order for longer than the grace.
     pub lost_nodes: BTreeSet<String>,
-    /// Pods that are too late, by name, with what the member says of them.
-    pub late_pods: Vec<(String, String)>,
-    /// Whether its workload should have had pods by now and has none.
-    pub is_barren: bool,
-    /// Whether its objects were seen in the member before.
-    pub was_dispatched: bool,
-    /// Why the member refuses its objects.
-    pub refused: Option<&'a str>,
+    /// Whether any of its nodes is out of order, as far as watches tell.
+    pub has_failing_nodes: bool,
+    /// What keeps it from running.
+    pub start: Start,
+    /// What else is known of it.
+    pub known: Known<'a>,
 }
 
 impl<'a> PlacementView<'a> {
-    /// Looks a placement up in what its member shows.
+    /// Looks a placement up in what its member shows. `failing_call`: a call about it that fails again and again.
     pub fn new(
         placement: &'a Placement,
         cluster: Option<&MemberCluster>,
         member: Option<&'a Member>,
+        known: Known<'a>,
+        failing_call: Option<&FailingCall>,
         patience: Patience,
         now: Timestamp,
     ) -> Self {
         let key = ObjectKey::of(placement);
         let passed = |since: Timestamp| now.as_second() - since.as_second();
-        let view = match (cluster, member) {
-            (None, _) => MemberView::Removed,
-            (Some(_), None) => MemberView::NotRead,
-            (Some(_), Some(member)) if member.is_being_read(now) => MemberView::NotRead,
-            (Some(cluster), Some(member)) => match &member.reach {
-                Reach::Connected if member.is_synced() => MemberView::Current,
-                Reach::Unreachable { since, .. } => {
-                    let policy = &cluster.spec.unreachable;
-                    let silent_seconds = passed(silent_since(cluster, member, *since));
-                    if policy.action == UnreachableAction::Replace
-                        && silent_seconds >= policy.after_seconds
-                    {
-                        MemberView::GivenUp
-                    } else {
-                        MemberView::Silent
-                    }
-                }
-                Reach::Connected | Reach::Connecting => MemberView::Silent,
-            },
-        };
         let pods = member.and_then(|m| m.pods.of_placement(&key));
         let workload = member.and_then(|m| m.workload_of(placement));
         let named = placement.spec.nodes.iter().map(|node| &node.name);
@@ -102,27 +126,41 @@ impl<'a> PlacementView<'a> {
             let outage = member.and_then(|m| m.outages.get(*node));
             outage.is_some_and(|o| passed(o.since) >= patience.node_grace_seconds)
         };
-        let is_late = |pod: &OurPod| {
-            let since = pod.unschedulable_since.filter(|_| !pod.terminating);
-            since.is_some_and(|since| passed(since) >= patience.start_deadline_seconds)
-        };
-        let told = |(name, pod): (&String, &OurPod)| {
-            is_late(pod).then(|| (name.clone(), pod.trouble.clone().unwrap_or_default()))
-        };
-        let made = workload.and_then(|w| w.metadata.creation_timestamp.as_ref());
-        let without_pods = patience
-            .start_deadline_seconds
-            .saturating_mul(DEADLINES_WITHOUT_PODS);
-        Self {
+        let lost_nodes: BTreeSet<String> = named.chain(bound).filter(is_lost).cloned().collect();
+        let start = StartFacts {
             placement,
-            member: view,
             workload,
             pods,
-            lost_nodes: named.chain(bound).filter(is_lost).cloned().collect(),
-            late_pods: pods.into_iter().flatten().filter_map(told).collect(),
-            is_barren: pods.is_none() && made.is_some_and(|t| passed(t.0) >= without_pods),
-            was_dispatched: false,
-            refused: None,
+            inquiry: known.inquiry,
+            failing_call,
+            patience,
+            now,
+        };
+        Self {
+            placement,
+            member: MemberView::of(cluster, member, now),
+            workload,
+            pods,
+            has_failing_nodes: !lost_nodes.is_empty(),
+            lost_nodes,
+            start: start.judge(),
+            known,
+        }
+    }
+
+    /// Whether something was told by watches and has lasted too long, so that it is to be read afresh before anything follows.
+    pub fn rests_on_watches(&self) -> bool {
+        self.member == MemberView::Current
+            && (!self.lost_nodes.is_empty()
+                || self.start.late.as_ref().is_some_and(|l| l.is_watched))
+    }
+
+    /// Leaves out what was not read afresh.
+    pub fn keep_confirmed(&mut self, read: Option<&Confirmation>) {
+        self.lost_nodes
+            .retain(|node| read.is_some_and(|read| read.nodes.contains(node)));
+        if !read.is_some_and(|read| read.pods) {
+            self.start.late = self.start.late.take().filter(|late| !late.is_watched);
         }
     }
 
@@ -131,7 +169,7 @@ impl<'a> PlacementView<'a> {
         self.count(|p| p.ready || p.succeeded)
     }
 
-    /// Replicas that are lost with their nodes, or that the member's scheduler found no node for in time.
+    /// Replicas that are lost with their nodes, or that did not start in time.
     pub fn lost(&self) -> i32 {
         let alive = |pod: &&OurPod| !pod.terminating && pod.holds_devices();
         let pods = self
@@ -148,15 +186,7 @@ impl<'a> PlacementView<'a> {
             .filter(|share| self.lost_nodes.contains(&share.name))
             .map(|share| share.replicas)
             .sum();
-        let missing = self
-            .placement
-            .spec
-            .replicas
-            .saturating_sub(self.bound())
-            .max(0);
-        let late = i32::try_from(self.late_pods.len())
-            .unwrap_or(i32::MAX)
-            .min(missing);
+        let late = self.start.late.as_ref().map_or(0, |late| late.replicas);
         i32::try_from(on_lost).unwrap_or(i32::MAX).max(late)
     }
 
@@ -164,11 +194,6 @@ impl<'a> PlacementView<'a> {
     pub fn ran(&self) -> bool {
         let status = self.placement.status.as_ref();
         status.is_some_and(|status| status.start_time.is_some())
-    }
-
-    /// Pods bound to a node.
-    pub fn bound(&self) -> i32 {
-        self.count(|p| p.node.is_some() && !p.failed)
     }
 
     fn count(&self, which: impl Fn(&OurPod) -> bool) -> i32 {
@@ -189,8 +214,12 @@ fn silent_since(cluster: &MemberCluster, member: &Member, since: Timestamp) -> T
     else {
         return since;
     };
-    let told = find_condition(&status.conditions, ConditionType::Reachable)
-        .is_some_and(|c| c.status == "False");
+    let answer = find_condition(&status.conditions, ConditionType::Reachable);
+    let told = answer.is_some_and(|c| c.status == "False");
+    if told && answer.is_some_and(|c| c.reason != Cause::NoAnswer.reason().as_str()) {
+        // It answered, and refused us.
+        return since;
+    }
     let slack = if told { 0 } else { SEEN_EVERY_SECONDS };
     let seen = status
         .last_seen_time

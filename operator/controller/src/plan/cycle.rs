@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::Placement;
-use ampacity_placement::{Fleet, PlacementDecision, PlanOptions, Reservation};
+use ampacity_placement::{PlacementDecision, PlanOptions};
 use jiff::Timestamp;
 
 use super::input::engine_jobs;
 use super::placement::placement_object;
+use super::split::split;
 use crate::state::{JobKey, ObjectKey, State, Why};
 
 /// What a cycle decided.
@@ -101,25 +102,25 @@ fn commit(
         state.fleet.release(&decision.reservation.key);
         return;
     };
+    let placement_name = facts.placement_name;
     let earlier = cycle.commits.iter().filter(|(key, _)| key == job).count();
-    let attempt =
-        next_attempt(state, job).saturating_add(i32::try_from(earlier).unwrap_or(i32::MAX));
-    let name = (facts.placement_name)(&job.object.name, attempt);
-    let placement = placement_object(job, &name, &decision, attempt, epoch, owner);
-    rekey(
-        &mut state.fleet,
-        decision.reservation,
-        &ObjectKey::of(&placement),
-    );
-    state.jobs.commit_started(job);
-    cycle.commits.push((job.clone(), placement));
-}
-
-/// From here on the reservation goes by the Placement's name, as it will after a restart.
-fn rekey(fleet: &mut Fleet, mut reservation: Reservation, placement: &ObjectKey) {
-    fleet.release(&reservation.key);
-    reservation.key = placement.to_string();
-    fleet.reserve(reservation);
+    let first = next_attempt(state, job).saturating_add(i32::try_from(earlier).unwrap_or(i32::MAX));
+    // From here on a reservation goes by its Placement's name, as it will after a restart.
+    state.fleet.release(&decision.reservation.key);
+    let parts = if facts.replicas_move {
+        split(decision)
+    } else {
+        vec![decision]
+    };
+    for (attempt, part) in (first..).zip(parts) {
+        let name = placement_name(&job.object.name, attempt);
+        let placement = placement_object(job, &name, &part, attempt, epoch, owner.clone());
+        let mut reservation = part.reservation;
+        reservation.key = ObjectKey::of(&placement).to_string();
+        state.fleet.reserve(reservation);
+        state.jobs.commit_started(job);
+        cycle.commits.push((job.clone(), placement));
+    }
 }
 
 /// One more than any attempt ever made, as far as the API server knows.

@@ -2,19 +2,21 @@
 
 use jiff::Timestamp;
 
-use crate::state::{JobKey, JobState, Jobs, State, Waiting, Why};
+use crate::state::{Avoided, JobKey, JobState, Jobs, State, Waiting, Why};
 
 /// Longest pause between tries to write a placement.
 const LONGEST_PAUSE_SECONDS: i64 = 60;
-/// A cluster that refused a job is not tried again for this long.
+/// A cluster in which something did not work for a job is not tried again for this long, twice as long each time.
 const AVOID_SECONDS: i64 = 120;
+/// The longest.
+const AVOID_AT_MOST_SECONDS: i64 = 3_600;
+/// What did not work so long after the last time was over is a first time again.
+const REMEMBERED_SECONDS: i64 = 3_600;
 
 /// Keeps a job out of a cluster for a while: something there did not work.
 pub fn avoid_cluster(state: &mut State, job: &JobKey, cluster: &str, now: Timestamp) {
-    if let Ok(until) = Timestamp::from_second(now.as_second() + AVOID_SECONDS) {
-        state.jobs.avoid(job, cluster, until);
-        state.requeue_after(job, now, AVOID_SECONDS + 1);
-    }
+    let seconds = state.jobs.avoid(job, cluster, now);
+    state.requeue_after(job, now, seconds + 1);
 }
 
 /// The member's scheduler found no node though the engine saw room. Something took it meanwhile, and a new look at the
@@ -129,10 +131,19 @@ impl Jobs {
             .is_some_and(|r| matches!(r.state, JobState::Committing(_)))
     }
 
-    /// Keeps a job out of a cluster until a time: something there did not work.
-    pub fn avoid(&mut self, job: &JobKey, cluster: &str, until: Timestamp) {
+    /// Keeps a job out of a cluster: something there did not work. Returns for how many seconds.
+    pub fn avoid(&mut self, job: &JobKey, cluster: &str, now: Timestamp) -> i64 {
         let avoided = &mut self.record(job).avoided;
-        avoided.insert(cluster.to_owned(), until);
+        let before = avoided.get(cluster).map_or(0, |known| known.times);
+        let seconds = (AVOID_SECONDS << before.min(16)).min(AVOID_AT_MOST_SECONDS);
+        let until = now.as_second().saturating_add(seconds);
+        let avoid = Avoided {
+            until: Timestamp::from_second(until).unwrap_or(Timestamp::MAX),
+            times: before.saturating_add(1),
+            is_over: false,
+        };
+        avoided.insert(cluster.to_owned(), avoid);
+        seconds
     }
 
     /// A cluster's scheduler found no node for a job. Returns whether that is so for the second time running.
@@ -147,7 +158,7 @@ impl Jobs {
         avoided
             .into_iter()
             .flatten()
-            .filter(move |(_, until)| **until > now)
+            .filter(move |(_, avoided)| avoided.until > now)
             .map(|(cluster, _)| cluster)
     }
 
@@ -157,11 +168,16 @@ impl Jobs {
             return;
         }
         let record = self.record(job);
-        let before = record.avoided.len();
-        record.avoided.retain(|_, until| *until > now);
-        if record.avoided.len() < before
-            && let Some(waiting) = &mut record.waiting
-        {
+        let mut is_open_again = false;
+        for avoided in record.avoided.values_mut() {
+            is_open_again |= avoided.until <= now && !avoided.is_over;
+            avoided.is_over = avoided.until <= now;
+        }
+        let passed = |at: Timestamp| now.as_second() - at.as_second();
+        record
+            .avoided
+            .retain(|_, avoided| passed(avoided.until) < REMEMBERED_SECONDS);
+        if is_open_again && let Some(waiting) = &mut record.waiting {
             waiting.tried_at = None;
         }
     }
@@ -239,7 +255,7 @@ mod tests {
         let mut jobs = Jobs::default();
         let at = |s| Timestamp::from_second(s).unwrap();
         jobs.set_eligible(&key("a"), true);
-        jobs.avoid(&key("a"), "oslo", at(100));
+        assert_eq!(jobs.avoid(&key("a"), "oslo", at(-20)), 120);
         jobs.must_wait(&key("a"), unplaced(), at(10), 7, 1);
         let tried_again = |jobs: &Jobs| jobs.candidates(7, |_| Some(1)).count() == 1;
         jobs.stop_avoiding(&key("a"), at(99));
@@ -247,6 +263,31 @@ mod tests {
         jobs.stop_avoiding(&key("a"), at(100));
         assert!(tried_again(&jobs));
         assert_eq!(jobs.avoided_by(&key("a"), at(100)).count(), 0);
+    }
+
+    #[test]
+    fn a_cluster_in_which_nothing_works_is_left_out_for_longer_each_time_and_forgiven_in_the_end() {
+        let mut jobs = Jobs::default();
+        let mut now = 0;
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            let seconds = jobs.avoid(&key("a"), "oslo", at(now));
+            pauses.push(seconds);
+            now += seconds;
+            jobs.stop_avoiding(&key("a"), at(now));
+            assert_eq!(jobs.avoided_by(&key("a"), at(now)).count(), 0);
+        }
+        assert_eq!(pauses, [120, 240, 480, 960, 1920, 3600, 3600]);
+        assert_eq!(
+            jobs.avoid(&key("a"), "bergen", at(now)),
+            120,
+            "another cluster"
+        );
+        assert_eq!(jobs.avoid(&key("b"), "oslo", at(now)), 120, "another job");
+        now += 3600;
+        jobs.stop_avoiding(&key("a"), at(now));
+        assert_eq!(jobs.avoid(&key("a"), "oslo", at(now)), 120);
     }
 
     #[test]

@@ -8,12 +8,15 @@ use kube::{Client, Config};
 /// (`--request-timeout`, 60 s) is still far above what a healthy one needs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// A watch that says nothing for so long, not even that its time is over, is one whose connection died without a word.
+const SILENT_FOR: Duration = Duration::from_secs(70);
+
 /// Clients of one API server.
 #[derive(Clone)]
 pub struct Clients {
     /// For calls: fails when an answer stays away, for a server that went silent must not keep a decision waiting for ever.
     pub calls: Client,
-    /// For watches: may be silent for minutes. The watcher has its own limit.
+    /// For watches: a server ends one after less than a minute, so that one which is silent for longer is dead.
     pub watches: Client,
 }
 
@@ -31,9 +34,11 @@ impl Clients {
         calls.read_timeout = Some(limit);
         // Without it, the time that a pooled connection was idle counts too.
         calls.reset_reader_on_write = true;
+        let mut watches = config;
+        watches.read_timeout = Some(SILENT_FOR);
         Ok(Self {
             calls: Client::try_from(calls)?,
-            watches: Client::try_from(config)?,
+            watches: Client::try_from(watches)?,
         })
     }
 }

@@ -21,7 +21,7 @@ pub struct OperatorConfig {
     pub listen: Option<SocketAddr>,
     /// How long a node may be gone or not ready before what ran on it is placed again.
     pub node_grace: Duration,
-    /// How long the member's scheduler may find no node for a pod before it is placed again.
+    /// How long something may keep a replica from starting before its attempt ends and the job is placed again.
     pub start_deadline: Duration,
     /// API calls in flight at once, per API server.
     pub concurrency: usize,

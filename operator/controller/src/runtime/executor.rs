@@ -22,7 +22,7 @@ pub struct CallExecutor<T> {
 }
 
 impl<T: Send + 'static> CallExecutor<T> {
-    /// At most `concurrency` calls in flight per API server, as long as the tenure holds.
+    /// At most `concurrency` calls in flight per API server, or as many as [`Self::limit`] says, as long as the tenure holds.
     pub fn new(inbox: Sender<T>, concurrency: usize, tenure: Tenure) -> Self {
         Self {
             inbox,
@@ -31,6 +31,12 @@ impl<T: Send + 'static> CallExecutor<T> {
             running: BTreeSet::new(),
             tenure,
         }
+    }
+
+    /// At most so many calls in flight against a server.
+    pub fn limit(&mut self, server: &str, concurrency: usize) {
+        let limit = Arc::new(Semaphore::new(concurrency));
+        self.limits.insert(server.to_owned(), limit);
     }
 
     /// Whether a call for this key has not reported yet.

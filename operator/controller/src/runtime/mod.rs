@@ -1,6 +1,7 @@
 //! What the stages act with: the operator that holds the state, the loop that drives them, bounded calls, election, events,
 //! health and metrics. Of the stages it knows none: the loop is handed a [`Pipeline`].
 
+mod backoff;
 mod clients;
 mod config;
 mod election;
@@ -14,6 +15,7 @@ mod operator;
 mod recorder;
 mod series;
 
+pub use backoff::{Backoff, Failure};
 pub use clients::Clients;
 pub use config::OperatorConfig;
 pub use election::ElectorError;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc::Sender;
 
+use super::backoff::Backoff;
 use super::clients::Clients;
 use super::config::OperatorConfig;
 use super::election::Tenure;
@@ -19,6 +20,8 @@ use crate::state::{JobKey, Kinds, ObjectKey, State};
 pub const HUB: &str = "(hub)";
 /// Status writes have a limit of their own, so that they never hold up placements.
 pub const HUB_STATUS: &str = "(hub status)";
+/// Statuses that are written at once. Few, so that placements go before statuses while many jobs are being placed.
+const STATUSES_AT_ONCE: usize = 4;
 /// Seconds until a failed call is tried again.
 pub const RETRY_SECONDS: i64 = 2;
 
@@ -53,6 +56,8 @@ pub struct Operator {
     pub state: State,
     /// Calls in flight.
     pub calls: CallExecutor<Message>,
+    /// Calls that failed, and when they may be made again.
+    pub backoff: Backoff,
     /// What is counted.
     pub metrics: Metrics,
     /// Writes Events.
@@ -76,8 +81,11 @@ impl Operator {
         inbox: Sender<Message>,
         kinds: Kinds,
     ) -> Self {
+        let mut calls = CallExecutor::new(inbox.clone(), config.concurrency, tenure);
+        calls.limit(HUB_STATUS, STATUSES_AT_ONCE);
         Self {
-            calls: CallExecutor::new(inbox.clone(), config.concurrency, tenure),
+            calls,
+            backoff: Backoff::default(),
             recorder: Recorder::new(hub.calls.clone(), &config.identity),
             config,
             hub: hub.calls.clone(),

@@ -104,6 +104,11 @@ impl<K: HasMeta> Cache<K> {
         }
     }
 
+    /// What is known may be out of date until the next full list.
+    pub fn await_list(&mut self) {
+        self.synced = false;
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.items.clear();

@@ -39,6 +39,8 @@ impl<K> Change<K> {
 /// Why a watch failed; it is tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchFailure {
+    /// Kind of the objects.
+    pub kind: String,
     /// Status code of the API server's answer, where there was one.
     pub code: Option<u16>,
     /// What happened.

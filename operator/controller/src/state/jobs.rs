@@ -72,6 +72,17 @@ pub enum JobState {
     Committing(u32),
 }
 
+/// A cluster that a job keeps out of, since something there did not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avoided {
+    /// Until when.
+    pub until: Timestamp,
+    /// How many times running something did not work there.
+    pub times: u32,
+    /// Whether the job was told that the time is over.
+    pub is_over: bool,
+}
+
 /// What is known of one job.
 #[derive(Clone, Debug, Default)]
 pub struct JobRecord {
@@ -79,8 +90,8 @@ pub struct JobRecord {
     pub state: JobState,
     /// Why it waits, if it was tried.
     pub waiting: Option<Waiting>,
-    /// Clusters that it keeps out of, and until when.
-    pub avoided: BTreeMap<String, Timestamp>,
+    /// Clusters that it keeps out of, or did lately.
+    pub avoided: BTreeMap<String, Avoided>,
     /// Placements that could not be written, since the last that was.
     pub failed_commits: u32,
     /// The cluster whose scheduler found no node for it, last time.

@@ -1,43 +1,29 @@
 //! What one member cluster shows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ampacity_api::{JobKind, Placement, labels};
 use ampacity_placement::NodeSpec;
 use jiff::Timestamp;
 use kube::Client;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::cache::Cache;
-use super::change::WatchFailure;
 use super::key::ObjectKey;
 use super::kind::Kinds;
 use super::outage::Outage;
 use super::pods::PodIndex;
+use super::reach::Reach;
 use super::slim::{SlimNode, SlimResourceClaim, SlimResourceSlice};
+use super::watch_health::WatchHealth;
 use super::workload::Workload;
 
-/// Whether a member answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Reach {
-    /// No attempt has ended yet.
-    #[default]
-    Connecting,
-    /// It answers.
-    Connected,
-    /// It does not, or may not be used.
-    Unreachable {
-        /// Since when.
-        since: Timestamp,
-        /// Machine-readable reason.
-        reason: &'static str,
-        /// What happened and what to do.
-        message: String,
-    },
-}
-
-/// How long a new member may take to be read before it counts as one that cannot be.
+/// How long others wait for a member that is being read, before they are planned without it.
 const FIRST_LOOK_SECONDS: i64 = 10;
+/// How long a member may take to be listed whole, after it was linked or came back, before it counts as one that cannot be read.
+const LISTED_WITHIN_SECONDS: i64 = 60;
 
 /// Where a member's credentials come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,12 +45,22 @@ pub enum LinkSource {
 pub struct Link {
     source: LinkSource,
     task: JoinHandle<()>,
+    renew: Arc<Notify>,
 }
 
 impl Link {
-    /// A link whose task is running.
-    pub fn new(source: LinkSource, task: JoinHandle<()>) -> Self {
-        Self { source, task }
+    /// A link whose task is running, and makes its connections anew when it is told to.
+    pub fn new(source: LinkSource, task: JoinHandle<()>, renew: Arc<Notify>) -> Self {
+        Self {
+            source,
+            task,
+            renew,
+        }
+    }
+
+    /// What it delivered turned out to be out of date: has its connections made and everything listed anew.
+    pub fn renew(&self) {
+        self.renew.notify_one();
     }
 
     /// Where the credentials come from.
@@ -88,7 +84,7 @@ pub struct Member {
     pub link: Option<Link>,
     /// Number of the link: events of an earlier one are ignored.
     pub link_number: u64,
-    /// When the link was made.
+    /// When the link was made, or the member last came back: since then it is being listed.
     pub linked_at: Option<Timestamp>,
     /// Client, once connected.
     pub client: Option<Client>,
@@ -98,8 +94,10 @@ pub struct Member {
     pub reach: Reach,
     /// When it last answered.
     pub last_seen: Option<Timestamp>,
-    /// What was wrong with a watch last, and when. It is tried every few seconds.
-    pub watch_failed: Option<(WatchFailure, Timestamp)>,
+    /// Which of its watches fail.
+    pub watches: WatchHealth,
+    /// Whether a watch fails for so long that what is known may be out of date.
+    pub is_stale: bool,
     /// Nodes.
     pub nodes: Cache<SlimNode>,
     /// DRA devices.
@@ -154,17 +152,55 @@ impl Member {
         (made_from == placement.metadata.uid.as_ref()).then_some(workload)
     }
 
-    /// Whether it was linked a moment ago and has yet to show everything: nothing is concluded from what is missing.
+    /// Whether it was linked a moment ago and has yet to show everything: others wait for it.
     pub fn is_being_read(&self, now: Timestamp) -> bool {
+        self.is_being_listed_within(FIRST_LOOK_SECONDS, now)
+    }
+
+    /// Whether it has yet to show everything since it was linked or came back: nothing is concluded from what is missing, nor from
+    /// what was seen before.
+    pub fn is_being_listed(&self, now: Timestamp) -> bool {
+        self.is_being_listed_within(LISTED_WITHIN_SECONDS, now)
+    }
+
+    fn is_being_listed_within(&self, seconds: i64, now: Timestamp) -> bool {
         !self.is_synced()
+            && !self.is_stale
             && !matches!(self.reach, Reach::Unreachable { .. })
             && self
                 .linked_at
-                .is_none_or(|at| now.as_second() - at.as_second() < FIRST_LOOK_SECONDS)
+                .is_none_or(|at| now.as_second() - at.as_second() < seconds)
+    }
+
+    /// It was away, or is connected for the first time: what was seen before counts no longer until all of it has been listed again,
+    /// and how long anything lasts is counted from then on.
+    pub fn list_anew(&mut self, now: Timestamp) {
+        self.linked_at = Some(now);
+        self.watches = WatchHealth::default();
+        self.is_stale = false;
+        self.nodes.await_list();
+        self.slices.await_list();
+        self.claims.await_list();
+        self.pods.await_list();
+        for workloads in self.workloads.values_mut() {
+            workloads.await_list();
+        }
+        self.count_anew(now);
+    }
+
+    /// What is wrong in it has been wrong since now, as far as anybody can tell.
+    pub fn count_anew(&mut self, now: Timestamp) {
+        self.outages.clear();
+        self.pods.count_anew(now);
+    }
+
+    /// Whether what it shows is how it is now.
+    pub fn is_current(&self) -> bool {
+        self.is_synced() && !self.is_stale
     }
 
     /// Whether new work may go there.
     pub fn is_usable(&self) -> bool {
-        self.reach == Reach::Connected && self.is_synced()
+        self.reach == Reach::Connected && self.is_current()
     }
 }

@@ -11,6 +11,7 @@ mod change;
 mod dirty;
 mod facts;
 mod hub;
+mod inquiry;
 mod issue;
 mod job;
 mod jobs;
@@ -23,13 +24,16 @@ mod object;
 mod outage;
 mod part;
 mod placements;
+mod pod_wait;
 mod pods;
 mod quantity;
+mod reach;
 mod reservations;
 mod slim;
 mod text;
 mod timers;
 mod usage;
+mod watch_health;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -46,27 +50,32 @@ pub use change::{Change, WatchFailure};
 pub use dirty::Dirty;
 pub use facts::{FactIssues, FactNote, FactObject};
 pub use hub::{Hub, Unreadable};
+pub use inquiry::{Confirmation, Inquiry};
 pub use issue::JobIssue;
 pub use job::{ClusterSite, Job, JobContext, StoredJob};
-pub use jobs::{JobRecord, JobState, Jobs, Waiting, Why};
+pub use jobs::{Avoided, JobRecord, JobState, Jobs, Waiting, Why};
 pub use key::{HasMeta, JobKey, ObjectKey};
 pub use kind::{KindFacts, Kinds, ServiceScope};
 pub use level::engine_level;
-pub use member::{Link, LinkSource, Member, Reach};
+pub use member::{Link, LinkSource, Member};
 pub use named_nodes::NamedNodes;
 pub use object::{ApiObject, NamespacedObject};
 pub use outage::{Failing, Outage};
 pub use part::{PartFields, asked_part, device_name, device_part};
 pub use placements::{PlacementState, Placements, Progress};
-pub use pods::{OurPod, PodIndex, Touched};
+pub use pod_wait::PodWait;
+pub use pods::{OurPod, PodIndex, Touched, missing_pods};
 pub use quantity::{QuantityError, parse_bytes, parse_milli};
+pub use reach::{Cause, Reach};
 pub use reservations::{Charge, actual_shares, moving_placements, planned_shares, reservation};
 pub use slim::{
     SlimAttribute, SlimCondition, SlimContainer, SlimDevice, SlimNode, SlimPod, SlimResourceClaim,
     SlimResourceSlice, SlimResources, SlimTaint,
 };
+pub use text::shorten;
 pub use timers::Timers;
 pub use usage::{PodUsage, pod_usage};
+pub use watch_health::WatchHealth;
 pub use workload::{Workload, WorkloadCondition};
 
 /// Everything the operator knows.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::{Placement, PlacementPhase};
+use jiff::Timestamp;
 
+use super::inquiry::Inquiry;
 use super::key::{JobKey, ObjectKey};
 use super::pods::OurPod;
 
@@ -95,6 +97,8 @@ impl Default for PlacementState {
 pub struct Placements {
     of_job: BTreeMap<JobKey, BTreeSet<ObjectKey>>,
     states: BTreeMap<ObjectKey, PlacementState>,
+    inquiries: BTreeMap<ObjectKey, Inquiry>,
+    phases_told: BTreeMap<ObjectKey, Timestamp>,
 }
 
 impl Placements {
@@ -115,6 +119,34 @@ impl Placements {
             }
         }
         self.states.remove(placement);
+        self.inquiries.remove(placement);
+        self.phases_told.remove(placement);
+    }
+
+    /// When this process last wrote how far a placement has come.
+    pub fn phase_told(&self, placement: &ObjectKey) -> Option<Timestamp> {
+        self.phases_told.get(placement).copied()
+    }
+
+    /// How far a placement has come is being written now.
+    pub fn tell_phase(&mut self, placement: &ObjectKey, now: Timestamp) {
+        self.phases_told.insert(placement.clone(), now);
+    }
+
+    /// What a placement's member was asked about it.
+    pub fn inquiry(&self, placement: &ObjectKey) -> Option<&Inquiry> {
+        self.inquiries.get(placement)
+    }
+
+    /// What a placement's member was asked about it, to be changed; `None` where there is no such placement.
+    pub fn inquire(&mut self, placement: &ObjectKey) -> Option<&mut Inquiry> {
+        self.states.contains_key(placement).then_some(())?;
+        Some(self.inquiries.entry(placement.clone()).or_default())
+    }
+
+    /// Forgets what was asked, where there is nothing to ask about any more.
+    pub fn forget_inquiry(&mut self, placement: &ObjectKey) {
+        self.inquiries.remove(placement);
     }
 
     /// Keys of a job's placements.

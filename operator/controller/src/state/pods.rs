@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_api::labels;
+use ampacity_api::{Placement, labels};
 use jiff::Timestamp;
 use kube::Resource;
 
 use super::change::Change;
 use super::key::ObjectKey;
+use super::pod_wait::{PodWait, rejection};
 use super::slim::SlimPod;
 use super::usage::{PodUsage, pod_usage};
 
@@ -49,17 +50,37 @@ pub struct OurPod {
     pub terminating: bool,
     /// Whether it was disrupted (node lost, evicted, preempted) rather than failing by itself.
     pub disrupted: bool,
-    /// Why the member cannot place or start it, if it says so.
-    pub trouble: Option<String>,
-    /// Since when the member's scheduler has found no node for it.
-    pub unschedulable_since: Option<Timestamp>,
+    /// What keeps it from running, if anything.
+    pub waits: Option<PodWait>,
+    /// Since when this process has seen it wait so. By this process's clock: the member's may be another.
+    pub waits_since: Option<Timestamp>,
+    /// Whether it has been ready, as far as this process has seen.
+    pub was_ready: bool,
+    /// Why the kubelet of its node would not run it, if it said so.
+    pub rejected: Option<String>,
 }
 
 impl OurPod {
+    /// Whether it is bound to a node and has not ended badly.
+    pub fn is_bound(&self) -> bool {
+        self.node.is_some() && !self.failed && !self.terminating
+    }
+
     /// Whether it still holds its devices.
     pub fn holds_devices(&self) -> bool {
         !self.succeeded && !self.failed
     }
+}
+
+/// Pods that a placement's workload has yet to make, beside those that are on their way out.
+pub fn missing_pods(placement: &Placement, pods: Option<&BTreeMap<String, OurPod>>) -> i32 {
+    let there = pods.map_or(0, |pods| {
+        pods.values()
+            .filter(|pod| !pod.terminating && !pod.failed)
+            .count()
+    });
+    let there = i32::try_from(there).unwrap_or(i32::MAX);
+    placement.spec.replicas.saturating_sub(there).max(0)
 }
 
 /// What a change of pods touched.
@@ -88,6 +109,8 @@ pub struct PodIndex {
     /// The hub whose pods are ours; `None`: any.
     hub_name: Option<String>,
     synced: bool,
+    /// When the last change was heard of.
+    now: Timestamp,
     foreign: BTreeMap<ObjectKey, PodUsage>,
     by_node: BTreeMap<String, BTreeSet<ObjectKey>>,
     ours: BTreeMap<ObjectKey, BTreeMap<String, OurPod>>,
@@ -116,6 +139,18 @@ impl PodIndex {
     /// Whether a full list has been seen.
     pub fn is_synced(&self) -> bool {
         self.synced
+    }
+
+    /// What is known may be out of date until the next full list.
+    pub fn await_list(&mut self) {
+        self.synced = false;
+    }
+
+    /// Pods that wait have been waiting since now.
+    pub fn count_anew(&mut self, now: Timestamp) {
+        for pod in self.ours.values_mut().flat_map(BTreeMap::values_mut) {
+            pod.waits_since = pod.waits.is_some().then_some(now);
+        }
     }
 
     /// Pods that hold no reservation of ours, on a node.
@@ -177,8 +212,9 @@ impl PodIndex {
         touched
     }
 
-    /// Takes a change in.
-    pub fn apply(&mut self, change: Change<SlimPod>) -> Touched {
+    /// Takes a change in that is heard of now.
+    pub fn apply(&mut self, change: Change<SlimPod>, now: Timestamp) -> Touched {
+        self.now = now;
         let mut touched = Touched::default();
         match change {
             Change::Applied(pod) => self.insert(&pod, &mut touched),
@@ -223,7 +259,12 @@ impl PodIndex {
         {
             self.forget_claim(&key, touched);
         }
-        let seen = our_pod(pod);
+        let mut seen = our_pod(pod);
+        let known = self.ours.get(&placement);
+        let known = known.and_then(|pods| pods.get(&key.name));
+        let known = known.filter(|known| known.uid == seen.uid);
+        seen.waits_since = waits_since(known, &seen, self.now);
+        seen.was_ready = seen.ready || known.is_some_and(|known| known.was_ready);
         touched.placements.insert(placement.clone());
         let aside = if self.is_live(&placement, &uid) {
             self.count(&key, None, touched);
@@ -327,9 +368,6 @@ fn our_pod(pod: &SlimPod) -> OurPod {
             .find(|c| c.type_ == type_ && c.status == status)
     };
     let phase = pod.status.phase.as_str();
-    // A pod that waits for a gate says `SchedulingGated`: nobody has looked for a node yet.
-    let unschedulable =
-        condition("PodScheduled", "False").filter(|c| c.reason.as_deref() == Some("Unschedulable"));
     OurPod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         rank: rank_of(
@@ -347,15 +385,34 @@ fn our_pod(pod: &SlimPod) -> OurPod {
         failed: phase == "Failed",
         terminating: pod.metadata.deletion_timestamp.is_some(),
         disrupted: condition("DisruptionTarget", "True").is_some(),
-        trouble: unschedulable.and_then(|c| c.message.clone()),
-        unschedulable_since: unschedulable.and_then(|c| c.last_transition_time),
+        waits: PodWait::of(pod),
+        waits_since: None,
+        was_ready: false,
+        rejected: rejection(pod),
+    }
+}
+
+/// Since when a pod has been waiting for what it waits for. One whose container keeps ending runs for a moment now and then: that
+/// it was ready between is what begins its time anew.
+fn waits_since(known: Option<&OurPod>, seen: &OurPod, now: Timestamp) -> Option<Timestamp> {
+    let before = known.and_then(|known| Some((known.waits.as_ref(), known.waits_since?)));
+    match (&seen.waits, before) {
+        (None, Some((None | Some(PodWait::Failing(_)), since))) if !seen.ready => Some(since),
+        (None, _) => None,
+        (Some(_), None) => Some(now),
+        (Some(PodWait::Failing(_)), Some((None | Some(PodWait::Failing(_)), since))) => Some(since),
+        (Some(now_waits), Some((Some(waited), since))) => {
+            let same = std::mem::discriminant(now_waits) == std::mem::discriminant(waited);
+            Some(if same { since } else { now })
+        }
+        (Some(_), Some((None, _))) => Some(now),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::object;
+    use crate::testing::{NOW, object};
     use serde_json::json;
 
     #[test]
@@ -400,7 +457,7 @@ mod tests {
             for pod_first in [true, false] {
                 let mut index = PodIndex::new("hub-1");
                 let apply = |index: &mut PodIndex| {
-                    index.apply(Change::Applied(Box::new(pod(hub, placement, uid))))
+                    index.apply(Change::Applied(Box::new(pod(hub, placement, uid))), NOW)
                 };
                 if pod_first {
                     apply(&mut index);
@@ -414,7 +471,7 @@ mod tests {
                 let touched = index.recognise(&llama, None);
                 assert_eq!((ours(&index), foreign(&index)), (0, 1), "{what}: gone");
                 assert_eq!(touched.nodes.contains("a"), is_ours, "{what}");
-                index.apply(Change::All(Vec::new()));
+                index.apply(Change::All(Vec::new()), NOW);
                 assert_eq!((ours(&index), foreign(&index)), (0, 0), "{what}");
                 assert!(index.claims.is_empty() && index.claimed.is_empty());
             }
@@ -434,7 +491,7 @@ mod tests {
             ("chat-1", "uid-1", (0, 0, 1)),
             ("llama-1", "uid-1", (1, 0, 0)),
         ] {
-            index.apply(Change::Applied(Box::new(pod("hub-1", placement, uid))));
+            index.apply(Change::Applied(Box::new(pod("hub-1", placement, uid))), NOW);
             let of = |key| index.of_placement(key).map_or(0, BTreeMap::len);
             let found = (of(&llama), of(&chat), index.foreign_on("a").count());
             assert_eq!(found, counts, "{placement} {uid}");
@@ -442,17 +499,51 @@ mod tests {
     }
 
     #[test]
-    fn only_a_scheduler_that_finds_no_node_makes_a_pod_unschedulable() {
-        let since = |reason: &str, status: &str| {
-            let mut value = json!({"status": {"conditions": [{
-                "type": "PodScheduled", "status": status, "reason": reason,
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-            }]}});
-            value["metadata"] = json!({"name": "p"});
-            our_pod(&object(value)).unschedulable_since
+    fn a_pod_waits_since_it_was_first_seen_to_wait_for_the_same() {
+        let at = |second: i64| Timestamp::from_second(1_000_000 + second).unwrap();
+        let waiting = |reason: &str| {
+            json!({"phase": "Running", "containerStatuses": [{"name": "main",
+                "state": {"waiting": {"reason": reason}}}]})
         };
-        assert!(since("Unschedulable", "False").is_some());
-        assert_eq!(since("SchedulingGated", "False"), None);
-        assert_eq!(since("", "True"), None);
+        let running = |ready: &str| {
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": ready}],
+                "containerStatuses": [{"name": "main"}]})
+        };
+        let creating = || json!({"phase": "Pending"});
+        let (pulls, backs_off, crashes) = (
+            || waiting("ErrImagePull"),
+            || waiting("ImagePullBackOff"),
+            || waiting("CrashLoopBackOff"),
+        );
+        // What is seen second by second, and since when the pod then waits.
+        let table = [
+            (vec![creating(), creating()], Some(0)),
+            (vec![creating(), pulls(), backs_off(), pulls()], Some(1)),
+            (vec![creating(), running("False")], None),
+            (vec![creating(), running("True")], None),
+            (vec![creating(), running("False"), crashes()], Some(2)),
+            (vec![crashes(), running("False"), crashes()], Some(0)),
+            (vec![crashes(), running("True"), crashes()], Some(2)),
+        ];
+        let llama = ObjectKey::new("research", "llama-1");
+        for (seen, expected) in table {
+            let mut index = PodIndex::new("hub-1");
+            index.recognise(&llama, Some("uid-1"));
+            for (second, status) in (0..).zip(&seen) {
+                let mut pod = pod("hub-1", "llama-1", "uid-1");
+                pod.status = serde_json::from_value(status.clone()).unwrap();
+                index.apply(Change::Applied(Box::new(pod)), at(second));
+            }
+            let since = index.of_placement(&llama).unwrap()["p"].waits_since;
+            assert_eq!(since, expected.map(at), "{seen:?}");
+        }
+        let mut index = PodIndex::new("hub-1");
+        index.recognise(&llama, Some("uid-1"));
+        let mut pod = pod("hub-1", "llama-1", "uid-1");
+        pod.status = serde_json::from_value(crashes()).unwrap();
+        index.apply(Change::Applied(Box::new(pod)), at(0));
+        index.count_anew(at(60));
+        let since = index.of_placement(&llama).unwrap()["p"].waits_since;
+        assert_eq!(since, Some(at(60)), "the member was away meanwhile");
     }
 }

@@ -202,12 +202,73 @@ pub struct SlimPodStatus {
     /// Phase.
     #[serde(deserialize_with = "text")]
     pub phase: String,
+    /// Why it is in that phase, where the kubelet says so.
+    #[serde(deserialize_with = "text")]
+    pub reason: String,
+    /// The same, in words.
+    #[serde(deserialize_with = "text")]
+    pub message: String,
+    /// States of the init containers.
+    #[serde(deserialize_with = "or_default")]
+    pub init_container_statuses: Vec<SlimContainerStatus>,
+    /// States of the containers.
+    #[serde(deserialize_with = "or_default")]
+    pub container_statuses: Vec<SlimContainerStatus>,
     /// Conditions.
     #[serde(deserialize_with = "or_default")]
     pub conditions: Vec<SlimCondition>,
     /// Claims that were made from the pod's templates.
     #[serde(deserialize_with = "or_default")]
     pub resource_claim_statuses: Vec<SlimPodClaim>,
+}
+
+/// How a container is.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SlimContainerStatus {
+    /// Name.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
+    /// Now.
+    #[serde(deserialize_with = "or_default")]
+    pub state: SlimContainerState,
+    /// Before it was last started.
+    #[serde(deserialize_with = "or_default")]
+    pub last_state: SlimContainerState,
+}
+
+/// A state of a container; one that runs has neither.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct SlimContainerState {
+    /// It does not run yet.
+    pub waiting: Option<SlimContainerWaiting>,
+    /// It has ended.
+    pub terminated: Option<SlimContainerTerminated>,
+}
+
+/// Why a container does not run yet.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct SlimContainerWaiting {
+    /// `ImagePullBackOff`, `CreateContainerConfigError`, …
+    #[serde(deserialize_with = "text")]
+    pub reason: String,
+    /// In words.
+    #[serde(deserialize_with = "text")]
+    pub message: String,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SlimContainerTerminated {
+    /// Exit code.
+    #[serde(deserialize_with = "or_default")]
+    pub exit_code: i32,
+    /// `Error`, `OOMKilled`, …
+    #[serde(deserialize_with = "text")]
+    pub reason: String,
 }
 
 /// A ResourceSlice of `resource.k8s.io/v1`; the nesting of `v1beta1` is read too.

@@ -12,6 +12,14 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 /// Annotations that are kept: the others are large and say nothing about capacity.
 const KEPT_ANNOTATIONS: [&str; 2] = ["batch.kubernetes.io/", "ampacity.dev/"];
 
+/// At most so many characters of a text; one that is cut ends in an ellipsis: what others say is bounded before it is kept or told.
+pub fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most.saturating_sub(1)) {
+        Some((end, _)) if text.len() > most => format!("{}…", text.get(..end).unwrap_or_default()),
+        _ => text.to_owned(),
+    }
+}
+
 /// A scalar as text: `8`, `"8"` and `true` are all read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);

@@ -36,6 +36,9 @@ pub struct WorkloadStatus {
     /// `Complete`, `Failed`, …
     #[serde(default)]
     pub conditions: Vec<WorkloadCondition>,
+    /// Pods of a Job that failed and count.
+    #[serde(default)]
+    pub failed: i32,
 }
 
 /// A condition of a workload.

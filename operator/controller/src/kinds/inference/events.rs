@@ -1,5 +1,6 @@
 //! What happens to an InferenceJob, for people.
 
+use ampacity_api::conditions::find_condition;
 use ampacity_api::inference_job::ReplicaPlacement;
 use ampacity_api::{
     ConditionReason, ConditionType, InferenceJob, InferenceJobState, InferenceJobStatus,
@@ -54,6 +55,16 @@ pub fn inference_happenings(
         && let Some(now) = change.now(ConditionType::Running, refused)
     {
         story.warning(refused, "Run", now.message.clone());
+    }
+    // Something keeps replicas from running, and nothing did before.
+    let hindered = |conditions| {
+        find_condition(conditions, ConditionType::Running)
+            .filter(|c| c.reason == ConditionReason::ReplicasNotReady.as_str())
+            .and_then(|c| c.message.split_once("; "))
+    };
+    if let (Some((_, trouble)), None) = (hindered(change.after), hindered(change.before)) {
+        let reason = ConditionReason::ReplicasNotReady;
+        story.warning(reason, "Run", trouble.to_owned());
     }
     // Fewer are ready than before though as many have a place: some replicas broke down.
     let broke_down = after.ready_replicas < before.ready_replicas

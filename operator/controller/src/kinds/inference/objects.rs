@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_api::inference_job::{Spread, SpreadBy};
 use ampacity_api::{InferenceJob, Placement, labels};
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
     ContainerPort, PodSpec, PodTemplateSpec, Service, ServicePort, ServiceSpec,
-    TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -25,10 +23,11 @@ const REVISION_HISTORY: i32 = 2;
 
 /// The objects of `placement`, which must be one of `job`.
 ///
-/// Replicas may move within the pool that they were placed in, so that a lost one comes back without the hub.
+/// A replica may only be where one was charged: on the placement's nodes, as many on each as were planned there. One that is lost
+/// comes back there without the hub; where its node is lost too, the hub places it elsewhere.
 ///
 /// # Errors
-/// When job and placement do not belong together, the pool cannot be described, or the template cannot be placed.
+/// When job and placement do not belong together, or the template cannot be placed.
 pub fn inference_objects(
     job: &InferenceJob,
     placement: &Placement,
@@ -47,10 +46,9 @@ pub fn inference_objects(
         pod::provide_env(first, identity_env(placement));
     }
     pod.restart_policy = Some("Always".to_owned());
-    affinity::require(&mut pod, &affinity::pool(target)?)?;
-    if let Some(spread) = job.spec.spread {
-        spread_out(&mut pod, spread, replica_labels(&identity));
-    }
+    let nodes: Vec<&str> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
+    affinity::require(&mut pod, &affinity::any_of(&nodes))?;
+    affinity::spread_evenly(&mut pod, &nodes, target, identity.pod_selector());
     let service = service(&identity, &pod);
 
     let mut metadata = job.spec.template.metadata.clone().unwrap_or_default();
@@ -94,33 +92,6 @@ pub fn inference_objects(
 /// Pods of the job's replicas in the cluster, whichever placement they are of.
 fn replica_labels(identity: &Identity<'_>) -> BTreeMap<String, String> {
     identity.job_labels()
-}
-
-/// Keeps all of the job's replicas in the cluster apart; over clusters the engine does it.
-fn spread_out(pod: &mut PodSpec, spread: Spread, replicas: BTreeMap<String, String>) {
-    let key = match spread.by {
-        SpreadBy::Node => "kubernetes.io/hostname",
-        SpreadBy::Zone => "topology.kubernetes.io/zone",
-        SpreadBy::Cluster => return,
-    };
-    let constraints = pod.topology_spread_constraints.get_or_insert_default();
-    let taken = |c: &TopologySpreadConstraint| {
-        c.topology_key == key && c.when_unsatisfiable == "DoNotSchedule"
-    };
-    // The API server refuses a second constraint on the same key; the user's own stays.
-    if constraints.iter().any(taken) {
-        return;
-    }
-    constraints.push(TopologySpreadConstraint {
-        topology_key: key.to_owned(),
-        max_skew: spread.max_skew,
-        when_unsatisfiable: "DoNotSchedule".to_owned(),
-        label_selector: Some(LabelSelector {
-            match_labels: Some(replicas),
-            match_expressions: None,
-        }),
-        ..TopologySpreadConstraint::default()
-    });
 }
 
 fn service(identity: &Identity<'_>, pod: &PodSpec) -> Option<Service> {

@@ -223,7 +223,11 @@ fn conditions(
             "",
         ),
     }
-    let refused = facts.placements.iter().find_map(|v| v.refused);
+    let refused = facts.placements.iter().find_map(|v| v.known.refused);
+    let trouble = facts
+        .placements
+        .iter()
+        .find_map(|v| v.start.trouble.as_deref());
     let silent = facts
         .placements
         .iter()
@@ -331,7 +335,10 @@ fn conditions(
             (
                 false.into(),
                 ConditionReason::ReplicasNotReady,
-                format!("{ready} of {wanted} replicas are ready"),
+                match trouble {
+                    Some(trouble) => format!("{ready} of {wanted} replicas are ready; {trouble}"),
+                    None => format!("{ready} of {wanted} replicas are ready"),
+                },
             ),
         )
     };

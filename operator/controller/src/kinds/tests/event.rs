@@ -34,7 +34,7 @@ fn the_life_of_a_gang_is_told_once() {
     assert_eq!(
         scene.news(),
         [
-            "Warning Replace ReplicaFailed: attempt 1 ended: pod 3 exited with 1; restart 1 of at most 2 with 16 % of the work saved"
+            "Warning Replace ReplicaFailed: attempt 1 ended: pod 3 exited with 1; the next begins at 2025-06-15T15:22:02Z at the earliest; restart 1 of at most 2 with 16 % of the work saved"
         ]
     );
     scene.place();
@@ -79,10 +79,10 @@ fn an_attempt_that_nothing_came_of_costs_no_restart_and_is_told() {
             |s| s.stage().refused = Some("exceeded quota".to_owned()),
         ),
         (
-            "Warning Replace Unschedulable: attempt 1 ended: the scheduler of cluster oslo finds no node for pod pod-3: 0/4 nodes; it is placed again, and no restart is counted",
+            "Warning Replace Unschedulable: attempt 1 ended: 0/4 nodes; it is placed again, and no restart is counted",
             |s| {
                 let stage = s.stage().pods(3);
-                stage.late_pods = vec![("pod-3".to_owned(), "0/4 nodes".to_owned())];
+                stage.late(ConditionReason::Unschedulable, "0/4 nodes", 1);
             },
         ),
     ];
@@ -113,21 +113,24 @@ fn each_turn_of_a_running_gang_is_told() {
             "given up",
             |s| s.stage().member = MemberView::GivenUp,
             &[
-                "Warning Replace ClusterUnreachable: attempt 1 ended: cluster oslo has been unreachable for longer than its policy allows; restart 1 of at most 2",
+                "Warning Replace ClusterUnreachable: attempt 1 ended: cluster oslo has been unreachable for longer than its policy allows; it is placed again, and no restart is counted",
             ],
         ),
         (
             "node lost",
             |s| s.stage().lost_node = Some("node-1".to_owned()),
             &[
-                "Warning Replace NodeFailed: attempt 1 ended: node node-1 of cluster oslo is gone or not ready; restart 1 of at most 2",
+                "Warning Replace NodeFailed: attempt 1 ended: node node-1 of cluster oslo is gone or not ready; it is placed again, and no restart is counted",
             ],
         ),
         (
             "no node found for a pod that was lost",
-            |s| s.stage().late_pods = vec![("pod-3".to_owned(), "0/4 nodes".to_owned())],
+            |s| {
+                s.stage()
+                    .late(ConditionReason::Unschedulable, "0/4 nodes", 1)
+            },
             &[
-                "Warning Replace Unschedulable: attempt 1 ended: the scheduler of cluster oslo finds no node for pod pod-3: 0/4 nodes; restart 1 of at most 2",
+                "Warning Replace Unschedulable: attempt 1 ended: 0/4 nodes; it is placed again, and no restart is counted",
             ],
         ),
         (
@@ -256,7 +259,7 @@ fn why_a_gang_cannot_start_is_told_once() {
     scene.news();
     for nodes in ["0/4 nodes", "0/3 nodes"] {
         scene.stage().pods(3);
-        scene.stage().pods.get_mut("pod-3").unwrap().trouble = Some(nodes.to_owned());
+        scene.stage().start.trouble = Some(nodes.to_owned());
         scene.step(30);
     }
     assert_eq!(

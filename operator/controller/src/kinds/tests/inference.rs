@@ -308,7 +308,7 @@ fn what_is_lost_anyway_is_the_first_to_go() {
             "replicas that no node was found for are given back",
             |s| {
                 let stage = &mut s.stages[0];
-                stage.late_pods = vec![("pod-3".to_owned(), String::new())];
+                stage.late(ConditionReason::Unschedulable, "no node", 1);
                 let pod = stage.pods.get_mut("pod-3").unwrap();
                 (pod.node, pod.ready) = (None, false);
             },
@@ -317,7 +317,7 @@ fn what_is_lost_anyway_is_the_first_to_go() {
         ),
         (
             "a pod too many is no loss",
-            |s| s.stages[0].late_pods = vec![("pod-9".to_owned(), String::new())],
+            |s| s.stages[0].late(ConditionReason::Unschedulable, "no node", 0),
             0,
             &[],
         ),

@@ -86,7 +86,7 @@ fn take(scene: &mut TrainingScene, turn: Turn) {
                 Turn::Member(member) => stage.member = member,
                 Turn::LoseNode => stage.lost_node = Some("node-1".to_owned()),
                 Turn::FindNoNode => {
-                    stage.late_pods = vec![("pod-1".to_owned(), "no node".to_owned())]
+                    stage.late(ConditionReason::Unschedulable, "no node", 1);
                 }
                 Turn::Refuse => stage.refused = Some("no".to_owned()),
                 Turn::DeletePlacement => stage.placement.metadata.deletion_timestamp = now,

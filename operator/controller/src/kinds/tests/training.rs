@@ -1,7 +1,8 @@
 //! The life of a training job, turn by turn.
 
 use ampacity_api::conditions::find_condition;
-use ampacity_api::{ConditionReason, ConditionType, TrainingJobState};
+use ampacity_api::{Budget, ConditionReason, ConditionType, TrainingJobState};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::kinds::testing::{
     START, Stage, TrainingScene, at, member_job, placement, training_brief, verdict,
@@ -83,10 +84,17 @@ fn a_gang_is_placed_again_until_its_restarts_are_used_up() {
             "Pending Placed=False/Replacing Running=False/ReplicaFailed"
         );
         assert_eq!((status.restarts, status.ended_attempts), (restart, restart));
+        // The pause doubles with each.
+        let next = status.next_attempt_time.clone().unwrap().0;
+        assert_eq!(next, at(scene.second + 10 * i64::from(restart)));
         assert_eq!(
             message(&scene, ConditionType::Placed),
-            format!("attempt {restart} ended: pod 3 exited with 1")
+            format!(
+                "attempt {restart} ended: pod 3 exited with 1; the next begins at {next} at the earliest"
+            )
         );
+        assert_eq!(status.placement, None, "it holds nothing");
+        assert!(status.last_placement.is_some());
         assert_eq!(status.estimated_completion_time, None);
         // Its Placement is still being removed: nothing new.
         assert_eq!(scene.step(10), status);
@@ -111,10 +119,175 @@ fn a_gang_is_placed_again_until_its_restarts_are_used_up() {
 fn a_job_that_may_not_restart_fails_at_once() {
     let mut scene = TrainingScene::running();
     scene.job.spec.max_restarts = 0;
-    scene.stage().lost_node = Some("node-1".to_owned());
+    scene.stage().workload = Some(member_job(Some(("Failed", "exit 1"))));
     let status = scene.step(10);
     assert_eq!(status.state, Some(TrainingJobState::Failed));
     assert_eq!(status.restarts, 0);
+}
+
+#[test]
+fn what_is_none_of_the_programs_doing_uses_up_no_restart() {
+    type Change = fn(&mut TrainingScene);
+    let table: &[(ConditionReason, Change)] = &[
+        (ConditionReason::NodeFailed, |s| {
+            s.stage().lost_node = Some("node-1".to_owned());
+        }),
+        (ConditionReason::NodeFailed, |s| {
+            s.stage().workload = Some(member_job(Some(("Failed", "evicted"))));
+            s.stage().pods.get_mut("pod-1").unwrap().disrupted = true;
+        }),
+        (ConditionReason::NodeRefused, |s| {
+            s.stage().workload = Some(member_job(Some(("Failed", "a pod failed"))));
+            s.stage().pods.get_mut("pod-1").unwrap().rejected = Some("OutOfcpu".to_owned());
+        }),
+        (ConditionReason::ClusterUnreachable, |s| {
+            s.stage().member = MemberView::GivenUp;
+        }),
+        (ConditionReason::StartFailed, |s| {
+            s.stage().late(ConditionReason::StartFailed, "no image", 1);
+        }),
+        (ConditionReason::PodsNotMade, |s| {
+            s.stage().late(ConditionReason::PodsNotMade, "quota", 2);
+        }),
+        (ConditionReason::Lost, |s| s.stage().workload = None),
+    ];
+    for (reason, change) in table {
+        let mut scene = TrainingScene::running();
+        scene.job.spec.max_restarts = 0;
+        change(&mut scene);
+        let status = scene.step(10);
+        assert_eq!(
+            training_brief(&status),
+            format!(
+                "Pending Placed=False/Replacing Running=False/{}",
+                reason.as_str()
+            )
+        );
+        assert_eq!(
+            (status.restarts, status.ended_attempts),
+            (0, 1),
+            "{reason:?}"
+        );
+    }
+}
+
+#[test]
+fn restarts_within_a_member_count_too() {
+    for (failures, max_restarts, expected) in [
+        (1, 2, (TrainingJobState::Pending, 1)),
+        (2, 2, (TrainingJobState::Pending, 2)),
+        (3, 2, (TrainingJobState::Failed, 2)),
+        (1, 0, (TrainingJobState::Failed, 0)),
+    ] {
+        let mut scene = TrainingScene::running();
+        scene.job.spec.max_restarts = max_restarts;
+        let mut job = member_job(Some(("Failed", "killed by its liveness probe")));
+        job.status.failed = failures;
+        scene.stage().workload = Some(job);
+        let status = scene.step(10);
+        assert_eq!(
+            (status.state.unwrap(), status.restarts),
+            expected,
+            "{failures} of {max_restarts}"
+        );
+    }
+}
+
+#[test]
+fn starts_that_fail_back_off_and_come_to_an_end_where_the_job_is_to_blame() {
+    for (reason, ends) in [
+        (ConditionReason::StartFailed, true),
+        (ConditionReason::PodsNotMade, false),
+        (ConditionReason::Unschedulable, false),
+    ] {
+        let mut scene = TrainingScene::gang();
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            scene.place();
+            scene.stage().pods(3);
+            scene.stage().late(reason, "no", 1);
+            let status = scene.step(120);
+            let next = status.next_attempt_time.as_ref().map(|t| t.0.as_second());
+            pauses.push(next.map_or(0, |next| next - START - scene.second));
+            if status.state == Some(TrainingJobState::Failed) {
+                break;
+            }
+        }
+        let failed = scene.status().state == Some(TrainingJobState::Failed);
+        assert_eq!(failed, ends, "{reason:?}");
+        assert_eq!(pauses[..7], [0, 10, 20, 40, 80, 160, 300], "{reason:?}");
+        assert_eq!(scene.status().restarts, 0);
+        if ends {
+            assert_eq!(
+                message(&scene, ConditionType::Finished),
+                "10 attempts in a row came to nothing; the last: no"
+            );
+        }
+    }
+    // A change of the spec may have put it right.
+    let mut scene = TrainingScene::gang();
+    for _ in 0..3 {
+        scene.place();
+        scene.stage().pods(3);
+        scene
+            .stage()
+            .late(ConditionReason::StartFailed, "no image", 1);
+        scene.step(120);
+    }
+    assert!(scene.status().next_attempt_time.is_some());
+    scene.job.metadata.generation = Some(2);
+    let status = scene.step(1);
+    assert_eq!(
+        (status.failed_attempts, status.next_attempt_time),
+        (0, None)
+    );
+}
+
+#[test]
+fn a_job_that_outlives_its_deadline_or_its_budget_fails() {
+    for member in [MemberView::Current, MemberView::Silent] {
+        let mut scene = TrainingScene::running();
+        scene.job.spec.deadline = Some(Time(at(500)));
+        scene.stage().member = member.clone();
+        assert!(!scene.step(499).state.unwrap().is_finished());
+        let status = scene.step(1);
+        assert_eq!(status.state, Some(TrainingJobState::Failed), "{member:?}");
+        assert_eq!(
+            message(&scene, ConditionType::Finished),
+            format!("its work was not done at spec.deadline, {}", at(500))
+        );
+        let mut scene = TrainingScene::running();
+        // 80.4 USD an hour.
+        scene.job.spec.budget = Some(Budget {
+            max_usd: Some("8.04".parse().unwrap()),
+            max_usd_per_hour: None,
+        });
+        scene.stage().member = member;
+        assert!(!scene.step(359).state.unwrap().is_finished());
+        scene.step(1);
+        assert_eq!(
+            message(&scene, ConditionType::Finished),
+            "its work was not done when it had cost 8.04 USD; spec.budget.maxUsd is 8.04"
+        );
+    }
+}
+
+#[test]
+fn a_job_that_its_member_stopped_for_time_says_which_limit_it_was() {
+    for (second, reason) in [
+        (600, ConditionReason::DeadlineExceeded),
+        (400, ConditionReason::MaxRuntimeExceeded),
+    ] {
+        let mut scene = TrainingScene::running();
+        scene.job.spec.deadline = Some(Time(at(500)));
+        let mut job = member_job(Some(("Failed", "Job was active longer than specified")));
+        job.status.conditions[0].reason = Some("DeadlineExceeded".to_owned());
+        scene.stage().workload = Some(job);
+        let status = scene.step(second);
+        let finished = find_condition(&status.conditions, ConditionType::Finished).unwrap();
+        assert_eq!(finished.reason, reason.as_str());
+        assert_eq!(status.restarts, 0);
+    }
 }
 
 #[test]
@@ -229,7 +402,7 @@ fn a_silent_cluster_is_waited_for_and_the_work_before_counts() {
         training_brief(&status),
         "Pending Placed=False/Replacing Running=False/ClusterUnreachable"
     );
-    assert_eq!(status.restarts, 1);
+    assert_eq!(status.restarts, 0);
     assert_eq!(
         status.checkpointed_share.unwrap().micros(),
         333_333,
@@ -391,7 +564,7 @@ fn why_a_pod_cannot_start_is_said() {
     let mut scene = TrainingScene::gang();
     scene.place();
     scene.stage().pods(3);
-    scene.stage().pods.get_mut("pod-3").unwrap().trouble = Some("0/4 nodes available".to_owned());
+    scene.stage().start.trouble = Some("0/4 nodes available".to_owned());
     scene.step(30);
     assert_eq!(
         message(&scene, ConditionType::Running),

@@ -32,8 +32,9 @@ pub fn training_happenings(
         story.resumed();
     }
     let attempt = after.attempts;
+    let held = after.placement.as_ref().or(after.last_placement.as_ref());
     if attempt > before.attempts
-        && let Some(placed) = &after.placement
+        && let Some(placed) = held
     {
         let note = format!(
             "attempt {attempt} placed in cluster {}: {} × {} ({}), {} USD per hour, {} W",
@@ -50,7 +51,7 @@ pub fn training_happenings(
         );
         story.normal(ConditionReason::Placed, "Place", note);
     }
-    let cluster = after.placement.as_ref().map_or("", |p| p.cluster.as_str());
+    let cluster = held.map_or("", |p| p.cluster.as_str());
     if change.became_true(ConditionType::Running) {
         let note = format!("attempt {attempt}: all replicas run in cluster {cluster}");
         story.normal(ConditionReason::AllReplicasRunning, "Run", note);
@@ -59,14 +60,19 @@ pub fn training_happenings(
         attempt_ended(&mut story, job, before, after);
     } else {
         story.unreachable(&change);
-        if let Some(now) = change.now(ConditionType::Running, ConditionReason::Starting) {
+        let starting = [ConditionReason::Dispatching, ConditionReason::Starting];
+        let starts = starting
+            .iter()
+            .find_map(|reason| change.now(ConditionType::Running, *reason));
+        if let Some(now) = starts {
             let ran = change.was_true(ConditionType::Running);
             let said = find_condition(change.before, ConditionType::Running)
                 .is_some_and(|c| !c.message.is_empty());
             if ran {
                 let note = format!("attempt {attempt}: not all replicas are ready any more");
                 story.warning(ConditionReason::Starting, "Run", note);
-            } else if !said && !now.message.is_empty() {
+            }
+            if !said && !now.message.is_empty() {
                 let note = format!("attempt {attempt} waits to start: {}", now.message);
                 story.warning(ConditionReason::Starting, "Run", note);
             }
@@ -116,23 +122,22 @@ fn attempt_ended(
             let said = placed
                 .filter(|c| c.reason == ConditionReason::Replacing.as_str())
                 .map_or_else(|| format!("attempt {attempt} ended"), |c| c.message.clone());
-            let saved = after
-                .checkpointed_share
-                .filter(|share| share.micros() > 0)
-                .map_or_else(String::new, |share| {
-                    format!(" with {} % of the work saved", share.micros() / 10_000)
-                });
             let note = format!(
-                "{said}; restart {} of at most {}{saved}",
-                after.restarts, job.spec.max_restarts
+                "{said}; restart {} of at most {}{}",
+                after.restarts,
+                job.spec.max_restarts,
+                saved(after)
             );
             story.warning(reason, "Replace", note);
         }
         Some(TrainingJobState::Suspended) => {}
-        _ if let Some(reason) = not_started(after) => {
+        _ if let Some(reason) = not_counted(after) => {
             let said = find_condition(&after.conditions, ConditionType::Placed)
                 .map_or_else(|| format!("attempt {attempt} ended"), |c| c.message.clone());
-            let note = format!("{said}; it is placed again, and no restart is counted");
+            let note = format!(
+                "{said}; it is placed again{}, and no restart is counted",
+                saved(after)
+            );
             story.warning(reason, "Replace", note);
         }
         _ => {
@@ -142,14 +147,29 @@ fn attempt_ended(
     }
 }
 
-/// Why the last attempt ended before anything ran, if it did.
-fn not_started(after: &TrainingJobStatus) -> Option<ConditionReason> {
+/// How much of the work is saved, in words.
+fn saved(after: &TrainingJobStatus) -> String {
+    let share = after.checkpointed_share.filter(|share| share.micros() > 0);
+    share.map_or_else(String::new, |share| {
+        format!(" with {} % of the work saved", share.micros() / 10_000)
+    })
+}
+
+/// Why the last attempt ended, where that was none of its program's doing.
+fn not_counted(after: &TrainingJobStatus) -> Option<ConditionReason> {
     let running = find_condition(&after.conditions, ConditionType::Running)?;
     let replacing = find_condition(&after.conditions, ConditionType::Placed)
         .is_some_and(|c| c.reason == ConditionReason::Replacing.as_str());
     [
         ConditionReason::DispatchRefused,
         ConditionReason::Unschedulable,
+        ConditionReason::StartFailed,
+        ConditionReason::PodsNotMade,
+        ConditionReason::NodeRefused,
+        ConditionReason::NodeFailed,
+        ConditionReason::ClusterUnreachable,
+        ConditionReason::UnknownCluster,
+        ConditionReason::Lost,
     ]
     .into_iter()
     .find(|reason| replacing && running.reason == reason.as_str())

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt;
 
 use super::super::Kind;
+use super::limits;
 use super::names::training_name;
 use crate::dispatch::{
     DeviceRequestKind, DispatchError, Identity, Objects, Rendezvous, Target, affinity, pod,
@@ -21,9 +22,10 @@ const EXIT_SIGTERM: i32 = 128 + 15;
 
 /// The objects of `placement`, which must be one of `job`.
 ///
-/// The Job runs each rank once and is not retried by its controller: another attempt is another placement. A gang fails as a
-/// whole with its first pod. The pod of a one-replica job that was evicted, preempted, deleted or lost with its node is made again
-/// by the Job controller, on the same node, and does not count; one that fails by itself fails the Job.
+/// A gang fails as a whole with its first pod: another attempt is another placement. The pod of a one-replica job that was evicted,
+/// preempted or lost with its node is made again by the Job controller, on the same node, and does not count; one that was asked to
+/// end, by a liveness probe or by somebody who deleted it, is made again as often as the job may be restarted; one that fails by
+/// itself fails the Job. The limits of the job's time and budget are the Job's too, since the hub may be away.
 ///
 /// # Errors
 /// When job and placement do not belong together, the placement's nodes do not hold its replicas, or the template cannot be
@@ -83,7 +85,8 @@ pub fn training_objects(
                 completion_mode: Some("Indexed".to_owned()),
                 completions: Some(spec.replicas),
                 parallelism: Some(spec.replicas),
-                backoff_limit: Some(0),
+                backoff_limit: Some(if is_gang { 0 } else { restarts_left(job) }),
+                active_deadline_seconds: limits::seconds_left(job, placement),
                 pod_failure_policy: Some(failure_policy(is_gang)),
                 // A pod is replaced only once it has ended: two pods of one rank would write one checkpoint.
                 pod_replacement_policy: Some("Failed".to_owned()),
@@ -149,6 +152,12 @@ fn gate(pod: &mut PodSpec) {
     }
 }
 
+/// How often the job may still be restarted.
+fn restarts_left(job: &TrainingJob) -> i32 {
+    let restarts = job.status.as_ref().map_or(0, |status| status.restarts);
+    job.spec.max_restarts.saturating_sub(restarts).max(0)
+}
+
 /// Backoff limit 0 already makes the first failure final. The rules add what the Job's condition then says, and for a single
 /// replica which failures do not count.
 fn failure_policy(is_gang: bool) -> PodFailurePolicy {
@@ -161,21 +170,24 @@ fn failure_policy(is_gang: bool) -> PodFailurePolicy {
         }]),
         on_exit_codes: None,
     };
-    let exit_codes = |action: &str, operator: &str, code| PodFailurePolicyRule {
+    let exit_codes = |action: &str, operator: &str, codes| PodFailurePolicyRule {
         action: action.to_owned(),
         on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
             operator: operator.to_owned(),
-            values: vec![code],
+            values: codes,
             container_name: None,
         }),
         on_pod_conditions: None,
     };
     let mut rules = vec![disrupted];
-    if !is_gang {
-        // A pod that somebody deleted carries no condition; its processes were asked to end.
-        rules.push(exit_codes("Ignore", "In", EXIT_SIGTERM));
-    }
-    rules.push(exit_codes("FailJob", "NotIn", 0));
+    // Processes that were asked to end, by somebody who deleted the pod or by a probe: those of a single replica are started again,
+    // and count.
+    let ended = if is_gang {
+        vec![0]
+    } else {
+        vec![0, EXIT_SIGTERM]
+    };
+    rules.push(exit_codes("FailJob", "NotIn", ended));
     PodFailurePolicy { rules }
 }
 

@@ -15,6 +15,15 @@ use crate::observe::{
 };
 use crate::state::device_name;
 
+/// Pause after the first of several attempts that came to nothing, as for pods of a Job (kubernetes/pkg/controller/job).
+const FIRST_PAUSE_SECONDS: i64 = 10;
+/// Longest pause.
+const LONGEST_PAUSE_SECONDS: i64 = 300;
+/// Attempts in a row that came to nothing, of which the last could not be started, after which a job has failed.
+const MOST_FAILED_STARTS: i32 = 10;
+/// An attempt that ran for so long came to something, as a container does for a kubelet.
+const LONG_ENOUGH_SECONDS: i64 = 600;
+
 /// What a status is worked out from, beside the job itself.
 pub struct TrainingFacts<'a> {
     /// The newest placement of this job, if there is one.
@@ -77,6 +86,11 @@ struct Machine<'a> {
 
 impl Machine<'_> {
     fn step(&mut self) {
+        if self.status.observed_generation != self.job.metadata.generation {
+            // Whatever made it fail may have been put right.
+            self.status.failed_attempts = 0;
+            self.status.next_attempt_time = None;
+        }
         self.status.observed_generation = self.job.metadata.generation;
         match &self.facts.issue {
             Some((reason, message)) => self.set(ConditionType::Valid, false, *reason, message),
@@ -105,6 +119,7 @@ impl Machine<'_> {
         let placement = view.placement;
         self.status.attempts = self.status.attempts.max(placement.spec.attempt);
         self.status.placement = Some(summary(placement));
+        self.status.next_attempt_time = None;
         self.status.verdict = None;
         if self.status.accrued_time.is_none() {
             self.status.accrued_time = placement
@@ -130,13 +145,24 @@ impl Machine<'_> {
                     "all replicas succeeded",
                 );
             }
-            Outcome::Failed { reason, message } => self.attempt_failed(placement, reason, &message),
-            Outcome::NotStarted { reason, message } if self.ran(placement) => {
-                self.attempt_failed(placement, reason, &message);
+            Outcome::ProgramFailed { failures, message } => {
+                self.program_failed(placement, failures, &message);
+            }
+            Outcome::OutOfTime { message } => {
+                let (reason, said) = limit_reached(self.job, &self.status, self.facts.now)
+                    .unwrap_or((ConditionReason::MaxRuntimeExceeded, message));
+                self.end_attempt(placement);
+                self.finish(TrainingJobState::Failed, reason, &said);
+            }
+            Outcome::Failed { reason, message } => {
+                self.end_attempt(placement);
+                if reason == ConditionReason::Lost {
+                    self.back_off();
+                }
+                self.replace(placement, reason, &message);
             }
             Outcome::NotStarted { reason, message } => {
-                self.end_attempt(placement);
-                self.replace(placement, reason, &message);
+                self.not_started(placement, reason, &message);
             }
             _ if self.job.spec.suspend => {
                 self.end_attempt(placement);
@@ -154,6 +180,7 @@ impl Machine<'_> {
                 );
                 self.set(ConditionType::Running, false, ConditionReason::Stopping, "");
             }
+            Outcome::Unknown | Outcome::InProgress if self.past_a_limit(placement) => {}
             Outcome::Unknown => {
                 let message = format!("cluster {} cannot be reached", placement.spec.cluster);
                 self.keep_checkpoint(&placement.spec.alternative, placement.spec.attempt);
@@ -171,12 +198,16 @@ impl Machine<'_> {
         }
     }
 
-    /// Whether all replicas of the attempt ran at some time, as far as the job's own status tells.
-    fn ran(&self, placement: &Placement) -> bool {
-        let since = placement.metadata.creation_timestamp.as_ref();
-        let first = self.status.start_time.as_ref();
-        self.running_since().is_some()
-            || since.is_some_and(|since| first.is_some_and(|f| f >= since))
+    /// Ends a job that has reached its deadline or spent its budget. Its Job in the member does the same while the hub is away.
+    fn past_a_limit(&mut self, placement: &Placement) -> bool {
+        let mut counted = self.status.clone();
+        accrue_placement(&mut counted, placement, self.facts.now);
+        let Some((reason, message)) = limit_reached(self.job, &counted, self.facts.now) else {
+            return false;
+        };
+        self.end_attempt(placement);
+        self.finish(TrainingJobState::Failed, reason, &message);
+        true
     }
 
     fn in_progress(&mut self, view: &PlacementView<'_>) {
@@ -190,11 +221,9 @@ impl Machine<'_> {
             let (reason, message) = if view.workload.is_none() {
                 (ConditionReason::Dispatching, String::new())
             } else {
-                let trouble = view
-                    .pods
-                    .and_then(|pods| pods.values().find_map(|p| p.trouble.clone()));
-                (ConditionReason::Starting, trouble.unwrap_or_default())
+                (ConditionReason::Starting, String::new())
             };
+            let message = view.start.trouble.clone().unwrap_or(message);
             return self.set(ConditionType::Running, false, reason, &message);
         }
         self.status.state = Some(TrainingJobState::Running);
@@ -231,12 +260,16 @@ impl Machine<'_> {
         }
     }
 
-    fn attempt_failed(&mut self, placement: &Placement, reason: ConditionReason, message: &str) {
+    fn program_failed(&mut self, placement: &Placement, failures: i32, message: &str) {
+        let max = self.job.spec.max_restarts;
         self.end_attempt(placement);
-        if self.status.restarts >= self.job.spec.max_restarts {
+        // All but the last of them were answered by a start within the member.
+        let restarts = self.status.restarts.saturating_add(failures - 1);
+        if restarts >= max {
+            self.status.restarts = restarts.min(max);
             let message = format!(
-                "attempt {} failed ({message}) and spec.maxRestarts is {}",
-                placement.spec.attempt, self.job.spec.max_restarts
+                "attempt {} failed ({message}) and spec.maxRestarts is {max}",
+                placement.spec.attempt
             );
             return self.finish(
                 TrainingJobState::Failed,
@@ -244,8 +277,40 @@ impl Machine<'_> {
                 &message,
             );
         }
-        self.status.restarts += 1;
+        self.status.restarts = restarts + 1;
+        let failed = self.back_off();
+        self.pause(failed);
+        self.replace(placement, ConditionReason::ReplicaFailed, message);
+    }
+
+    /// The cluster would not have it, or could not start it. That uses up no restart; but an image that no cluster can start is
+    /// not tried for ever.
+    fn not_started(&mut self, placement: &Placement, reason: ConditionReason, message: &str) {
+        self.end_attempt(placement);
+        let failed = self.back_off();
+        if reason == ConditionReason::StartFailed && failed >= MOST_FAILED_STARTS {
+            let message =
+                format!("{failed} attempts in a row came to nothing; the last: {message}");
+            return self.finish(TrainingJobState::Failed, reason, &message);
+        }
+        // The cluster is avoided for a while; another may be tried at once.
+        self.pause(failed - 1);
         self.replace(placement, reason, message);
+    }
+
+    /// One more attempt in a row came to nothing; returns how many did.
+    fn back_off(&mut self) -> i32 {
+        self.status.failed_attempts = self.status.failed_attempts.saturating_add(1);
+        self.status.failed_attempts
+    }
+
+    /// The next attempt begins after a pause that doubles with each that failed.
+    fn pause(&mut self, failed: i32) {
+        let doublings = u32::try_from(failed.clamp(0, 16) - 1);
+        let seconds =
+            doublings.map_or(0, |n| (FIRST_PAUSE_SECONDS << n).min(LONGEST_PAUSE_SECONDS));
+        let next = Timestamp::from_second(self.facts.now.as_second().saturating_add(seconds));
+        self.status.next_attempt_time = next.ok().filter(|_| seconds > 0).map(Time);
     }
 
     /// The attempt is over, and the job is placed again.
@@ -255,7 +320,13 @@ impl Machine<'_> {
             ConditionType::Placed,
             false,
             ConditionReason::Replacing,
-            &format!("attempt {} ended: {message}", placement.spec.attempt),
+            &match &self.status.next_attempt_time {
+                Some(next) => format!(
+                    "attempt {} ended: {message}; the next begins at {} at the earliest",
+                    placement.spec.attempt, next.0
+                ),
+                None => format!("attempt {} ended: {message}", placement.spec.attempt),
+            },
         );
         self.set(ConditionType::Running, false, reason, message);
         if self.job.spec.suspend {
@@ -267,6 +338,10 @@ impl Machine<'_> {
     fn end_attempt(&mut self, placement: &Placement) {
         self.keep_checkpoint(&placement.spec.alternative, placement.spec.attempt);
         accrue_placement(&mut self.status, placement, self.facts.now);
+        if self.running_seconds() >= LONG_ENOUGH_SECONDS {
+            self.status.failed_attempts = 0;
+        }
+        self.status.last_placement = self.status.placement.take();
         self.status.accrued_time = None;
         self.status.estimated_completion_time = None;
         self.status.ended_attempts = self.status.ended_attempts.max(placement.spec.attempt);
@@ -316,7 +391,9 @@ impl Machine<'_> {
 
     /// The Placement is gone without a word, its finalizer forced off: that attempt is over too.
     fn forget_attempt(&mut self) {
-        if let Some(held) = self.status.placement.clone() {
+        self.back_off();
+        self.pause(self.status.failed_attempts - 1);
+        if let Some(held) = self.status.placement.take() {
             self.keep_checkpoint(&held.alternative, self.status.attempts);
             let meter = Meter {
                 usd_micro_per_hour: held.usd_per_hour.micros(),
@@ -329,6 +406,7 @@ impl Machine<'_> {
                 meter,
                 self.facts.now,
             );
+            self.status.last_placement = Some(held);
         }
         self.status.estimated_completion_time = None;
         self.status.ended_attempts = self.status.ended_attempts.max(self.status.attempts);
@@ -442,6 +520,26 @@ impl Machine<'_> {
             &Time(self.facts.now),
         );
     }
+}
+
+/// The limit that a job has reached by what is counted in its status, if any, and what is said of it.
+fn limit_reached(
+    job: &TrainingJob,
+    counted: &TrainingJobStatus,
+    now: Timestamp,
+) -> Option<(ConditionReason, String)> {
+    if let Some(deadline) = job.spec.deadline.as_ref().filter(|d| d.0 <= now) {
+        let message = format!("its work was not done at spec.deadline, {}", deadline.0);
+        return Some((ConditionReason::DeadlineExceeded, message));
+    }
+    let most = job.spec.budget.as_ref()?.max_usd?;
+    let spent = counted.usd_accrued.unwrap_or_default();
+    (spent.micros() >= most.micros()).then(|| {
+        let message = format!(
+            "its work was not done when it had cost {spent} USD; spec.budget.maxUsd is {most}"
+        );
+        (ConditionReason::BudgetExceeded, message)
+    })
 }
 
 fn summary(placement: &Placement) -> JobPlacement {

@@ -2,21 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use ampacity_api::{ConditionReason, JobKind, MemberCluster, PlacementStatus};
+use ampacity_api::{ConditionReason, JobKind, MemberCluster, Placement, PlacementStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use crate::kinds::kinds;
 use crate::kinds::testing::{Stage, at, member_job, placement, pod, yaml};
-use crate::observe::{MemberView, Outcome, Patience, PlacementView, outcome};
-use crate::state::Outage;
-use crate::state::Workload;
-use crate::state::{Member, ObjectKey, Reach};
+use crate::observe::{Known, MemberView, Outcome, Patience, PlacementView, outcome};
+use crate::state::{Cause, Change, Member, ObjectKey, Outage, Reach, Workload};
 
 const PATIENCE: Patience = Patience {
     node_grace_seconds: 60,
     start_deadline_seconds: 120,
 };
+
+fn view_of<'a>(placement: &'a Placement, member: &'a Member, second: i64) -> PlacementView<'a> {
+    PlacementView::new(
+        placement,
+        None,
+        Some(member),
+        Known::default(),
+        None,
+        PATIENCE,
+        at(second),
+    )
+}
 
 fn stage() -> Stage {
     let mut stage = Stage::new(placement(JobKind::TrainingJob, "llama", 1, 4));
@@ -36,6 +46,10 @@ fn an_attempt_is_what_its_member_shows() {
     type Change = fn(&mut Stage);
     let failed = |reason, message: &str| Outcome::Failed {
         reason,
+        message: message.to_owned(),
+    };
+    let program_failed = |failures, message: &str| Outcome::ProgramFailed {
+        failures,
         message: message.to_owned(),
     };
     let not_started = |reason, message: &str| Outcome::NotStarted {
@@ -91,12 +105,12 @@ fn an_attempt_is_what_its_member_shows() {
         (
             "failed",
             |s| s.workload = Some(member_job(Some(("Failed", "exit 1")))),
-            failed(R::ReplicaFailed, "exit 1"),
+            program_failed(1, "exit 1"),
         ),
         (
             "about to fail",
             |s| s.workload = Some(member_job(Some(("FailureTarget", "exit 1")))),
-            failed(R::ReplicaFailed, "exit 1"),
+            program_failed(1, "exit 1"),
         ),
         (
             "failed for a disruption",
@@ -144,42 +158,52 @@ fn an_attempt_is_what_its_member_shows() {
             ),
         ),
         (
-            "no node found",
-            |s| s.late_pods = vec![("pod-2".to_owned(), "0/4 nodes".to_owned())],
+            "failed for the third time",
+            |s| {
+                let mut job = member_job(Some(("Failed", "exit 143")));
+                job.status.failed = 3;
+                s.workload = Some(job);
+            },
+            program_failed(3, "exit 143"),
+        ),
+        (
+            "out of time",
+            |s| {
+                let mut job = member_job(Some(("Failed", "Job was active longer")));
+                job.status.conditions[0].reason = Some("DeadlineExceeded".to_owned());
+                s.workload = Some(job);
+            },
+            Outcome::OutOfTime {
+                message: "Job was active longer".to_owned(),
+            },
+        ),
+        (
+            "a node would not run a pod",
+            |s| {
+                s.workload = Some(member_job(Some(("Failed", "a pod failed"))));
+                s.pods.get_mut("pod-2").unwrap().rejected =
+                    Some("UnexpectedAdmissionError: no device".to_owned());
+            },
             not_started(
-                R::Unschedulable,
-                "the scheduler of cluster oslo finds no node for pod pod-2: 0/4 nodes",
+                R::NodeRefused,
+                "a node of cluster oslo would not run a replica: UnexpectedAdmissionError: no device",
             ),
         ),
         (
-            "no node found for several that ran before",
+            "late",
+            |s| s.late(R::StartFailed, "no image", 1),
+            not_started(R::StartFailed, "no image"),
+        ),
+        (
+            "late, and ran before",
             |s| {
-                s.late_pods = vec![
-                    ("pod-2".to_owned(), "0/4 nodes".to_owned()),
-                    ("pod-3".to_owned(), "0/4 nodes".to_owned()),
-                ];
+                s.late(R::Unschedulable, "0/4 nodes", 2);
                 s.placement.status = Some(PlacementStatus {
                     start_time: Some(Time(at(0))),
                     ..PlacementStatus::default()
                 });
             },
-            failed(
-                R::Unschedulable,
-                "the scheduler of cluster oslo finds no node for pod pod-2 and 1 more: 0/4 nodes",
-            ),
-        ),
-        (
-            "no pod made",
-            |s| {
-                s.is_barren = true;
-                let metadata = &mut s.workload.as_mut().unwrap().metadata;
-                metadata.name = Some("llama-1".to_owned());
-                metadata.namespace = Some("research".to_owned());
-            },
-            not_started(
-                R::Unschedulable,
-                "cluster oslo made no pod of Job llama-1, perhaps for a quota; `kubectl -n research describe job llama-1` there says why",
-            ),
+            failed(R::Unschedulable, "0/4 nodes"),
         ),
     ];
     for (what, change, expected) in table {
@@ -225,7 +249,6 @@ fn pods_count_while_they_are_not_on_their_way_out() {
         ),
     ]);
     assert_eq!(stage.view().ready(), 2, "ready and done");
-    assert_eq!(stage.view().bound(), 3, "ready, starting and done");
 }
 
 #[test]
@@ -242,7 +265,7 @@ fn a_silent_member_is_given_up_only_as_its_policy_says() {
     let silent = || Member {
         reach: Reach::Unreachable {
             since: at(0),
-            reason: "ConnectionFailed",
+            cause: Cause::NoAnswer,
             message: String::new(),
         },
         ..Member::default()
@@ -322,6 +345,8 @@ fn a_silent_member_is_given_up_only_as_its_policy_says() {
             &placement,
             cluster.as_ref(),
             member.as_ref(),
+            Known::default(),
+            None,
             PATIENCE,
             at(second),
         );
@@ -344,7 +369,7 @@ fn a_node_is_lost_after_the_grace_and_only_if_it_is_ours() {
             silent_since: None,
         };
         member.outages.insert(node.to_owned(), outage);
-        let view = PlacementView::new(&placement, None, Some(&member), PATIENCE, at(second));
+        let view = view_of(&placement, &member, second);
         assert_eq!(
             view.lost_nodes.first().map(String::as_str),
             expected,
@@ -401,7 +426,7 @@ fn a_silence_counts_from_when_the_cluster_was_last_seen_by_any_operator() {
         cluster.status = status.map(|(answer, last)| {
             serde_json::from_value(json!({
                 "lastSeenTime": at(last),
-                "conditions": [{"type": "Reachable", "status": answer, "reason": "R",
+                "conditions": [{"type": "Reachable", "status": answer, "reason": "ConnectionFailed",
                     "message": "", "lastTransitionTime": at(last)}],
             }))
             .unwrap()
@@ -409,7 +434,7 @@ fn a_silence_counts_from_when_the_cluster_was_last_seen_by_any_operator() {
         let member = Member {
             reach: Reach::Unreachable {
                 since: at(1000),
-                reason: "ConnectionFailed",
+                cause: Cause::NoAnswer,
                 message: String::new(),
             },
             last_seen: seen.map(at),
@@ -419,6 +444,8 @@ fn a_silence_counts_from_when_the_cluster_was_last_seen_by_any_operator() {
             &placement,
             Some(&cluster),
             Some(&member),
+            Known::default(),
+            None,
             PATIENCE,
             at(second),
         );
@@ -427,81 +454,105 @@ fn a_silence_counts_from_when_the_cluster_was_last_seen_by_any_operator() {
 }
 
 #[test]
-fn a_pod_is_late_when_no_node_was_found_for_as_long_as_the_deadline() {
-    let mut placement = placement(JobKind::TrainingJob, "llama", 1, 2);
-    placement.metadata.uid = Some("uid".to_owned());
-    let pod = |condition: serde_json::Value, deleted: bool| -> crate::state::SlimPod {
-        serde_json::from_value(json!({
-            "metadata": {"name": "p", "namespace": "research", "uid": "u",
-                "deletionTimestamp": deleted.then(|| at(1)),
-                "labels": {"ampacity.dev/placement": "llama-1", "ampacity.dev/hub": "hub-1"},
-                "annotations": {"ampacity.dev/placement-uid": "uid"}},
-            "status": {"phase": "Pending", "conditions": [condition]},
-        }))
-        .unwrap()
+fn what_refuses_us_is_not_dead() {
+    let placement = placement(JobKind::TrainingJob, "llama", 1, 4);
+    let cluster = |reason: Option<&str>| {
+        let mut cluster = MemberCluster::new(
+            "oslo",
+            yaml(
+                "{provider: onprem, region: oslo, unreachable: {afterSeconds: 300, action: Replace}}",
+            ),
+        );
+        cluster.status = reason.map(|reason| {
+            serde_json::from_value(json!({
+                "lastSeenTime": at(0),
+                "conditions": [{"type": "Reachable", "status": "False", "reason": reason,
+                    "message": "", "lastTransitionTime": at(0)}],
+            }))
+            .unwrap()
+        });
+        cluster
     };
-    let scheduled = |status: &str, reason: &str| {
-        json!({"type": "PodScheduled", "status": status, "reason": reason,
-            "message": "0/4 nodes", "lastTransitionTime": at(0)})
-    };
-    for (what, pod, second, late) in [
-        (
-            "in time",
-            pod(scheduled("False", "Unschedulable"), false),
-            119,
-            0,
-        ),
-        (
-            "late",
-            pod(scheduled("False", "Unschedulable"), false),
-            120,
-            1,
-        ),
-        (
-            "going",
-            pod(scheduled("False", "Unschedulable"), true),
-            120,
-            0,
-        ),
-        (
-            "gated",
-            pod(scheduled("False", "SchedulingGated"), false),
-            1000,
-            0,
-        ),
-        (
-            "pulls its image",
-            pod(scheduled("True", ""), false),
-            10_000,
-            0,
-        ),
+    for (cause, told, given_up) in [
+        (Cause::NoAnswer, None, false),
+        (Cause::NoAnswer, Some("ConnectionFailed"), true),
+        // It refused us until a moment ago; it is silent only since then.
+        (Cause::NoAnswer, Some("Unauthorized"), false),
+        (Cause::Unauthorized, Some("ConnectionFailed"), false),
+        (Cause::Unauthorized, Some("Unauthorized"), false),
+        (Cause::Forbidden, Some("ConnectionFailed"), false),
+        (Cause::SecretMissing, Some("ConnectionFailed"), false),
+        (Cause::KubeconfigInvalid, Some("ConnectionFailed"), false),
+        (Cause::HubError, Some("ConnectionFailed"), false),
     ] {
-        let mut member = Member::new("hub-1", &kinds());
-        member
-            .pods
-            .recognise(&ObjectKey::of(&placement), Some("uid"));
-        member
-            .pods
-            .apply(crate::state::Change::Applied(Box::new(pod)));
-        let view = PlacementView::new(&placement, None, Some(&member), PATIENCE, at(second));
-        assert_eq!(view.late_pods.len(), late, "{what}");
+        let member = Member {
+            reach: Reach::Unreachable {
+                since: at(1000),
+                cause,
+                message: String::new(),
+            },
+            ..Member::default()
+        };
+        let cluster = cluster(told);
+        let view = PlacementView::new(
+            &placement,
+            Some(&cluster),
+            Some(&member),
+            Known::default(),
+            None,
+            PATIENCE,
+            at(1000),
+        );
+        let expected = if given_up {
+            MemberView::GivenUp
+        } else {
+            MemberView::Silent
+        };
+        assert_eq!(view.member, expected, "{cause:?}, told {told:?}");
     }
 }
 
 #[test]
-fn a_job_without_pods_is_barren_after_a_while() {
-    let mut placement = placement(JobKind::TrainingJob, "llama", 1, 2);
-    placement.metadata.uid = Some("uid".to_owned());
-    let job: Workload = serde_json::from_value(json!({
-        "metadata": {"name": "llama-1", "namespace": "research", "creationTimestamp": at(0),
-            "annotations": {"ampacity.dev/placement-uid": "uid"}},
-    }))
-    .unwrap();
+fn a_member_is_judged_by_what_was_listed_after_it_came_back() {
+    let placement = placement(JobKind::TrainingJob, "llama", 1, 2);
+    let cluster = MemberCluster::new("oslo", yaml("{provider: onprem, region: oslo}"));
     let mut member = Member::new("hub-1", &kinds());
-    let jobs = member.workloads.get_mut(&JobKind::TrainingJob).unwrap();
-    jobs.apply(crate::state::Change::All(vec![job]));
-    for (second, expected) in [(599, false), (600, true)] {
-        let view = PlacementView::new(&placement, None, Some(&member), PATIENCE, at(second));
-        assert_eq!(view.is_barren, expected, "{second}");
-    }
+    let view = |member: &Member, second| {
+        let view = PlacementView::new(
+            &placement,
+            Some(&cluster),
+            Some(member),
+            Known::default(),
+            None,
+            PATIENCE,
+            at(second),
+        );
+        (view.member, view.lost_nodes.len())
+    };
+    let list = |member: &mut Member, second| {
+        member.nodes.apply(Change::All(Vec::new()));
+        member.slices.apply(Change::All(Vec::new()));
+        member.claims.apply(Change::All(Vec::new()));
+        member.pods.apply(Change::All(Vec::new()), at(second));
+        for workloads in member.workloads.values_mut() {
+            workloads.apply(Change::All(Vec::new()));
+        }
+    };
+    member.reach = Reach::Connected;
+    list(&mut member, 0);
+    let outage = Outage {
+        since: at(0),
+        silent_since: None,
+    };
+    member.outages.insert("node-1".to_owned(), outage);
+    assert_eq!(view(&member, 59), (MemberView::Current, 0));
+    // It was away and is back: a node that was out of order before is not lost by that.
+    member.list_anew(at(150));
+    assert_eq!(view(&member, 151), (MemberView::NotRead, 0));
+    list(&mut member, 152);
+    assert_eq!(view(&member, 152), (MemberView::Current, 0));
+    // A watch that fails for good tells nothing of now.
+    member.is_stale = true;
+    assert_eq!(view(&member, 153), (MemberView::Silent, 0));
+    assert!(!member.is_usable());
 }

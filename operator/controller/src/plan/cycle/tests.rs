@@ -191,7 +191,7 @@ fn a_cluster_that_refused_a_job_is_left_out_for_a_while() {
     let mut state = state();
     let job = training(&mut state, 1, json!({}));
     let until = NOW + jiff::SignedDuration::from_secs(120);
-    state.jobs.avoid(&job, "oslo", until);
+    assert_eq!(state.jobs.avoid(&job, "oslo", NOW), 120);
     assert_eq!(plan_cycle(&mut state, 1, NOW).commits.len(), 0);
     state.capacity_version += 1;
     assert_eq!(plan_cycle(&mut state, 1, until).commits.len(), 1);

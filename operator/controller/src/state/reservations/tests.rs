@@ -29,7 +29,7 @@ fn held(kind: &str, planned: &[(&str, i32)], pods: &[(Option<&str>, &str)]) -> V
         .enumerate()
         .map(|(n, (node, phase))| pod(&format!("pod-{n}"), &name, *node, phase));
     let member = state.members.get_mut("oslo").unwrap();
-    member.pods.apply(Change::All(pods.collect()));
+    member.pods.apply(Change::All(pods.collect()), NOW);
     member.pods.recognise(
         &ObjectKey::of(&placement),
         placement.metadata.uid.as_deref(),
@@ -165,7 +165,7 @@ fn replicas_are_held_where_their_pods_went() {
     assert_eq!(nodes(&state), ["a", "b"]);
     let pods = [("p", "c"), ("q", "a")].map(|(name, on)| pod(name, "chat-1", Some(on), "Running"));
     let member = state.members.get_mut("oslo").unwrap();
-    let touched = member.pods.apply(Change::All(pods.into())).placements;
+    let touched = member.pods.apply(Change::All(pods.into()), NOW).placements;
     let following: Vec<ObjectKey> = moving_placements(&state, &touched).collect();
     state.dirty.placements.extend(following);
     refresh(&mut state, NOW);

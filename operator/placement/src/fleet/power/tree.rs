@@ -18,7 +18,7 @@ const MOST_FACTOR: i128 = NANO * NANO;
 pub(super) struct Domain {
     pub(super) name: String,
     pub(super) usable: i64,
-    /// Whether there is no such domain though nodes are said to hang on it: it carries nothing, since nobody knows how much it could.
+    /// Whether there is no such domain though nodes or other domains are said to hang on it: it carries nothing, since nobody knows how much it could.
     pub(super) is_missing: bool,
     pub(super) budgets: Vec<(String, i64)>,
     pub(super) load_nano: i128,
@@ -119,20 +119,23 @@ impl PowerLedger {
             let names: BTreeSet<&String> = names.iter().collect();
             for name in names {
                 let domain = self.domains.get(at).map_or("", |d| &d.name).to_owned();
-                match self.by_name.get(name.as_str()).copied() {
-                    None => issues.push(PowerIssue::UnknownParent {
+                let parent = self.by_name.get(name.as_str()).copied();
+                if parent.is_some_and(|parent| self.reaches(parent, at)) {
+                    issues.push(PowerIssue::Cycle {
                         domain,
                         parent: name.clone(),
-                    }),
-                    Some(parent) if self.reaches(parent, at) => issues.push(PowerIssue::Cycle {
+                    });
+                    continue;
+                }
+                let parent = parent.unwrap_or_else(|| self.add_missing_domain(name.clone()));
+                if self.is_missing(parent) {
+                    issues.push(PowerIssue::UnknownParent {
                         domain,
                         parent: name.clone(),
-                    }),
-                    Some(parent) => {
-                        if let Some((parents, _)) = self.parents.get_mut(at) {
-                            parents.push(parent);
-                        }
-                    }
+                    });
+                }
+                if let Some((parents, _)) = self.parents.get_mut(at) {
+                    parents.push(parent);
                 }
             }
         }
@@ -154,8 +157,10 @@ impl PowerLedger {
                         .get(name)
                         .and_then(|&at| self.domains.get_mut(at))
                     {
-                        Some(domain) => domain.budgets.push((budget.name.clone(), limit)),
-                        None => issues.push(PowerIssue::UnknownDomain {
+                        Some(domain) if !domain.is_missing => {
+                            domain.budgets.push((budget.name.clone(), limit));
+                        }
+                        _ => issues.push(PowerIssue::UnknownDomain {
                             budget: budget.name.clone(),
                             domain: name.clone(),
                         }),
@@ -181,14 +186,20 @@ impl PowerLedger {
         }
     }
 
-    fn add_missing_domain(&mut self, name: String) {
-        self.by_name.insert(name.clone(), self.domains.len());
+    fn is_missing(&self, at: usize) -> bool {
+        self.domains.get(at).is_some_and(|domain| domain.is_missing)
+    }
+
+    fn add_missing_domain(&mut self, name: String) -> usize {
+        let at = self.domains.len();
+        self.by_name.insert(name.clone(), at);
         self.domains.push(Domain {
             name,
             is_missing: true,
             ..Domain::default()
         });
         self.parents.push((Vec::new(), 0));
+        at
     }
 
     /// Whether `to` is `from` or an ancestor of it by the links accepted so far.

@@ -1,8 +1,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::dispatch::testing::{PlacementOf, inference, target, yaml};
-use crate::dispatch::{DispatchError, Objects};
+use crate::dispatch::Objects;
+use crate::dispatch::testing::{PlacementOf, inference, target};
 use crate::kinds::inference::objects::inference_objects;
 
 const CHAT: &str = "
@@ -26,8 +26,7 @@ fn placement() -> PlacementOf {
 
 fn build(spec: &str) -> Objects<Deployment> {
     let placement = placement().build();
-    let mut target = target("nvidia", &placement);
-    target.pool_labels = yaml("{nvidia.com/gpu.product: NVIDIA-L40S}");
+    let target = target("nvidia", &placement);
     inference_objects(&inference(spec), &placement, &target).unwrap()
 }
 
@@ -53,7 +52,9 @@ alternatives: [{name: a, acceleratorType: nvidia-l40s, devicesPerReplica: 1, ima
     );
     assert_eq!(objects.service, None);
     let pod = objects.workload.spec.template.spec.unwrap();
-    assert_eq!(pod.topology_spread_constraints, None);
+    let spread = pod.topology_spread_constraints.unwrap();
+    assert_eq!(spread.len(), 1, "over the placement's nodes alone");
+    assert_eq!(spread[0].topology_key, "kubernetes.io/hostname");
     assert_eq!(pod.scheduling_gates, None);
     assert_eq!(pod.containers[0].name, "main");
 }
@@ -65,8 +66,7 @@ fn two_placements_of_a_job_share_one_service_and_no_selector() {
         let placement = placement()
             .with(|p| p.metadata.name = Some(name.to_owned()))
             .build();
-        let mut target = target("nvidia", &placement);
-        target.pool_nodes = vec!["n1".to_owned()];
+        let target = target("nvidia", &placement);
         inference_objects(&job, &placement, &target).unwrap()
     };
     let (one, two) = (build("chat-1"), build("chat-2"));
@@ -86,8 +86,7 @@ fn a_later_epoch_or_other_replicas_do_not_roll_the_pods() {
                 p.spec.replicas = replicas;
             })
             .build();
-        let mut target = target("nvidia", &placement);
-        target.pool_labels = yaml("{pool: a}");
+        let target = target("nvidia", &placement);
         inference_objects(&job, &placement, &target)
             .unwrap()
             .workload
@@ -98,49 +97,39 @@ fn a_later_epoch_or_other_replicas_do_not_roll_the_pods() {
 }
 
 #[test]
-fn a_pool_is_named_by_labels_else_by_host_names() {
-    let pool = |nodes: usize, labelled: bool, hostnames: bool| {
-        let placement = placement().build();
+fn replicas_may_only_be_where_they_were_charged_and_as_many_on_each_node() {
+    let build = |nodes: &[(&str, i32)], hidden: &[&str]| {
+        let placement = PlacementOf::inference(nodes)
+            .devices("nvidia-l40s", "nvidia.com/gpu", 1)
+            .build();
         let mut target = target("nvidia", &placement);
-        target.pool_nodes = (0..nodes).map(|i| format!("n{i:04}")).collect();
-        if hostnames {
-            let names = target
-                .pool_nodes
-                .iter()
-                .map(|n| (n.clone(), format!("{n}.local")));
-            target.hostnames = names.collect();
-        }
-        if labelled {
-            target.pool_labels = yaml("{pool: a}");
-        }
-        inference_objects(&inference(CHAT), &placement, &target).map(|objects| terms(&objects))
+        target
+            .hostnames
+            .retain(|node, _| !hidden.contains(&node.as_str()));
+        inference_objects(&inference(CHAT), &placement, &target).unwrap()
     };
-    let labelled: Value = yaml("[{matchExpressions: [{key: pool, operator: In, values: [a]}]}]");
-    assert_eq!(pool(5000, true, false), Ok(labelled));
-    let two: Value = yaml(
-        "[{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [n0000.local, n0001.local]}]}]",
-    );
-    assert_eq!(pool(2, false, true), Ok(two));
-    let many = pool(130, false, true).unwrap();
-    let sizes: Vec<_> = many
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|term| {
-            term["matchExpressions"][0]["values"]
-                .as_array()
-                .unwrap()
-                .len()
-        })
-        .collect();
-    assert_eq!(sizes, [64, 64, 2]);
-    for (nodes, hostnames) in [(1025, true), (0, true), (3, false)] {
-        let refused = pool(nodes, false, hostnames).unwrap_err();
-        assert!(
-            matches!(refused, DispatchError::PoolTooLarge { nodes: n, .. } if n == nodes),
-            "{refused}"
-        );
-    }
+    let spread = |objects: &Objects<Deployment>| {
+        let pod = objects.workload.spec.template.spec.as_ref().unwrap();
+        let constraints = pod.topology_spread_constraints.iter().flatten();
+        constraints
+            .map(|c| (c.topology_key.clone(), c.max_skew))
+            .collect::<Vec<_>>()
+    };
+    let named = |nodes: &[&str]| -> Value {
+        let term = |node: &&str| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]});
+        nodes.iter().map(term).collect()
+    };
+    let evenly = vec![("kubernetes.io/hostname".to_owned(), 1)];
+    let two = build(&[("n1", 2), ("n2", 2)], &[]);
+    assert_eq!(terms(&two), named(&["n1", "n2"]));
+    assert_eq!(spread(&two), evenly);
+    let one = build(&[("n1", 4)], &[]);
+    assert_eq!(terms(&one), named(&["n1"]));
+    assert_eq!(spread(&one), []);
+    // A node without the label would be passed over by a spread.
+    let unlabelled = build(&[("n1", 2), ("n2", 2)], &["n2"]);
+    assert_eq!(terms(&unlabelled), named(&["n1", "n2"]));
+    assert_eq!(spread(&unlabelled), []);
 }
 
 #[test]
