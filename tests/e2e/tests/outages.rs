@@ -2,12 +2,13 @@
 //! picture.
 
 use ampacity_api::{MemberCluster, TrainingJobState};
-use ampacity_controlplane::{FaultMode, wait_for_object};
+use ampacity_controlplane::{FaultMode, wait_for_object, wait_until};
 use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, l4};
 use ampacity_e2e::outcome::node_of;
 use ampacity_e2e::world::{NAMESPACE, PATIENCE, secret_manifest};
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
@@ -184,7 +185,7 @@ async fn credentials_that_expired_are_not_a_dead_cluster() -> Result<()> {
         .await?;
     let clusters: Api<MemberCluster> = Api::all(world.hub.admin.clone());
     let replace =
-        Patch::Merge(json!({"spec": {"unreachable": {"afterSeconds": 1, "action": "Replace"}}}));
+        Patch::Merge(json!({"spec": {"unreachable": {"afterSeconds": 10, "action": "Replace"}}}));
     clusters
         .patch("east", &PatchParams::default(), &replace)
         .await?;
@@ -218,7 +219,17 @@ async fn credentials_that_expired_are_not_a_dead_cluster() -> Result<()> {
             world.operator.take().context("no operator")?.kill()?;
             world.start_operator(&[])?;
         }
-        // Another job is placed meanwhile: a cycle that could have replaced the first one has passed.
+        // For longer than the policy waits; then another job is placed, by a cycle that could have replaced the first one.
+        let long = wait_until("east to be refused for long", PATIENCE, || async {
+            let Ok(east) = clusters.get("east").await else {
+                return false;
+            };
+            let conditions = east.status.iter().flat_map(|s| &s.conditions);
+            let mut since = conditions.filter(|c| c.type_ == "Reachable" && c.status == "False");
+            let passed = |at: Timestamp| Timestamp::now().as_second() - at.as_second();
+            since.any(|c| passed(c.last_transition_time.0) > 12)
+        });
+        world.explained(long.await)?;
         let name = format!("other-{restart}");
         world.apply(&Training::new(&name).yaml()).await?;
         world.training_is(&name, TrainingJobState::Running).await?;

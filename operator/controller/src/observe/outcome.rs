@@ -137,13 +137,28 @@ fn job_failed(view: &PlacementView<'_>, job: &Workload, condition: &WorkloadCond
     } else {
         ConditionReason::ReplicaFailed
     };
-    // Those that the Job controller made again count as restarts too.
-    let failures = job.status.failed.max(1);
-    match reason {
-        ConditionReason::ReplicaFailed => Outcome::ProgramFailed { failures, message },
-        reason => Outcome::Failed { reason, message },
+    if reason != ConditionReason::ReplicaFailed {
+        return Outcome::Failed { reason, message };
+    }
+    // Those that the Job controller made again count as restarts too. It says that a Job fails before it has counted the last.
+    let failed = pods().filter(|pod| pod.failed).count();
+    let seen = i32::try_from(failed)
+        .unwrap_or(i32::MAX)
+        .max(job.status.failed);
+    let failures = match condition.reason.as_deref() {
+        Some(BACKOFF_LIMIT_EXCEEDED) => job.spec.backoff_limit.saturating_add(1),
+        // A gang fails with its first pod, whatever becomes of the others.
+        _ if job.spec.backoff_limit == 0 => 1,
+        _ => seen,
+    };
+    Outcome::ProgramFailed {
+        failures: failures.max(1),
+        message,
     }
 }
+
+/// Reason of a Job whose pods failed more often than its `backoffLimit` allows.
+const BACKOFF_LIMIT_EXCEEDED: &str = "BackoffLimitExceeded";
 
 /// Reason of a Job that ran for longer than its `activeDeadlineSeconds`.
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";

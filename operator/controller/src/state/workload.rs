@@ -27,6 +27,9 @@ pub struct WorkloadSpec {
     /// Replicas wanted, where it has such a number.
     #[serde(default)]
     pub replicas: i32,
+    /// How often a Job makes pods that failed again.
+    #[serde(default)]
+    pub backoff_limit: i32,
 }
 
 /// Outcome of a workload.

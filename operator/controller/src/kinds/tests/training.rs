@@ -182,7 +182,7 @@ fn restarts_within_a_member_count_too() {
         let mut scene = TrainingScene::running();
         scene.job.spec.max_restarts = max_restarts;
         let mut job = member_job(Some(("Failed", "killed by its liveness probe")));
-        job.status.failed = failures;
+        (job.spec.backoff_limit, job.status.failed) = (9, failures);
         scene.stage().workload = Some(job);
         let status = scene.step(10);
         assert_eq!(

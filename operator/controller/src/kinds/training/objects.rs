@@ -158,8 +158,8 @@ fn restarts_left(job: &TrainingJob) -> i32 {
     job.spec.max_restarts.saturating_sub(restarts).max(0)
 }
 
-/// Backoff limit 0 already makes the first failure final. The rules add what the Job's condition then says, and for a single
-/// replica which failures do not count.
+/// A gang's backoff limit of 0 already makes the first failure final; the rule adds what the Job's condition then says. For a single
+/// replica the rules say which failures do not count, and which are final.
 fn failure_policy(is_gang: bool) -> PodFailurePolicy {
     let action = if is_gang { "FailJob" } else { "Ignore" };
     let disrupted = PodFailurePolicyRule {

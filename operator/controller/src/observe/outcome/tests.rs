@@ -160,11 +160,34 @@ fn an_attempt_is_what_its_member_shows() {
         (
             "failed for the third time",
             |s| {
-                let mut job = member_job(Some(("Failed", "exit 143")));
-                job.status.failed = 3;
+                let mut job = member_job(Some(("FailureTarget", "exit 1")));
+                (job.spec.backoff_limit, job.status.failed) = (5, 2);
+                s.workload = Some(job);
+                for pod in ["pod-1", "pod-2", "pod-3"] {
+                    s.pods.get_mut(pod).unwrap().failed = true;
+                }
+            },
+            program_failed(3, "exit 1"),
+        ),
+        (
+            "failed as often as it may, and the last is not counted yet",
+            |s| {
+                let mut job = member_job(Some(("FailureTarget", "exit 143")));
+                job.status.conditions[0].reason = Some("BackoffLimitExceeded".to_owned());
+                (job.spec.backoff_limit, job.status.failed) = (2, 2);
                 s.workload = Some(job);
             },
             program_failed(3, "exit 143"),
+        ),
+        (
+            "a gang fails once, however many of its pods fail",
+            |s| {
+                s.workload = Some(member_job(Some(("Failed", "exit 1"))));
+                for pod in s.pods.values_mut() {
+                    pod.failed = true;
+                }
+            },
+            program_failed(1, "exit 1"),
         ),
         (
             "out of time",
