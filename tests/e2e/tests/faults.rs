@@ -401,7 +401,7 @@ async fn a_gang_that_loses_a_node_or_a_pod_is_placed_again_as_a_whole() -> Resul
     let job = world
         .training_where("gang", "a second attempt to run", again(2))
         .await?;
-    ensure!(job.status.is_some_and(|s| s.restarts == 1));
+    ensure!(job.status.is_some_and(|s| s.restarts == 0));
     let pods = world.pods_of("hub", "gang").await?;
     for pod in pods
         .iter()

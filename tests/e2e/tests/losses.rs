@@ -48,7 +48,7 @@ async fn a_gang_leaves_a_node_that_falls_silent_though_its_pod_there_never_ends(
     let job = world
         .training_where("gang", "a second attempt to run", runs_in_attempt(2))
         .await?;
-    ensure!(job.status.is_some_and(|s| s.restarts == 1));
+    ensure!(job.status.is_some_and(|s| s.restarts == 0));
     world.explained(wait_gone(&api, &victim, "the stuck pod to be gone", PATIENCE).await)?;
     for pod in world.pods_of("hub", "gang").await? {
         ensure!(node_of(&pod)? != node);

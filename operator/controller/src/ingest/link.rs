@@ -145,7 +145,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                     if !self.send(event).await {
                         return;
                     }
-                    let watches = self.watches(&connection.clients.watches);
+                    let watches = self.watches(&connection);
                     let go_on = self.probe(&connection).await;
                     drop(watches);
                     if !go_on {
@@ -258,19 +258,19 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         }
     }
 
-    fn watches(&self, client: &Client) -> JoinSet<()> {
+    fn watches(&self, to: &Connection) -> JoinSet<()> {
         let all = watcher::Config::default().timeout(WATCH_SECONDS);
         let mut set = JoinSet::new();
-        self.watch_kind(&mut set, client, all.clone(), MemberChange::Node);
-        self.watch_kind(&mut set, client, all.clone(), MemberChange::Pod);
-        self.watch_kind(&mut set, client, all.clone(), MemberChange::Slice);
-        self.watch_kind(&mut set, client, all.clone(), MemberChange::Claim);
+        self.watch_kind(&mut set, to, all.clone(), MemberChange::Node);
+        self.watch_kind(&mut set, to, all.clone(), MemberChange::Pod);
+        self.watch_kind(&mut set, to, all.clone(), MemberChange::Slice);
+        self.watch_kind(&mut set, to, all.clone(), MemberChange::Claim);
         for facts in self.kinds.iter() {
             // Kinds may be run by the same resource: each follows its own objects.
             let kind = facts.kind.as_str();
             let ours = format!("{},{}={kind}", labels::PLACEMENT, labels::JOB_KIND);
             let config = all.clone().labels(&ours);
-            self.watch_workloads(&mut set, client, config, facts);
+            self.watch_workloads(&mut set, to, config, facts);
         }
         set
     }
@@ -278,7 +278,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     fn watch_kind<K>(
         &self,
         set: &mut JoinSet<()>,
-        client: &Client,
+        to: &Connection,
         config: watcher::Config,
         change: fn(Change<K>) -> MemberChange,
     ) where
@@ -292,21 +292,23 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         // Members without DRA have no such kinds: that is no failure, there just are none.
         let name = K::kind(&()).into_owned();
         let may_be_absent = name.starts_with("Resource");
-        let api = Api::<K>::all(client.clone());
-        self.watch_api(set, api, config, name, may_be_absent, change);
+        let api = Api::<K>::all(to.clients.watches.clone());
+        let what = format!("{name} objects of {}", to.server);
+        self.watch_api(set, api, config, what, may_be_absent, change);
     }
 
     fn watch_workloads(
         &self,
         set: &mut JoinSet<()>,
-        client: &Client,
+        to: &Connection,
         config: watcher::Config,
         facts: &KindFacts,
     ) {
         let (kind, name) = (facts.kind, facts.workload.kind.clone());
-        let api = Api::<Workload>::all_with(client.clone(), &facts.workload);
+        let api = Api::<Workload>::all_with(to.clients.watches.clone(), &facts.workload);
         let change = move |change| MemberChange::Workload(kind, change);
-        self.watch_api(set, api, config, name, true, change);
+        let what = format!("{name} objects of {}", to.server);
+        self.watch_api(set, api, config, what, true, change);
     }
 
     fn watch_api<K>(
@@ -314,7 +316,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         set: &mut JoinSet<()>,
         api: Api<K>,
         config: watcher::Config,
-        name: String,
+        what: String,
         may_be_absent: bool,
         change: impl Fn(Change<K>) -> MemberChange + Clone + Send + 'static,
     ) where
@@ -334,7 +336,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 } else {
                     LinkEvent::WatchFailed(WatchFailure {
                         kind: kind.to_owned(),
-                        message: format!("cannot watch {name} objects: {}", failure.message),
+                        message: format!("cannot watch {what}: {}", failure.message),
                         ..failure
                     })
                 };
