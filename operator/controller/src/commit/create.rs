@@ -8,7 +8,7 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 
 use crate::runtime::{HUB, Operator, Then, failpoint, placement_call};
-use crate::state::{Change, JobKey, ObjectKey, reservation};
+use crate::state::{JobKey, ObjectKey, reservation};
 
 /// Writes a placement. Once it is real, its job is reconciled, and so its objects are made.
 pub fn commit(operator: &mut Operator, job: JobKey, placement: Placement) {
@@ -52,11 +52,7 @@ fn committed(
             operator.state.burst.note(key, Instant::now());
             operator.state.jobs.commit_ended(job);
             operator.state.jobs.commit_succeeded(job);
-            operator
-                .state
-                .hub
-                .placements
-                .apply(Change::Applied(Box::new(placement)));
+            operator.state.hub.placements.wrote(placement);
             operator.state.placement_changed(key, Some(job));
         }
         Err(error) => {

@@ -25,9 +25,6 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Failed probes in a row until the member counts as unreachable.
 const PROBES_UNTIL_UNREACHABLE: u32 = 2;
-/// A watch is made anew after so long, from where it left off: one whose connection died without a word would else be waited for
-/// for five minutes.
-const WATCH_SECONDS: u32 = 50;
 /// Oldest version of a member: since this one scheduling gates are stable
 /// (kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness).
 const OLDEST_SUPPORTED: (u32, u32) = (1, 30);
@@ -259,7 +256,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     }
 
     fn watches(&self, to: &Connection) -> JoinSet<()> {
-        let all = watcher::Config::default().timeout(WATCH_SECONDS);
+        let all = watcher::Config::default();
         let mut set = JoinSet::new();
         self.watch_kind(&mut set, to, all.clone(), MemberChange::Node);
         self.watch_kind(&mut set, to, all.clone(), MemberChange::Pod);

@@ -13,6 +13,10 @@ use tokio::sync::mpsc::Sender;
 
 use crate::state::{Change, WatchFailure};
 
+/// A watch is made anew after so long, from where it left off: one whose connection died without a word would else be waited for
+/// for five minutes.
+const WATCH_SECONDS: u32 = 50;
+
 /// Watches until the receiver is gone. Errors are retried for ever, after 0.2 s to 5 s, and reported through `failed`.
 pub async fn watch<K, T>(
     api: Api<K>,
@@ -24,7 +28,7 @@ pub async fn watch<K, T>(
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     T: Send,
 {
-    let mut stream = watcher::watcher(api, config)
+    let mut stream = watcher::watcher(api, config.timeout(WATCH_SECONDS))
         .backoff(RetryPauses::default())
         .boxed();
     let mut listing: Option<Vec<K>> = None;

@@ -28,6 +28,9 @@ const COALESCE: Duration = Duration::from_millis(4);
 /// A cycle runs at least this often, whether anything happened or not: some things are told by the clock alone.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How long a process that is asked to stop waits for the calls that it has made. Kubernetes kills it after 30 s.
+const LAST_CALLS_WITHIN: Duration = Duration::from_secs(20);
+
 /// What the loop drives.
 pub trait Pipeline: Send + 'static {
     /// Starts what feeds the inbox, until the set is dropped.
@@ -92,6 +95,7 @@ pub async fn run(
     metrics.set_leading(epoch);
     let (inbox, messages) = channel(BATCH);
     let operator = Operator::new(config, hub, epoch, elector.tenure(), metrics, inbox, kinds);
+    let in_flight = operator.calls.in_flight();
     // Dropping the set ends the loop, the links and the watches with it.
     let mut acting = tokio::task::JoinSet::new();
     acting.spawn(act(operator, messages, pipeline));
@@ -103,8 +107,14 @@ pub async fn run(
             _ => "its inbox was closed".to_owned(),
         })),
         () = &mut shutdown => {
+            elector.tenure().end();
             acting.shutdown().await;
-            elector.release().await;
+            // Whoever takes the Lease must not find a write of ours after its own.
+            if tokio::time::timeout(LAST_CALLS_WITHIN, in_flight.none()).await.is_ok() {
+                elector.release().await;
+            } else {
+                tracing::warn!("calls are still on their way: the Lease is left to expire");
+            }
             Ok(())
         }
     };

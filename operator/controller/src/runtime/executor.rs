@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
 use super::election::Tenure;
+use super::in_flight::InFlight;
 
 /// Runs calls. A call is keyed by the object that it acts for; a second one for the same key is refused until the first
 /// has reported, so that decisions are always made on the outcome of the one before.
@@ -19,6 +20,7 @@ pub struct CallExecutor<T> {
     concurrency: usize,
     running: BTreeSet<String>,
     tenure: Tenure,
+    in_flight: InFlight,
 }
 
 impl<T: Send + 'static> CallExecutor<T> {
@@ -30,7 +32,13 @@ impl<T: Send + 'static> CallExecutor<T> {
             concurrency,
             running: BTreeSet::new(),
             tenure,
+            in_flight: InFlight::default(),
         }
+    }
+
+    /// The calls that are on their way.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.clone()
     }
 
     /// At most so many calls in flight against a server.
@@ -59,7 +67,9 @@ impl<T: Send + 'static> CallExecutor<T> {
             .entry(server.to_owned())
             .or_insert_with(|| Arc::new(Semaphore::new(self.concurrency)));
         let (limit, inbox, tenure) = (Arc::clone(limit), self.inbox.clone(), self.tenure.clone());
+        let flight = self.in_flight.begin();
         tokio::spawn(async move {
+            let _flight = flight;
             // The semaphore is never closed; should it be, running without a permit beats losing the call.
             let _permit = limit.acquire_owned().await.ok();
             if !tenure.holds_at(Instant::now()) {
@@ -87,6 +97,33 @@ mod tests {
     use tokio::sync::mpsc::channel;
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_steps_down_makes_no_more_calls_and_waits_for_those_on_their_way() {
+        let tenure = Tenure::default();
+        tenure.renew(Instant::now(), Duration::from_secs(3600));
+        let (inbox, mut results) = channel(8);
+        let mut calls = CallExecutor::new(inbox, 1, tenure.clone());
+        let (go_on, waits) = tokio::sync::oneshot::channel();
+        let (begins, begun) = tokio::sync::oneshot::channel();
+        calls.start("a", "first", async move {
+            let _ = begins.send(());
+            let _ = waits.await;
+            1
+        });
+        calls.start("a", "second", async { 2 });
+        begun.await.unwrap();
+        let in_flight = calls.in_flight();
+        drop(calls);
+        tenure.end();
+        let mut none = std::pin::pin!(in_flight.none());
+        let early = tokio::time::timeout(Duration::from_millis(20), &mut none).await;
+        assert!(early.is_err(), "the first is on its way still");
+        go_on.send(()).unwrap();
+        none.await;
+        assert_eq!(results.recv().await, Some(1));
+        assert_eq!(results.recv().await, None, "the second is not made");
+    }
 
     #[tokio::test]
     async fn one_at_a_time_per_key_and_none_after_the_tenure() {

@@ -10,6 +10,7 @@ mod executor;
 mod failpoint;
 mod happening;
 mod health;
+mod in_flight;
 mod metrics;
 mod operator;
 mod recorder;

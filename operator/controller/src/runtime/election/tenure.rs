@@ -1,7 +1,7 @@
 //! Until when this process may act, shared between the election and everybody who writes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The end of this process's leadership as far as it is assured; clones share it.
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub struct Tenure {
     origin: Instant,
     ends_after_millis: Arc<AtomicU64>,
+    has_ended: Arc<AtomicBool>,
 }
 
 impl Default for Tenure {
@@ -20,6 +21,7 @@ impl Default for Tenure {
         Self {
             origin: Instant::now(),
             ends_after_millis: Arc::default(),
+            has_ended: Arc::default(),
         }
     }
 }
@@ -32,8 +34,16 @@ impl Tenure {
         self.ends_after_millis.fetch_max(millis, Ordering::Release);
     }
 
+    /// This process steps down: it begins nothing any more.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
     /// Whether this process may act at `now`.
     pub fn holds_at(&self, now: Instant) -> bool {
+        if self.has_ended.load(Ordering::Acquire) {
+            return false;
+        }
         let ends = Duration::from_millis(self.ends_after_millis.load(Ordering::Acquire));
         now.saturating_duration_since(self.origin) < ends
     }
