@@ -24,6 +24,9 @@ pub const PLACEMENT: &str = "ampacity.dev/placement";
 /// Label on objects and pods in member clusters: which hub they are from.
 pub const HUB: &str = "ampacity.dev/hub";
 
+/// Annotation on Jobs in member clusters: seconds after their start at which the first limit of their TrainingJob is reached (its
+/// deadline, its dollars, its longest runtime). Their `activeDeadlineSeconds` may be less, where they end for want of word from the hub.
+pub const LIMIT_SECONDS: &str = "ampacity.dev/limit-seconds";
 /// Annotation on objects and pods in member clusters: UID of their Placement.
 pub const PLACEMENT_UID: &str = "ampacity.dev/placement-uid";
 

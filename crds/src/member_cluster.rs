@@ -17,6 +17,13 @@ fn default_kubeconfig_key() -> String {
     DEFAULT_KUBECONFIG_KEY.to_owned()
 }
 
+/// Default of [`UnreachablePolicy::fence_seconds`].
+const DEFAULT_FENCE_SECONDS: i64 = 3_600;
+
+fn default_fence_seconds() -> i64 {
+    DEFAULT_FENCE_SECONDS
+}
+
 fn default_unreachable_seconds() -> i64 {
     DEFAULT_UNREACHABLE_SECONDS
 }
@@ -199,6 +206,12 @@ pub struct UnreachablePolicy {
     /// Wait: jobs there keep what they hold. Replace: they are placed elsewhere. Default: Wait.
     #[serde(default)]
     pub action: UnreachableAction,
+    /// With Replace, longest time in seconds that a gang may run on in the silent cluster beside the one that replaced it: its Job
+    /// ends by itself afterSeconds and fenceSeconds after the operator last renewed it. An operator that is away for longer than
+    /// that ends the gangs there. 10 to 86400. Default: 3600.
+    #[serde(default = "default_fence_seconds")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub fence_seconds: i64,
 }
 
 impl Default for UnreachablePolicy {
@@ -206,6 +219,7 @@ impl Default for UnreachablePolicy {
         Self {
             after_seconds: DEFAULT_UNREACHABLE_SECONDS,
             action: UnreachableAction::Wait,
+            fence_seconds: DEFAULT_FENCE_SECONDS,
         }
     }
 }

@@ -9,6 +9,7 @@ use ampacity_e2e::outcome::node_of;
 use ampacity_e2e::world::{NAMESPACE, PATIENCE, secret_manifest};
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
@@ -173,6 +174,63 @@ async fn a_member_whose_watches_are_refused_is_not_planned_on_as_if_current() ->
     }
     world.reachable("east", "True").await?;
     world.delete_training("either").await?;
+    world.nothing_left().await
+}
+
+#[tokio::test]
+async fn a_gang_that_was_replaced_ends_by_itself_in_the_silent_cluster() -> Result<()> {
+    let world = World::builder()
+        .nodes("east", [l4("e1")])
+        .nodes("west", [h100("w1", "r1")])
+        .start()
+        .await?;
+    let clusters: Api<MemberCluster> = Api::all(world.hub.admin.clone());
+    let replace = Patch::Merge(
+        json!({"spec": {"unreachable": {"afterSeconds": 10, "action": "Replace", "fenceSeconds": 20}}}),
+    );
+    clusters
+        .patch("east", &PatchParams::default(), &replace)
+        .await?;
+    let either = Training::new("moves").with("maxRestarts: 0").yaml().replace(
+        "  alternatives:\n",
+        "  alternatives:\n  - {name: cheap, acceleratorType: nvidia-l4, devicesPerReplica: 1, replicas: 1, image: registry.example/train:1}\n",
+    );
+    world.apply(&either).await?;
+    world
+        .training_is("moves", TrainingJobState::Running)
+        .await?;
+    let east = world.cluster("east")?;
+    let jobs: Api<Job> = Api::namespaced(east.admin.clone(), "default");
+    let deadline = |job: &Job| job.spec.as_ref().and_then(|s| s.active_deadline_seconds);
+    ensure!(deadline(&jobs.get("moves-1").await?).is_some(), "no fence");
+    // The hub gives it word in time, for as long as it can.
+    let renewed = wait_for_object(&jobs, "moves-1", "word from the hub", PATIENCE, |job| {
+        deadline(job).is_some_and(|seconds| seconds > 30)
+    });
+    world.explained(renewed.await)?;
+    east.proxy.set_mode(FaultMode::BlackHole);
+    east.proxy.cut_connections();
+    world
+        .training_where("moves", "to run elsewhere", |job| {
+            job.status.as_ref().is_some_and(|s| {
+                s.attempts == 2 && s.state == Some(TrainingJobState::Running) && s.restarts == 0
+            })
+        })
+        .await?;
+    let ended = wait_for_object(&jobs, "moves-1", "the first one to end", PATIENCE, |job| {
+        let conditions = job
+            .status
+            .iter()
+            .flat_map(|s| s.conditions.iter().flatten());
+        conditions
+            .filter(|c| c.type_ == "Failed" && c.status == "True")
+            .any(|c| c.reason.as_deref() == Some("DeadlineExceeded"))
+    });
+    world.explained(ended.await)?;
+    east.proxy.set_mode(FaultMode::Pass);
+    world.nothing_left_in("east").await?;
+    ensure!(attempts(&world, "moves").await? == 2);
+    world.delete_training("moves").await?;
     world.nothing_left().await
 }
 

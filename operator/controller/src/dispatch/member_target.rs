@@ -4,6 +4,7 @@ use ampacity_api::Placement;
 use kube::ResourceExt;
 
 use super::Target;
+use super::fence::fence_seconds;
 use crate::runtime::Operator;
 use crate::state::ObjectKey;
 
@@ -21,6 +22,7 @@ pub fn target(operator: &Operator, placement: &Placement) -> Target {
         vendor,
         ..Target::default()
     };
+    target.fence_seconds = fence_seconds(operator, &spec.cluster);
     let Some(member) = operator.state.members.get(&spec.cluster) else {
         return target;
     };

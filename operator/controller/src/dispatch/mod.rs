@@ -18,6 +18,7 @@
 pub mod affinity;
 mod devices;
 mod error;
+mod fence;
 mod identity;
 mod make;
 mod member_target;
@@ -32,6 +33,7 @@ pub(crate) mod testing;
 
 pub use devices::{DeviceRequestKind, RemovedRequest};
 pub use error::DispatchError;
+pub use fence::{Times, active_deadline, renew_fence};
 pub use identity::Identity;
 pub use make::{dispatch, dispatch_call};
 pub use member_target::target;

@@ -11,6 +11,8 @@ pub struct Target {
     pub vendor: String,
     /// Keys of the taints that pods tolerate because they hold the device (`nvidia.com/gpu`, say).
     pub tolerated_taint_keys: Vec<String>,
+    /// Seconds for which a gang may run without word from the hub; `None`: for ever.
+    pub fence_seconds: Option<i64>,
     /// Label `kubernetes.io/hostname` by node name, for the placement's nodes. It usually equals the name but
     /// need not. Nodes without the label are left out.
     pub hostnames: BTreeMap<String, String>,

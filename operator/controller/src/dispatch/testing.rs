@@ -127,6 +127,7 @@ pub fn target(vendor: &str, placement: &Placement) -> Target {
             .iter()
             .cloned()
             .collect(),
+        fence_seconds: None,
         hostnames: names.map(|name| (name.clone(), name)).collect(),
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Assessment, Facts, Kind};
 use crate::bind::{bind, bind_call, required_terms};
 use crate::commit::{release, shrink};
-use crate::dispatch::{dispatch, dispatch_call, scale, target};
+use crate::dispatch::{Times, dispatch, dispatch_call, renew_fence, scale, target};
 use crate::observe::{
     FailingCall, Known, MemberView, Patience, PlacementView, StatusChange, ToConfirm,
     ask_for_missing_pods, confirm, delete_job, may_wait_seconds, tell_unreadable, write_phase,
@@ -245,6 +245,7 @@ fn advance<K: Kind>(operator: &mut Operator, key: &ObjectKey, job: &K, now: Time
         return;
     };
     let workload = member.workload_of(&placement);
+    let times = workload.map(Times::of);
     match workload.map(|workload| K::is_scaled(workload, &placement)) {
         None if !operator.state.placements.is_dispatched(key) => {
             let job = job.clone();
@@ -263,6 +264,9 @@ fn advance<K: Kind>(operator: &mut Operator, key: &ObjectKey, job: &K, now: Time
                 let pod = K::pod_spec(&objects.workload).filter(|_| objects.gated);
                 pod.map(|pod| required_terms(Some(pod)).to_vec())
             });
+            if let Some(times) = times.filter(|_| K::ONE_AT_A_TIME) {
+                renew_fence(operator, &placement, times, now);
+            }
             write_phase(operator, key, now);
         }
     }

@@ -27,6 +27,9 @@ pub struct WorkloadSpec {
     /// Replicas wanted, where it has such a number.
     #[serde(default)]
     pub replicas: i32,
+    /// Seconds after its start at which a Job ends, whatever becomes of it.
+    #[serde(default)]
+    pub active_deadline_seconds: Option<i64>,
     /// How often a Job makes pods that failed again.
     #[serde(default)]
     pub backoff_limit: i32,

@@ -14,7 +14,8 @@ use super::super::Kind;
 use super::limits;
 use super::names::training_name;
 use crate::dispatch::{
-    DeviceRequestKind, DispatchError, Identity, Objects, Rendezvous, Target, affinity, pod,
+    DeviceRequestKind, DispatchError, Identity, Objects, Rendezvous, Target, active_deadline,
+    affinity, pod,
 };
 
 /// Exit code of a process that SIGTERM ended.
@@ -76,17 +77,23 @@ pub fn training_objects(
 
     let mut metadata = job.spec.template.metadata.clone().unwrap_or_default();
     identity.label_pod(&mut metadata);
+    let limit = limits::seconds_left(job, placement);
+    let mut job_metadata = identity.meta(&name);
+    if let Some(limit) = limit {
+        let annotations = job_metadata.annotations.get_or_insert_default();
+        annotations.insert(labels::LIMIT_SECONDS.to_owned(), limit.to_string());
+    }
     Ok(Objects {
         claim_template: devices.claim_template(identity.meta(&name), spec.devices_per_replica),
         service: is_gang.then(|| headless_service(&identity, &name)),
         workload: Job {
-            metadata: identity.meta(&name),
+            metadata: job_metadata,
             spec: Some(JobSpec {
                 completion_mode: Some("Indexed".to_owned()),
                 completions: Some(spec.replicas),
                 parallelism: Some(spec.replicas),
                 backoff_limit: Some(if is_gang { 0 } else { restarts_left(job) }),
-                active_deadline_seconds: limits::seconds_left(job, placement),
+                active_deadline_seconds: active_deadline(limit, target.fence_seconds, 0),
                 pod_failure_policy: Some(failure_policy(is_gang)),
                 // A pod is replaced only once it has ended: two pods of one rank would write one checkpoint.
                 pod_replacement_policy: Some("Failed".to_owned()),

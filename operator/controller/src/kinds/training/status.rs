@@ -9,6 +9,7 @@ use ampacity_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::limits::seconds_left;
 use super::work::{remaining_seconds, work_seconds};
 use crate::observe::{
     ACCRUE_EVERY_SECONDS, MemberView, Meter, Outcome, PlacementView, accrue, outcome,
@@ -149,10 +150,22 @@ impl Machine<'_> {
                 self.program_failed(placement, failures, &message);
             }
             Outcome::OutOfTime { message } => {
-                let (reason, said) = limit_reached(self.job, &self.status, self.facts.now)
-                    .unwrap_or((ConditionReason::MaxRuntimeExceeded, message));
+                let mut counted = self.status.clone();
+                accrue_placement(&mut counted, placement, self.facts.now);
+                let limit = limit_reached(self.job, &counted, self.facts.now);
+                let limit = limit.or_else(|| self.runtime_is_over(placement, &message));
                 self.end_attempt(placement);
-                self.finish(TrainingJobState::Failed, reason, &said);
+                match limit {
+                    Some((reason, said)) => self.finish(TrainingJobState::Failed, reason, &said),
+                    None => self.replace(
+                        placement,
+                        ConditionReason::ClusterUnreachable,
+                        &format!(
+                            "its Job in cluster {} had no word from the hub for too long and ended ({message})",
+                            placement.spec.cluster
+                        ),
+                    ),
+                }
             }
             Outcome::Failed { reason, message } => {
                 self.end_attempt(placement);
@@ -196,6 +209,22 @@ impl Machine<'_> {
             }
             Outcome::InProgress => self.in_progress(view),
         }
+    }
+
+    /// Whether the Job of an attempt ended for the job's longest runtime.
+    fn runtime_is_over(
+        &self,
+        placement: &Placement,
+        message: &str,
+    ) -> Option<(ConditionReason, String)> {
+        let max = self.job.spec.max_runtime_seconds?;
+        let placed = placement.metadata.creation_timestamp.as_ref()?;
+        let age = self.facts.now.as_second() - placed.0.as_second();
+        let left = seconds_left(self.job, placement)?;
+        (age >= left).then(|| {
+            let said = format!("{message}; spec.maxRuntimeSeconds is {max}");
+            (ConditionReason::MaxRuntimeExceeded, said)
+        })
     }
 
     /// Ends a job that has reached its deadline or spent its budget. Its Job in the member does the same while the hub is away.
