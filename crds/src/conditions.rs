@@ -131,6 +131,8 @@ string_enum! {
         ConnectionFailed,
         /// The API server is of a version that is not supported.
         UnsupportedVersion,
+        /// The credentials lead to another cluster than before.
+        OtherCluster,
 
         // Ready
         /// In force.

@@ -232,6 +232,10 @@ pub struct MemberClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub version: Option<String>,
+    /// UID of its `kube-system` namespace, by which one cluster is told from another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub cluster_uid: Option<String>,
     /// Nodes with accelerators.
     #[serde(default)]
     #[schemars(range(min = 0))]

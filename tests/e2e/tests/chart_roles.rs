@@ -121,6 +121,7 @@ const MEMBER_ALLOWED: &[Question] = &[
     ("create", "", "services", "research", ""),
     ("create", "", "namespaces", "", ""),
     ("list", "", "events", "research", ""),
+    ("get", "", "namespaces", "", "kube-system"),
 ];
 
 const MEMBER_REFUSED: &[Question] = &[
@@ -140,6 +141,7 @@ const MEMBER_REFUSED: &[Question] = &[
     ("patch", "batch", "jobs/status", "research", ""),
     ("patch", "", "services", "research", ""),
     ("list", "", "namespaces", "", ""),
+    ("get", "", "namespaces", "", "default"),
     ("watch", "", "events", "research", ""),
     ("create", "", "events", "research", ""),
     (

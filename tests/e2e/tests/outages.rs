@@ -235,6 +235,49 @@ async fn a_gang_that_was_replaced_ends_by_itself_in_the_silent_cluster() -> Resu
 }
 
 #[tokio::test]
+async fn credentials_of_another_cluster_are_refused_and_what_runs_runs_on() -> Result<()> {
+    let world = World::builder()
+        .nodes("east", [l4("e1")])
+        .nodes("west", [l4("w1")])
+        .start()
+        .await?;
+    let east = Training::new("stays")
+        .on("nvidia-l4")
+        .with("clusterSelector: {matchLabels: {name: east}}");
+    world.apply(&east.yaml()).await?;
+    world
+        .training_is("stays", TrainingJobState::Running)
+        .await?;
+    let secrets: Api<Secret> = Api::namespaced(world.hub.admin.clone(), NAMESPACE);
+    let kubeconfig = |secret: Secret| -> Result<String> {
+        let data = secret.data.and_then(|mut d| d.remove("kubeconfig"));
+        Ok(String::from_utf8(data.context("no kubeconfig")?.0)?)
+    };
+    let right = kubeconfig(secrets.get("east").await?)?;
+    let wrong = kubeconfig(secrets.get("west").await?)?;
+    for round in 0..2 {
+        world.apply(&secret_manifest("east", &wrong)).await?;
+        cluster_where(
+            &world,
+            "east",
+            "to be refused",
+            unreachable_for("OtherCluster"),
+        )
+        .await?;
+        world.apply(&secret_manifest("east", &right)).await?;
+        world.reachable("east", "True").await?;
+        world
+            .training_is("stays", TrainingJobState::Running)
+            .await?;
+        let attempts = attempts(&world, "stays").await?;
+        ensure!(attempts == 1, "round {round}: attempt {attempts}");
+    }
+    world.check_invariants().await?;
+    world.delete_training("stays").await?;
+    world.nothing_left().await
+}
+
+#[tokio::test]
 async fn credentials_that_expired_are_not_a_dead_cluster() -> Result<()> {
     let mut world = World::builder()
         .nodes("east", [l4("e1")])

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ampacity_api::{JobKind, labels};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::Notify;
@@ -39,6 +39,8 @@ pub enum LinkEvent {
         client: Client,
         /// `gitVersion` of its API server.
         version: String,
+        /// UID of its `kube-system` namespace, where it may be read.
+        uid: Option<String>,
     },
     /// A probe succeeded.
     Alive,
@@ -83,12 +85,13 @@ impl MemberChange {
     }
 }
 
-/// Starts a link. `wrap` adds the cluster's name to each event.
+/// Starts a link. `wrap` adds the cluster's name to each event. `uid`: which cluster it was before, where that is known.
 pub fn spawn_link<T: Send + 'static>(
     source: LinkSource,
     hub: Clients,
     inbox: Sender<T>,
     kinds: Kinds,
+    uid: Option<String>,
     wrap: impl Fn(LinkEvent) -> T + Clone + Send + Sync + 'static,
 ) -> Link {
     let renew = Arc::new(Notify::new());
@@ -97,6 +100,7 @@ pub fn spawn_link<T: Send + 'static>(
         hub,
         inbox,
         kinds,
+        uid,
         wrap,
         renew: Arc::clone(&renew),
     };
@@ -108,6 +112,8 @@ struct Runner<T, W> {
     hub: Clients,
     inbox: Sender<T>,
     kinds: Kinds,
+    /// Which cluster it is, once that is known.
+    uid: Option<String>,
     wrap: W,
     renew: Arc<Notify>,
 }
@@ -118,6 +124,7 @@ struct Connection {
     /// Address of the API server, for messages.
     server: String,
     version: String,
+    uid: Option<String>,
     secret_version: String,
 }
 
@@ -127,7 +134,7 @@ struct Refusal {
 }
 
 impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> Runner<T, W> {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut pause = Duration::from_millis(500);
         let mut said = String::new();
         loop {
@@ -138,7 +145,9 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                     let event = LinkEvent::Connected {
                         client: connection.clients.calls.clone(),
                         version: connection.version.clone(),
+                        uid: connection.uid.clone(),
                     };
+                    self.uid = connection.uid.clone().or(self.uid);
                     if !self.send(event).await {
                         return;
                     }
@@ -192,12 +201,31 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             cause: Cause::UnsupportedVersion,
             message,
         })?;
+        let uid = self.same_cluster(&clients.calls).await?;
         Ok(Connection {
             clients,
             server,
             version: version.git_version,
+            uid,
             secret_version,
         })
+    }
+
+    /// The cluster's UID; refused where it is another cluster than before: what ran in that one is not seen in this one, and would be
+    /// taken for gone. A member whose role is of an older chart does not tell.
+    async fn same_cluster(&self, client: &Client) -> Result<Option<String>, Refusal> {
+        let api: Api<Namespace> = Api::all(client.clone());
+        let found = api.get_metadata_opt("kube-system").await.ok().flatten();
+        let uid = found.and_then(|namespace| namespace.metadata.uid);
+        match (&self.uid, &uid) {
+            (Some(before), Some(now)) if before != now => Err(Refusal {
+                cause: Cause::OtherCluster,
+                message: format!(
+                    "the credentials lead to another cluster than before (its kube-system namespace has UID {now}, not {before}): put the right ones back; if the cluster was built anew, delete the MemberCluster and create it again"
+                ),
+            }),
+            _ => Ok(uid),
+        }
     }
 
     async fn client_from_secret(

@@ -64,8 +64,10 @@ pub fn keep_links(operator: &mut Operator, now: Timestamp) {
         };
         let (hub, inbox) = (operator.hub_clients.clone(), operator.inbox.clone());
         let kinds = operator.state.kinds.clone();
+        let cluster = operator.state.hub.clusters.named(&name);
+        let uid = cluster.and_then(|c| c.status.as_ref()?.cluster_uid.clone());
         let member = Member {
-            link: Some(spawn_link(source, hub, inbox, kinds, wrap)),
+            link: Some(spawn_link(source, hub, inbox, kinds, uid, wrap)),
             link_number: number,
             linked_at: Some(now),
             ..Member::new(&operator.config.hub_name, &operator.state.kinds)

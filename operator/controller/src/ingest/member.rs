@@ -25,9 +25,14 @@ pub(super) fn take_in(operator: &mut Operator, cluster: &str, link: u64, event: 
         return;
     };
     match event {
-        LinkEvent::Connected { client, version } => {
+        LinkEvent::Connected {
+            client,
+            version,
+            uid,
+        } => {
             member.client = Some(client);
             member.version = Some(version);
+            member.uid = uid;
             member.reach = Reach::Connected;
             member.last_seen = Some(now);
             member.list_anew(now);

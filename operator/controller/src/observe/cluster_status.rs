@@ -43,6 +43,7 @@ pub(super) fn cluster_status(
     let mut status = cluster.status.clone().unwrap_or_default();
     status.observed_generation = cluster.metadata.generation;
     status.version = member.version.clone().or(status.version);
+    status.cluster_uid = member.uid.clone().or(status.cluster_uid);
     status.last_seen_time = member.last_seen.map(Time).or(status.last_seen_time);
     if member.is_synced() {
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);

@@ -90,6 +90,8 @@ pub struct Member {
     pub client: Option<Client>,
     /// Version of its API server.
     pub version: Option<String>,
+    /// UID of its `kube-system` namespace, where it may be read.
+    pub uid: Option<String>,
     /// Whether it answers.
     pub reach: Reach,
     /// When it last answered.

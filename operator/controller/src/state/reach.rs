@@ -18,6 +18,8 @@ pub enum Cause {
     Forbidden,
     /// It is of a version that is not supported.
     UnsupportedVersion,
+    /// It is another cluster than the one that was there before.
+    OtherCluster,
     /// The hub does not give the Secret.
     HubError,
     /// It does not answer.
@@ -38,6 +40,7 @@ impl Cause {
             Self::Unauthorized => ConditionReason::Unauthorized,
             Self::Forbidden => ConditionReason::Forbidden,
             Self::UnsupportedVersion => ConditionReason::UnsupportedVersion,
+            Self::OtherCluster => ConditionReason::OtherCluster,
             Self::HubError | Self::NoAnswer => ConditionReason::ConnectionFailed,
         }
     }
