@@ -119,7 +119,7 @@ async fn make_objects<W: NamespacedObject>(
         maker.create(template).await?;
     }
     match (objects.service, service) {
-        (Some(own), ServiceScope::Placement) => maker.create(own).await?,
+        (Some(own), ServiceScope::Placement(_)) => maker.create(own).await?,
         (Some(shared), ServiceScope::Job(_)) => maker.create_shared(shared).await?,
         (None, _) => {}
     }

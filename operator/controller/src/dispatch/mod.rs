@@ -37,7 +37,7 @@ pub use make::dispatch;
 pub use member_target::target;
 #[cfg(test)]
 pub use names::is_label;
-pub use names::{MAX_LABEL, bounded};
+pub use names::{MAX_LABEL, bounded, bounded_subdomain, shortened};
 pub use objects::Objects;
 pub use rendezvous::{Rendezvous, identity_env};
 pub use scale::scale;

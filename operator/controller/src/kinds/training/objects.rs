@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt;
 
 use super::super::Kind;
-use super::names::training_name;
+use super::names::{service_name, training_name};
 use crate::dispatch::{
     DeviceRequestKind, DispatchError, Identity, Objects, Rendezvous, Target, affinity, pod,
 };
@@ -40,6 +40,7 @@ pub fn training_objects(
     let nodes = nodes_in_rank_order(placement)?;
 
     let name = training_name(&spec.job_ref.name, spec.attempt, spec.replicas);
+    let service = service_name(&name);
     let is_gang = spec.replicas > 1;
 
     let mut pod = pod::patched(&job.spec.template, alternative)?;
@@ -50,7 +51,7 @@ pub fn training_objects(
         target,
         namespace: &identity.namespace,
         job: &name,
-        service: is_gang.then_some(name.as_str()),
+        service: is_gang.then_some(service.as_str()),
     };
     if let Some(first) = pod.containers.first_mut() {
         let environment = rendezvous.environment(first);
@@ -58,7 +59,7 @@ pub fn training_objects(
     }
     pod.restart_policy = Some("Never".to_owned());
     if is_gang {
-        join_gang(&mut pod, &name);
+        join_gang(&mut pod, &service);
     }
     let gated = match nodes.as_slice() {
         [node] => {
@@ -76,7 +77,7 @@ pub fn training_objects(
     identity.label_pod(&mut metadata);
     Ok(Objects {
         claim_template: devices.claim_template(identity.meta(&name), spec.devices_per_replica),
-        service: is_gang.then(|| headless_service(&identity, &name)),
+        service: is_gang.then(|| headless_service(&identity, &service)),
         workload: Job {
             metadata: identity.meta(&name),
             spec: Some(JobSpec {
