@@ -120,6 +120,10 @@ pub struct MemberClusterSpec {
     /// Secret of the hub with a kubeconfig for the cluster. Default: none; the cluster is the hub itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_secret_ref: Option<SecretKeyRef>,
+    /// Whether a kubeconfig with `insecure-skip-tls-verify: true` is used: whoever is between the hub and the cluster can then take
+    /// the credentials. Default: false; such a kubeconfig is refused.
+    #[serde(default, rename = "insecureSkipTLSVerify")]
+    pub insecure_skip_tls_verify: bool,
     /// Node labels that name the topology domains, one per level; at most 4. Default: those of the provider.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["level"]))]
