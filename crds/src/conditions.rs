@@ -39,6 +39,10 @@ string_enum! {
         UnknownAcceleratorType,
         /// The job names a PriorityClass that the hub does not have.
         UnknownPriorityClass,
+        /// The job names a PriorityClass that is for the components of a cluster.
+        ReservedPriorityClass,
+        /// The job is in a namespace that is the clusters' or the operator's own.
+        ReservedNamespace,
         /// The object names a MemberCluster that does not exist.
         UnknownCluster,
         /// The object names a PowerDomain that does not exist.

@@ -10,7 +10,7 @@ use kube::{Client, Resource, ResourceExt};
 use super::member_target::target;
 use super::{DispatchError, Objects, Target};
 use crate::runtime::{Operator, RETRY_SECONDS, Then, failpoint, placement_call};
-use crate::state::{JobKey, NamespacedObject, ObjectKey, ServiceScope};
+use crate::state::{JobKey, NamespacedObject, ObjectKey, ServiceScope, reserved_namespace};
 
 /// Makes the objects of a placement that `build` gives, unless its member has refused them.
 pub fn dispatch<W: NamespacedObject>(
@@ -20,6 +20,14 @@ pub fn dispatch<W: NamespacedObject>(
 ) {
     let key = ObjectKey::of(placement);
     if operator.state.placements.refusal(&key).is_some() {
+        return;
+    }
+    // The plan decides on no such job; a Placement that somebody else wrote must not get further either.
+    let own = operator.state.own_namespace.as_deref();
+    if let Some(message) = reserved_namespace(&key.namespace, own) {
+        operator.state.placements.refused(&key, message);
+        let job = JobKey::of_placement(placement);
+        operator.state.dirty.jobs.insert(job);
         return;
     }
     let facts = operator.state.kinds.get(placement.spec.job_ref.kind);

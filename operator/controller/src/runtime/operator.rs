@@ -79,11 +79,14 @@ impl Operator {
         Self {
             calls: CallExecutor::new(inbox.clone(), config.concurrency, tenure),
             recorder: Recorder::new(hub.calls.clone(), &config.identity),
+            state: State {
+                own_namespace: Some(config.namespace.clone()),
+                ..State::new(kinds)
+            },
             config,
             hub: hub.calls.clone(),
             hub_clients: hub,
             epoch,
-            state: State::new(kinds),
             metrics,
             inbox,
             departed: BTreeMap::new(),

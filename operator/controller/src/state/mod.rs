@@ -26,6 +26,7 @@ mod placements;
 mod pods;
 mod quantity;
 mod reservations;
+mod reserved;
 mod slim;
 mod text;
 mod timers;
@@ -61,6 +62,7 @@ pub use placements::{PlacementState, Placements, Progress};
 pub use pods::{OurPod, PodIndex, Touched};
 pub use quantity::{QuantityError, parse_bytes, parse_milli};
 pub use reservations::{Charge, actual_shares, moving_placements, planned_shares, reservation};
+pub use reserved::{reserved_namespace, reserved_priority_class};
 pub use slim::{
     SlimAttribute, SlimCondition, SlimContainer, SlimDevice, SlimNode, SlimPod, SlimResourceClaim,
     SlimResourceSlice, SlimResources, SlimTaint,
@@ -97,6 +99,8 @@ pub struct State {
     pub burst: BurstDetector,
     /// Grows whenever something happened that may let a waiting job fit.
     pub capacity_version: u64,
+    /// Namespace of the operator, whose jobs are never placed; `None` where there is no operator, as in a plan from files.
+    pub own_namespace: Option<String>,
     /// What changed.
     pub dirty: Dirty,
 }
@@ -118,6 +122,7 @@ impl State {
             timers: Timers::default(),
             burst: BurstDetector::default(),
             capacity_version: 1,
+            own_namespace: None,
             dirty: Dirty {
                 facts: true,
                 ..Dirty::default()
