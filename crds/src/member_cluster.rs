@@ -136,6 +136,9 @@ pub struct MemberClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_namespaces: Vec<String>,
+    /// What to do where the cluster lacks the namespace of a job. Default: none is made; the job goes elsewhere.
+    #[serde(default)]
+    pub namespaces: NamespacePolicy,
     /// What to do when the cluster cannot be reached. Default: wait; nothing that runs there is started elsewhere.
     #[serde(default)]
     pub unreachable: UnreachablePolicy,
@@ -178,6 +181,33 @@ pub struct ObjectRef {
     /// Name of the object. Required.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub name: String,
+}
+
+string_enum! {
+    /// How pods of a namespace are confined: a Pod Security Standard.
+    #[derive(Default)]
+    pub enum PodSecurityLevel {
+        /// Not at all.
+        Privileged,
+        /// They cannot take the node over.
+        #[default]
+        Baseline,
+        /// Least privilege.
+        Restricted,
+    }
+}
+
+/// What to do where the cluster lacks the namespace of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespacePolicy {
+    /// Whether the operator makes it; the cluster must allow that too (chart value `member.createNamespaces`). Default: false.
+    #[serde(default)]
+    pub create: bool,
+    /// Pod Security Standard that a namespace made by the operator enforces where the hub's namespace of its name has no
+    /// `pod-security.kubernetes.io` label; otherwise it has the same ones. Privileged, Baseline or Restricted. Default: Baseline.
+    #[serde(default)]
+    pub pod_security: PodSecurityLevel,
 }
 
 string_enum! {

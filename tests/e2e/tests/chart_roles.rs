@@ -118,7 +118,6 @@ const MEMBER_ALLOWED: &[Question] = &[
     ("delete", "batch", "jobs", "research", ""),
     ("patch", "apps", "deployments", "research", ""),
     ("create", "", "services", "research", ""),
-    ("create", "", "namespaces", "", ""),
 ];
 
 const MEMBER_REFUSED: &[Question] = &[
@@ -133,6 +132,8 @@ const MEMBER_REFUSED: &[Question] = &[
     ("get", "", "secrets", "research", ""),
     ("get", "", "secrets", "kube-system", ""),
     ("get", "", "configmaps", "kube-system", ""),
+    ("create", "", "namespaces", "", ""),
+    ("patch", "", "namespaces", "", ""),
     ("delete", "", "namespaces", "", ""),
     ("patch", "batch", "jobs", "research", ""),
     ("patch", "", "services", "research", ""),
@@ -217,7 +218,8 @@ async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
                 "kube-system",
                 "ampacity-operator",
             ),
-            ("get", "", "namespaces", "kube-system", "kube-system"),
+            ("get", "", "namespaces", "", "kube-system"),
+            ("get", "", "namespaces", "", "research"),
         ],
     )
     .await?;
@@ -356,6 +358,8 @@ async fn a_member_that_names_namespaces_lets_jobs_be_made_in_those_only() -> Res
         "memberOnly=true",
         "fullnameOverride=ampacity",
         "member.namespaces={default}",
+        // They must exist: to make any other would be of no use.
+        "member.createNamespaces=true",
     ])
     .await?;
     let token = plane.service_account_token(NAMESPACE, "ampacity").await?;
@@ -377,8 +381,25 @@ async fn a_member_that_names_namespaces_lets_jobs_be_made_in_those_only() -> Res
         .copied()
         .collect();
     all(&hub, true, &reads).await?;
-    all(&hub, false, &[("create", "", "namespaces", "", "")]).await?;
     all(&hub, false, MEMBER_REFUSED).await
+}
+
+#[tokio::test]
+async fn a_member_lets_namespaces_be_made_where_it_says_so() -> Result<()> {
+    let (plane, _admin) = installed(&["memberOnly=true", "member.createNamespaces=true"]).await?;
+    let token = plane.service_account_token(NAMESPACE, "ampacity").await?;
+    let hub = plane.client_as(&token)?;
+    all(&hub, true, &[("create", "", "namespaces", "", "")]).await?;
+    all(
+        &hub,
+        false,
+        &[
+            ("get", "", "namespaces", "", "research"),
+            ("patch", "", "namespaces", "", "research"),
+            ("delete", "", "namespaces", "", "research"),
+        ],
+    )
+    .await
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod identity;
 mod make;
 mod member_target;
 mod names;
+mod namespace;
 mod objects;
 pub mod pod;
 mod rendezvous;
