@@ -22,6 +22,8 @@ string_enum! {
         Finished,
         /// MemberCluster: whether the operator is in touch with it.
         Reachable,
+        /// MemberCluster: whether it is being deleted, and what keeps it.
+        Terminating,
         /// PowerDomain, PowerBudget: whether it is in force.
         Ready,
         /// PowerDomain, PowerBudget: whether more is reserved than may be drawn.
@@ -125,6 +127,12 @@ string_enum! {
         ConnectionFailed,
         /// The API server is of a version that is not supported.
         UnsupportedVersion,
+
+        // Terminating
+        /// What runs in the cluster is being ended and placed elsewhere.
+        Draining,
+        /// Jobs run in the cluster, and spec.deletion says to wait for their end.
+        InUse,
 
         // Ready
         /// In force.

@@ -142,6 +142,10 @@ pub struct MemberClusterSpec {
     /// What to do when the cluster cannot be reached. Default: wait; nothing that runs there is started elsewhere.
     #[serde(default)]
     pub unreachable: UnreachablePolicy,
+    /// What happens when this object is deleted. Drain: what runs in the cluster is ended and placed elsewhere. Refuse: it runs to its
+    /// end, and nothing new is placed there. The object goes when nothing is left in the cluster. Default: Drain.
+    #[serde(default)]
+    pub deletion: DeletionPolicy,
 }
 
 /// A key of a Secret of the hub.
@@ -222,6 +226,18 @@ string_enum! {
     }
 }
 
+string_enum! {
+    /// What happens to the jobs of a cluster whose MemberCluster is deleted.
+    #[derive(Default)]
+    pub enum DeletionPolicy {
+        /// They are ended there and placed elsewhere.
+        #[default]
+        Drain,
+        /// They run to their end.
+        Refuse,
+    }
+}
+
 /// What to do when a cluster cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -275,7 +291,7 @@ pub struct MemberClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Answers to Valid and Reachable.
+    /// Answers to Valid and Reachable, and to Terminating once it is deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

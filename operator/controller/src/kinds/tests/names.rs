@@ -126,7 +126,7 @@ fn attempts() -> impl Strategy<Value = (Attempt, Attempt)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
     #[test]
     fn different_attempts_never_share_a_name((one, other) in attempts()) {
         let same = |a: &Attempt, b: &Attempt| a.kind == b.kind && a.job == b.job && a.attempt == b.attempt;
