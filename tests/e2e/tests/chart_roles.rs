@@ -209,6 +209,7 @@ async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
             ("delete", "ampacity.dev", "placements", "research", ""),
             ("delete", "ampacity.dev", "trainingjobs", "research", ""),
             ("watch", "scheduling.k8s.io", "priorityclasses", "", ""),
+            ("watch", "", "resourcequotas", "", ""),
             ("create", "events.k8s.io", "events", "research", ""),
             ("get", "", "secrets", NAMESPACE, "aws-east"),
             ("create", "coordination.k8s.io", "leases", "kube-system", ""),
@@ -231,6 +232,7 @@ async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
         false,
         &[
             ("list", "", "secrets", NAMESPACE, ""),
+            ("patch", "", "resourcequotas", "research", ""),
             ("create", "", "secrets", NAMESPACE, ""),
             (
                 "update",

@@ -13,7 +13,7 @@ use crate::observe::{
     MemberView, Patience, PlacementView, delete_job, may_wait_seconds, tell_unreadable,
     write_phase, write_status,
 };
-use crate::plan::verdict::verdict;
+use crate::plan::verdict::{quota_verdict, verdict};
 use crate::queue::{avoid_cluster, found_no_node};
 use crate::runtime::{Operator, placement_call, status_call};
 use crate::state::{JobKey, ObjectKey, Why};
@@ -131,13 +131,14 @@ fn view<'a>(operator: &'a Operator, placement: &'a Placement, now: Timestamp) ->
 fn issue(operator: &Operator, job: &JobKey) -> Option<(ConditionReason, String)> {
     match &operator.state.jobs.waiting(job)?.why {
         Why::Invalid(issue) => Some((issue.reason, issue.to_string())),
-        Why::DoesNotFit { .. } => None,
+        Why::DoesNotFit { .. } | Why::OverQuota(_) => None,
     }
 }
 
 fn waiting(operator: &Operator, job: &JobKey) -> Option<(Verdict, String)> {
     match &operator.state.jobs.waiting(job)?.why {
         Why::DoesNotFit { unplaced, starts } => Some(verdict(unplaced, *starts)),
+        Why::OverQuota(shortage) => Some(quota_verdict(shortage)),
         Why::Invalid(_) => None,
     }
 }

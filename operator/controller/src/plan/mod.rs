@@ -11,6 +11,7 @@ mod cycle;
 pub mod fields;
 mod input;
 mod placement;
+mod quota;
 pub mod verdict;
 
 pub use cycle::{Cycle, plan_cycle};

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::issue::JobIssue;
 use super::key::JobKey;
+use super::quota::QuotaShortage;
 
 /// Why a job waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub enum Why {
         /// When it can start at the earliest, where that is known.
         starts: Option<Timestamp>,
     },
+    /// A ResourceQuota of its namespace leaves no room for what the engine would decide.
+    OverQuota(QuotaShortage),
     /// It cannot be understood.
     Invalid(JobIssue),
 }
@@ -42,7 +45,7 @@ impl Why {
             Self::DoesNotFit { unplaced, starts } => {
                 starts.is_some() && !matches!(unplaced.fix, Some(Fix::ExtendDeadline { .. }))
             }
-            Self::Invalid(_) => false,
+            Self::OverQuota(_) | Self::Invalid(_) => false,
         }
     }
 }

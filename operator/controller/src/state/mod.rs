@@ -25,6 +25,7 @@ mod part;
 mod placements;
 mod pods;
 mod quantity;
+mod quota;
 mod reservations;
 mod reserved;
 mod slim;
@@ -61,6 +62,7 @@ pub use part::{PartFields, asked_part, device_name, device_part};
 pub use placements::{PlacementState, Placements, Progress};
 pub use pods::{OurPod, PodIndex, Touched};
 pub use quantity::{QuantityError, parse_bytes, parse_milli};
+pub use quota::{QuotaResource, QuotaShortage, QuotaUnit};
 pub use reservations::{Charge, actual_shares, moving_placements, planned_shares, reservation};
 pub use reserved::{reserved_namespace, reserved_priority_class};
 pub use slim::{
@@ -89,6 +91,8 @@ pub struct State {
     pub jobs: Jobs,
     /// How far placements have come.
     pub placements: Placements,
+    /// Placements that were decided and are not seen in the hub yet, of namespaces with a ResourceQuota.
+    pub being_written: BTreeMap<ObjectKey, Placement>,
     /// What is wrong with catalogue, prices and power.
     pub fact_issues: FactIssues,
     /// Which nodes placements name.
@@ -117,6 +121,7 @@ impl State {
             prices: Prices::default(),
             jobs: Jobs::default(),
             placements: Placements::default(),
+            being_written: BTreeMap::new(),
             fact_issues: FactIssues::default(),
             named: NamedNodes::default(),
             timers: Timers::default(),

@@ -2,6 +2,7 @@
 
 mod fact;
 mod fix;
+mod quota;
 mod reason;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub use self::fact::{Fact, Facts, usd_number};
 use self::fix::wait_text;
 pub use self::fix::{FixAction, FixText, fix_text};
+pub use self::quota::quota_verdict;
 pub use self::reason::{ReasonName, ReasonText, reason_text};
 
 /// Longest value of a `details` map, in characters (the schema's bound).

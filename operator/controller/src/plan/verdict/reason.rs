@@ -87,6 +87,8 @@ names! {
         SpreadExceeded,
         /// There is room, but gangs that come first were promised it.
         Promised,
+        /// A ResourceQuota of the job's namespace in the hub leaves no room.
+        ResourceQuotaExceeded,
         /// The job cannot be planned.
         Invalid,
     }
