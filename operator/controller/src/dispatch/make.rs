@@ -63,12 +63,17 @@ pub fn dispatch<W: NamespacedObject>(
 
 fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeError>) {
     operator.metrics.called("create workload", made.is_ok());
-    let Some(job) = operator.state.placement(key).map(JobKey::of_placement) else {
+    let Some(placement) = operator.state.placement(key) else {
         return;
     };
+    let (job, cluster) = (
+        JobKey::of_placement(placement),
+        placement.spec.cluster.clone(),
+    );
     match made {
         Ok(()) => {
             operator.state.placements.dispatched(key);
+            operator.state.jobs.dispatched(&job, &cluster, None);
         }
         Err(MakeError::Transient { cluster, source }) => {
             tracing::warn!(placement = %key, %cluster, error = %source, "objects not made; trying again");
@@ -76,7 +81,9 @@ fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeE
         }
         Err(error) => {
             tracing::warn!(placement = %key, %error, "objects refused");
-            operator.state.placements.refused(key, error.to_string());
+            let words = error.to_string();
+            operator.state.placements.refused(key, words.clone());
+            operator.state.jobs.dispatched(&job, &cluster, Some(words));
         }
     }
     operator.state.dirty.jobs.insert(job);

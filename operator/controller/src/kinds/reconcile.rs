@@ -13,7 +13,7 @@ use crate::observe::{
     MemberView, Patience, PlacementView, delete_job, may_wait_seconds, tell_unreadable,
     write_phase, write_status,
 };
-use crate::plan::verdict::{quota_verdict, verdict};
+use crate::plan::verdict::{quota_verdict, verdict, with_refusals};
 use crate::queue::{avoid_cluster, found_no_node};
 use crate::runtime::{Operator, placement_call, status_call};
 use crate::state::{JobKey, ObjectKey, Why};
@@ -107,7 +107,7 @@ fn assess<K: Kind>(
     job.assess(Facts {
         placements: placements.map(|p| view(operator, p, now)).collect(),
         issue: issue(operator, key),
-        waiting: waiting(operator, key),
+        waiting: waiting(operator, key, now),
         now,
     })
 }
@@ -135,9 +135,12 @@ fn issue(operator: &Operator, job: &JobKey) -> Option<(ConditionReason, String)>
     }
 }
 
-fn waiting(operator: &Operator, job: &JobKey) -> Option<(Verdict, String)> {
+fn waiting(operator: &Operator, job: &JobKey, now: Timestamp) -> Option<(Verdict, String)> {
     match &operator.state.jobs.waiting(job)?.why {
-        Why::DoesNotFit { unplaced, starts } => Some(verdict(unplaced, *starts)),
+        Why::DoesNotFit { unplaced, starts } => Some(with_refusals(
+            verdict(unplaced, *starts),
+            operator.state.jobs.refusals(job, now),
+        )),
         Why::OverQuota(shortage) => Some(quota_verdict(shortage)),
         Why::Invalid(_) => None,
     }

@@ -84,6 +84,8 @@ pub struct JobRecord {
     pub waiting: Option<Waiting>,
     /// Clusters that it keeps out of, and until when.
     pub avoided: BTreeMap<String, Timestamp>,
+    /// What clusters said that refused its objects, by their names.
+    pub refusals: BTreeMap<String, String>,
     /// Placements that could not be written, since the last that was.
     pub failed_commits: u32,
     /// The cluster whose scheduler found no node for it, last time.
@@ -109,6 +111,29 @@ impl Jobs {
     /// What is known of a job, to be changed in all but its state.
     pub fn record(&mut self, job: &JobKey) -> &mut JobRecord {
         self.records.entry(job.clone()).or_default()
+    }
+
+    /// A cluster took a job's objects, or refused them with these words.
+    pub fn dispatched(&mut self, job: &JobKey, cluster: &str, refusal: Option<String>) {
+        let refusals = &mut self.record(job).refusals;
+        match refusal {
+            Some(words) => drop(refusals.insert(cluster.to_owned(), words)),
+            None => drop(refusals.remove(cluster)),
+        }
+    }
+
+    /// What clusters said that refused a job's objects and that it keeps out of for that now.
+    pub fn refusals(
+        &self,
+        job: &JobKey,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&String, &String)> {
+        let record = self.get(job);
+        let said = record.into_iter().flat_map(|record| &record.refusals);
+        said.filter(move |(cluster, _)| {
+            let until = record.and_then(|record| record.avoided.get(*cluster));
+            until.is_some_and(|until| *until > now)
+        })
     }
 
     /// Jobs that want a place.

@@ -4,6 +4,7 @@ mod fact;
 mod fix;
 mod quota;
 mod reason;
+mod refusal;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use self::fix::wait_text;
 pub use self::fix::{FixAction, FixText, fix_text};
 pub use self::quota::quota_verdict;
 pub use self::reason::{ReasonName, ReasonText, reason_text};
+pub use self::refusal::with_refusals;
 
 /// Longest value of a `details` map, in characters (the schema's bound).
 const MAX_DETAIL: usize = 256;
