@@ -121,7 +121,10 @@ async fn only_the_operator_writes_placements_and_statuses() -> Result<()> {
     let jobs: Api<TrainingJob> = Api::namespaced(lead, "research");
     let made = jobs.create(&PostParams::default(), &job).await?;
     let status = Patch::Merge(json!({"status": {"state": "Succeeded"}}));
-    let said = refusal(jobs.patch_status(&name, &PatchParams::default(), &status).await)?;
+    let said = refusal(
+        jobs.patch_status(&name, &PatchParams::default(), &status)
+            .await,
+    )?;
     ensure!(
         said.contains("the status of trainingjobs is written by the Ampacity operator alone"),
         "{said}"

@@ -166,7 +166,10 @@ async fn a_cluster_that_is_taken_out_unreached_stays_until_nothing_is_left_in_it
     world.explained(gone.await)?;
     world.nothing_left_in(&first).await?;
     let status = world.training().get("moves").await?.status;
-    ensure!(status.is_some_and(|s| s.restarts == 0), "no fault of the job");
+    ensure!(
+        status.is_some_and(|s| s.restarts == 0),
+        "no fault of the job"
+    );
     Ok(())
 }
 
