@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::Placement;
-use ampacity_placement::{Fleet, JobSpec, PlacementDecision, PlanOptions, Reservation};
+use ampacity_placement::{Fleet, PlacementDecision, PlanOptions, Reservation, Unplaced};
 use jiff::Timestamp;
 
 use super::input::engine_jobs;
 use super::placement::placement_object;
-use super::quota::{QuotaLedger, Resources, decided};
-use crate::state::{JobKey, ObjectKey, QuotaShortage, State, Why};
+use super::quota::{QuotaLedger, plan_within_quotas};
+use crate::state::{JobKey, ObjectKey, State, Why};
 
 /// What a cycle decided.
 #[derive(Debug, Default)]
@@ -53,142 +53,26 @@ pub fn plan_cycle(state: &mut State, epoch: i64, now: Timestamp) -> Cycle {
         now_seconds: now.as_second(),
         horizon_seconds: 0,
     };
-    let mut quotas = Quotas {
-        ledger: QuotaLedger::of(state),
-        resources: Resources::default(),
-        short: BTreeMap::new(),
-    };
-    let mut open = specs;
-    // Beyond what the engine knows of, quotas may forbid what it decides; what they leave of such a job is tried again, with all
-    // that have no place yet, so that nobody takes room that was promised.
-    for round in 1..=MAX_ROUNDS {
-        let specs = quotas.narrowed(std::mem::take(&mut open), &keys);
-        let plan = state.fleet.plan(&specs, &options);
-        let mut tried = by_job(plan.placements);
-        let tried_keys: BTreeSet<String> = tried.iter().map(|(key, _)| key.clone()).collect();
-        let spec_of = by_key(&specs, &quotas.ledger);
-        let mut is_last = true;
-        for (key, decisions) in &mut tried {
-            let Some(job) = keys.get(key) else { continue };
-            let Some(over) = quotas.shortage(job, decisions) else {
-                let all = decided(job.kind, decisions);
-                let namespace = &job.object.namespace;
-                quotas.ledger.take(namespace, &all);
-                let is_limited = quotas.ledger.limits(namespace);
-                for decision in std::mem::take(decisions) {
-                    commit(state, &mut cycle, job, decision, epoch, is_limited);
-                }
-                continue;
-            };
-            for decision in decisions.iter() {
-                state.fleet.release(&decision.reservation.key);
-            }
-            is_last = false;
-            quotas.short.insert(key.clone(), over);
-            if let Some(spec) = spec_of.get(key.as_str()) {
-                quotas.resources.learn(spec, decisions);
-                let all = decided(job.kind, decisions);
-                open.extend(quotas.ledger.reduced((*spec).clone(), decisions, &all));
-            }
-        }
-        is_last |= round == MAX_ROUNDS;
-        for unplaced in plan.unplaced {
-            let Some(job) = keys.get(&unplaced.job) else {
-                continue;
-            };
-            let was_tried = tried_keys.contains(&unplaced.job);
-            let is_over = quotas.short.contains_key(&unplaced.job);
-            if is_over && was_tried {
-                continue;
-            }
-            match spec_of.get(unplaced.job.as_str()) {
-                Some(spec) if !is_last && !was_tried => open.push((*spec).clone()),
-                _ if is_over => {}
-                _ => wait(
-                    state,
-                    &mut cycle,
-                    job.clone(),
-                    Why::does_not_fit(unplaced, now),
-                    now,
-                ),
-            }
-        }
-        if is_last {
-            break;
+    let mut quotas = QuotaLedger::of(state);
+    let plan = plan_within_quotas(&mut state.fleet, specs, &keys, &mut quotas, &options);
+    for decision in plan.placements {
+        if let Some(job) = keys.get(&decision.job) {
+            let is_limited = quotas.limits(&job.object.namespace);
+            commit(state, &mut cycle, job, decision, epoch, is_limited);
         }
     }
-    for (key, over) in quotas.short {
-        // One that was placed in the end, with less, is asked again when it is written.
-        if let Some(job) = keys.get(&key).filter(|job| !state.jobs.is_committing(job)) {
-            wait(state, &mut cycle, job.clone(), Why::OverQuota(over), now);
+    let does_not_fit = |unplaced: Unplaced| {
+        let key = unplaced.job.clone();
+        (key, Why::does_not_fit(unplaced, now))
+    };
+    let unplaced = plan.unplaced.into_iter().map(does_not_fit);
+    let over = plan.over_quota.into_iter();
+    for (key, why) in unplaced.chain(over.map(|(key, short)| (key, Why::OverQuota(short)))) {
+        if let Some(job) = keys.get(&key) {
+            wait(state, &mut cycle, job.clone(), why, now);
         }
     }
     cycle
-}
-
-/// Most plans of one cycle: each but the first leaves out what a quota forbids, an alternative or some replicas. How a device type
-/// is asked for is learned from the first job that is refused, so that a long queue of such jobs needs few.
-const MAX_ROUNDS: usize = 8;
-
-/// ResourceQuotas, and the jobs that they keep from what the engine decided.
-struct Quotas {
-    ledger: QuotaLedger,
-    resources: Resources,
-    short: BTreeMap<String, QuotaShortage>,
-}
-
-impl Quotas {
-    /// Jobs without what is forbidden in any case; those of which nothing is left are noted as short and left out.
-    fn narrowed(&mut self, specs: Vec<JobSpec>, keys: &BTreeMap<String, JobKey>) -> Vec<JobSpec> {
-        if self.ledger.is_empty() {
-            return specs;
-        }
-        let mut open = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let kind = keys.get(&spec.key).map(|job| job.kind);
-            let limited = kind.filter(|_| self.ledger.limits(&spec.namespace));
-            let Some(kind) = limited else {
-                open.push(spec);
-                continue;
-            };
-            let key = spec.key.clone();
-            match self.ledger.narrowed(spec, kind, &self.resources) {
-                Ok(spec) => open.push(spec),
-                Err(short) => drop(self.short.insert(key, short)),
-            }
-        }
-        open
-    }
-
-    /// The quota that forbids these decisions for a job, if one does.
-    fn shortage(&self, job: &JobKey, decisions: &[PlacementDecision]) -> Option<QuotaShortage> {
-        let namespace = &job.object.namespace;
-        if !self.ledger.limits(namespace) {
-            return None;
-        }
-        self.ledger
-            .shortage(namespace, &decided(job.kind, decisions))
-    }
-}
-
-/// The jobs that are planned, by their keys, where a quota may have one planned again.
-fn by_key<'a>(specs: &'a [JobSpec], ledger: &QuotaLedger) -> BTreeMap<&'a str, &'a JobSpec> {
-    let asked = specs.iter().filter(|_| !ledger.is_empty());
-    asked.map(|spec| (spec.key.as_str(), spec)).collect()
-}
-
-/// Decisions by their jobs, in the order in which these come first.
-fn by_job(decisions: Vec<PlacementDecision>) -> Vec<(String, Vec<PlacementDecision>)> {
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    let mut jobs: Vec<(String, Vec<PlacementDecision>)> = Vec::new();
-    for decision in decisions {
-        let place = *places.entry(decision.job.clone()).or_insert(jobs.len());
-        match jobs.get_mut(place) {
-            Some((_, decisions)) => decisions.push(decision),
-            None => jobs.push((decision.job.clone(), vec![decision])),
-        }
-    }
-    jobs
 }
 
 fn wait(state: &mut State, cycle: &mut Cycle, job: JobKey, why: Why, now: Timestamp) {

@@ -1,6 +1,8 @@
 //! Whether ResourceQuotas of the hub leave room for what the engine decides. They count what Placements of their namespace hold, in
 //! whichever cluster it is: the quotas of a member know only the member.
 
+mod rounds;
+
 use std::collections::{BTreeMap, HashMap};
 
 use ampacity_api::placement::DeviceResource;
@@ -10,13 +12,14 @@ use ampacity_placement::{
 };
 use k8s_openapi::api::core::v1::ResourceQuota;
 
+pub(super) use self::rounds::plan_within_quotas;
 use super::placement::device_resource;
 use crate::state::{
     ObjectKey, QuotaResource, QuotaShortage, QuotaUnit, State, parse_bytes, parse_milli,
 };
 
 /// What pods ask for together.
-pub(super) type Amounts = BTreeMap<QuotaResource, u64>;
+type Amounts = BTreeMap<QuotaResource, u64>;
 
 /// What the namespaces with quotas may hold, and what they hold.
 #[derive(Debug, Default)]
@@ -88,7 +91,7 @@ impl QuotaLedger {
     }
 
     /// Whether no namespace has a quota.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.limits.is_empty()
     }
 
@@ -98,7 +101,7 @@ impl QuotaLedger {
     }
 
     /// The quota that leaves the least room for this much more, if one does not leave enough.
-    pub(super) fn shortage(&self, namespace: &str, more: &Amounts) -> Option<QuotaShortage> {
+    fn shortage(&self, namespace: &str, more: &Amounts) -> Option<QuotaShortage> {
         let limits = self.limits.get(namespace)?.iter();
         let short = limits.filter_map(|limit| {
             let needed = more.get(&limit.resource).copied().filter(|n| *n > 0)?;
@@ -142,7 +145,7 @@ impl QuotaLedger {
     }
 
     /// So much more is held.
-    pub(super) fn take(&mut self, namespace: &str, more: &Amounts) {
+    fn take(&mut self, namespace: &str, more: &Amounts) {
         let used = self.used.entry(namespace.to_owned()).or_default();
         add(used, more);
     }
@@ -152,7 +155,7 @@ impl QuotaLedger {
     ///
     /// # Errors
     /// What is short, where no alternative is left.
-    pub(super) fn narrowed(
+    fn narrowed(
         &self,
         mut spec: JobSpec,
         kind: JobKind,
@@ -187,7 +190,7 @@ impl QuotaLedger {
 
     /// A job with less in it, for another try: fewer replicas where each stands alone, or without the alternatives that were
     /// chosen. `None` where nothing is left of it.
-    pub(super) fn reduced(
+    fn reduced(
         &self,
         mut spec: JobSpec,
         decisions: &[PlacementDecision],
@@ -210,11 +213,11 @@ impl QuotaLedger {
 
 /// How devices are asked for, as decisions have shown: an alternative names a device type, a quota a resource.
 #[derive(Debug, Default)]
-pub(super) struct Resources(HashMap<(AcceleratorRequirement, DevicePart), DeviceResource>);
+struct Resources(HashMap<(AcceleratorRequirement, DevicePart), DeviceResource>);
 
 impl Resources {
     /// Learns from decisions for a job.
-    pub(super) fn learn(&mut self, spec: &JobSpec, decisions: &[PlacementDecision]) {
+    fn learn(&mut self, spec: &JobSpec, decisions: &[PlacementDecision]) {
         for decision in decisions {
             let mut alternatives = spec.alternatives.iter();
             if let Some(chosen) = alternatives.find(|a| a.name == decision.alternative) {
@@ -254,7 +257,7 @@ fn amounts(placement: &Placement, cpu_milli: u64, memory_mib: u64) -> Amounts {
 }
 
 /// What decisions for a job of this kind ask for together.
-pub(super) fn decided(kind: JobKind, decisions: &[PlacementDecision]) -> Amounts {
+fn decided(kind: JobKind, decisions: &[PlacementDecision]) -> Amounts {
     let mut all = Amounts::new();
     for decision in decisions {
         let reservation = &decision.reservation;
