@@ -22,6 +22,8 @@ string_enum! {
         Finished,
         /// MemberCluster: whether the operator is in touch with it.
         Reachable,
+        /// MemberCluster: whether it is being deleted, and what keeps it.
+        Terminating,
         /// PowerDomain, PowerBudget: whether it is in force.
         Ready,
         /// PowerDomain, PowerBudget: whether more is reserved than may be drawn.
@@ -39,6 +41,10 @@ string_enum! {
         UnknownAcceleratorType,
         /// The job names a PriorityClass that the hub does not have.
         UnknownPriorityClass,
+        /// The job names a PriorityClass that is for the components of a cluster.
+        ReservedPriorityClass,
+        /// The job is in a namespace that is the clusters' or the operator's own.
+        ReservedNamespace,
         /// The object names a MemberCluster that does not exist.
         UnknownCluster,
         /// The object names a PowerDomain that does not exist.
@@ -133,6 +139,12 @@ string_enum! {
         UnsupportedVersion,
         /// The credentials lead to another cluster than before.
         OtherCluster,
+
+        // Terminating
+        /// What runs in the cluster is being ended and placed elsewhere.
+        Draining,
+        /// Jobs run in the cluster, and spec.deletion says to wait for their end.
+        InUse,
 
         // Ready
         /// In force.

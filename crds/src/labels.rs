@@ -6,6 +6,9 @@ pub const PREFIX: &str = "ampacity.dev/";
 /// Finalizer on a Placement: what it holds in its member cluster has not been removed yet.
 pub const PLACEMENT_FINALIZER: &str = "ampacity.dev/placement";
 
+/// Finalizer on a MemberCluster: Placements of the hub are still there.
+pub const CLUSTER_FINALIZER: &str = "ampacity.dev/member-cluster";
+
 /// Label on objects in member clusters and on Placements: name of the job that they belong to.
 pub const JOB_NAME: &str = "ampacity.dev/job-name";
 

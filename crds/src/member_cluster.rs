@@ -127,6 +127,10 @@ pub struct MemberClusterSpec {
     /// Secret of the hub with a kubeconfig for the cluster. Default: none; the cluster is the hub itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_secret_ref: Option<SecretKeyRef>,
+    /// Whether a kubeconfig with `insecure-skip-tls-verify: true` is used: whoever is between the hub and the cluster can then take
+    /// the credentials. Default: false; such a kubeconfig is refused.
+    #[serde(default, rename = "insecureSkipTLSVerify")]
+    pub insecure_skip_tls_verify: bool,
     /// Node labels that name the topology domains, one per level; at most 4. Default: those of the provider.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["level"]))]
@@ -139,9 +143,16 @@ pub struct MemberClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_namespaces: Vec<String>,
+    /// What to do where the cluster lacks the namespace of a job. Default: none is made; the job goes elsewhere.
+    #[serde(default)]
+    pub namespaces: NamespacePolicy,
     /// What to do when the cluster cannot be reached. Default: wait; nothing that runs there is started elsewhere.
     #[serde(default)]
     pub unreachable: UnreachablePolicy,
+    /// What happens when this object is deleted. Drain: what runs in the cluster is ended and placed elsewhere. Refuse: it runs to its
+    /// end, and nothing new is placed there. The object goes when nothing is left in the cluster. Default: Drain.
+    #[serde(default)]
+    pub deletion: DeletionPolicy,
 }
 
 /// A key of a Secret of the hub.
@@ -184,6 +195,33 @@ pub struct ObjectRef {
 }
 
 string_enum! {
+    /// How pods of a namespace are confined: a Pod Security Standard.
+    #[derive(Default)]
+    pub enum PodSecurityLevel {
+        /// Not at all.
+        Privileged,
+        /// They cannot take the node over.
+        #[default]
+        Baseline,
+        /// Least privilege.
+        Restricted,
+    }
+}
+
+/// What to do where the cluster lacks the namespace of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespacePolicy {
+    /// Whether the operator makes it; the cluster must allow that too (chart value `member.createNamespaces`). Default: false.
+    #[serde(default)]
+    pub create: bool,
+    /// Pod Security Standard that a namespace made by the operator enforces where the hub's namespace of its name has no
+    /// `pod-security.kubernetes.io` label; otherwise it has the same ones. Privileged, Baseline or Restricted. Default: Baseline.
+    #[serde(default)]
+    pub pod_security: PodSecurityLevel,
+}
+
+string_enum! {
     /// What happens to the jobs of a cluster that cannot be reached.
     #[derive(Default)]
     pub enum UnreachableAction {
@@ -192,6 +230,18 @@ string_enum! {
         Wait,
         /// They are placed elsewhere; what may still run there is removed when the cluster is back.
         Replace,
+    }
+}
+
+string_enum! {
+    /// What happens to the jobs of a cluster whose MemberCluster is deleted.
+    #[derive(Default)]
+    pub enum DeletionPolicy {
+        /// They are ended there and placed elsewhere.
+        #[default]
+        Drain,
+        /// They run to their end.
+        Refuse,
     }
 }
 
@@ -259,7 +309,7 @@ pub struct MemberClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Answers to Valid and Reachable.
+    /// Answers to Valid and Reachable, and to Terminating once it is deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

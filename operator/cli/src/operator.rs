@@ -12,23 +12,19 @@ use tracing_subscriber::EnvFilter;
 /// Arguments of `ampacity operator`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OperatorArgs {
-    /// Namespace of the operator: its Lease lives there.
-    #[arg(
-        long,
-        visible_alias = "lease-namespace",
-        env = "POD_NAMESPACE",
-        default_value = "ampacity-system"
-    )]
+    /// Namespace of the operator. Jobs in it are never placed.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "ampacity-system")]
     namespace: String,
     /// Name of this hub, a label value. Hubs that share a member cluster need different ones: each removes what carries its
-    /// name there and has no Placement in it.
+    /// name there and has no Placement in it. Default: hub- and the first 12 digits of the UID of Namespace kube-system, which
+    /// no other cluster has.
     #[arg(
         long,
         env = "AMPACITY_HUB_NAME",
         value_name = "NAME",
-        default_value = "hub"
+        value_parser = hub_name
     )]
-    hub_name: String,
+    hub_name: Option<String>,
     /// Address that health and metrics are served on, such as 0.0.0.0:8080. Default: they are not served.
     #[arg(long, visible_alias = "metrics-address", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -38,7 +34,16 @@ pub(crate) struct OperatorArgs {
     /// Context of the kubeconfig. Default: its current one.
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     context: Option<String>,
-    /// Name of the Lease by which one of several operators is the leader.
+    /// Namespace of the Lease by which one of several operators is the leader: the same for all operators of a hub, wherever
+    /// each is installed.
+    #[arg(
+        long,
+        env = "AMPACITY_LEASE_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = "kube-system"
+    )]
+    lease_namespace: String,
+    /// Name of that Lease.
     #[arg(
         long,
         visible_alias = "leader-election-id",
@@ -79,10 +84,11 @@ enum LogFormat {
 }
 
 impl OperatorArgs {
-    fn config(&self) -> OperatorConfig {
+    fn config(&self, hub_name: String) -> OperatorConfig {
         OperatorConfig {
             namespace: self.namespace.clone(),
-            hub_name: self.hub_name.clone(),
+            hub_name,
+            lease_namespace: self.lease_namespace.clone(),
             lease_name: self.lease_name.clone(),
             identity: self.identity(),
             lease_duration: (self.lease_seconds > 0)
@@ -94,7 +100,8 @@ impl OperatorArgs {
         }
     }
 
-    /// Two operators on one host, or one that starts again under the same name, must not take each other for themselves.
+    /// Two operators on one host, or one that starts again under the same name, must not take each other for themselves. The
+    /// namespace tells people which of several releases leads.
     fn identity(&self) -> String {
         let name = self.identity.clone().filter(|name| !name.is_empty());
         let name = name.or_else(|| {
@@ -103,7 +110,7 @@ impl OperatorArgs {
                 .filter(|name| !name.is_empty())
         });
         let name = name.unwrap_or_else(|| "ampacity-operator".to_owned());
-        format!("{name}_{}", std::process::id())
+        format!("{}/{name}_{}", self.namespace, std::process::id())
     }
 
     async fn kube_config(&self) -> anyhow::Result<kube::Config> {
@@ -124,6 +131,20 @@ impl OperatorArgs {
     }
 }
 
+/// A name of a hub as a label value (kubernetes.io/docs/concepts/overview/working-with-objects/labels); empty is none.
+fn hub_name(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_label = text.len() <= 63
+        && text.chars().all(inner)
+        && !text.starts_with(|c: char| !c.is_ascii_alphanumeric())
+        && !text.ends_with(|c: char| !c.is_ascii_alphanumeric());
+    if is_label {
+        Ok(text.to_owned())
+    } else {
+        Err("it must be a label value: up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends".to_owned())
+    }
+}
+
 /// Runs until it is told to stop or loses leadership.
 pub(crate) fn run(args: &OperatorArgs) -> anyhow::Result<()> {
     start_log(args)?;
@@ -133,7 +154,15 @@ pub(crate) fn run(args: &OperatorArgs) -> anyhow::Result<()> {
         .context("cannot start")?;
     runtime.block_on(async {
         let hub = args.kube_config().await?;
-        ampacity_controller::run(args.config(), hub, shutdown()?).await?;
+        let mut shutdown = Box::pin(shutdown()?);
+        let hub_name = match args.hub_name.clone().filter(|name| !name.is_empty()) {
+            Some(name) => name,
+            None => tokio::select! {
+                name = ampacity_controller::hub_identity(hub.clone()) => name?,
+                () = &mut shutdown => return Ok(()),
+            },
+        };
+        ampacity_controller::run(args.config(hub_name), hub, shutdown).await?;
         Ok(())
     })
 }
@@ -162,4 +191,21 @@ fn shutdown() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_is_named_by_a_label_value() {
+        let longest = "a".repeat(63);
+        for name in ["hub", "hub-1.eu_west", "", longest.as_str()] {
+            assert_eq!(hub_name(name).as_deref(), Ok(name));
+        }
+        let too_long = "a".repeat(64);
+        for name in ["-hub", "hub-", "hub 1", "h\u{fc}b", too_long.as_str()] {
+            assert!(hub_name(name).is_err(), "{name}");
+        }
+    }
 }

@@ -34,4 +34,4 @@ pub mod state;
 mod testing;
 
 pub use cycle::run;
-pub use runtime::{OperatorConfig, OperatorError};
+pub use runtime::{HubIdentityError, OperatorConfig, OperatorError, hub_identity};

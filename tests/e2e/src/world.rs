@@ -145,8 +145,8 @@ async fn start_cluster(name: &str, audited: bool) -> Result<Cluster> {
     } else {
         "memberOnly=true"
     };
-    tokio::task::spawn_blocking(move || helm::install(&kubeconfig, NAMESPACE, &[setting]))
-        .await??;
+    let settings = [setting, "member.createNamespaces=true"];
+    tokio::task::spawn_blocking(move || helm::install(&kubeconfig, NAMESPACE, &settings)).await??;
     let proxy = FaultProxy::start(plane.socket_address()).await?;
     Ok(Cluster {
         plane,
@@ -342,7 +342,8 @@ kind: MemberCluster
 metadata: {{name: {name}, labels: {{name: {name}}}}}
 spec:
   provider: onprem
-  region: hall{more}
+  region: hall
+  namespaces: {{create: true}}{more}
 "
     )
 }

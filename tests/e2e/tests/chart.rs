@@ -82,7 +82,10 @@ fn renders_a_member() -> Result<()> {
 fn renders_every_option() -> Result<()> {
     let everything = template(&[
         "replicas=2",
+        "hubName=hub-a",
+        "leaseNamespace=leases",
         "member.namespaces={research,serving}",
+        "member.createNamespaces=true",
         "networkPolicy.enabled=true",
         "metrics.serviceMonitor.enabled=true",
         "metrics.serviceMonitor.labels.release=prometheus",
@@ -114,15 +117,63 @@ fn refuses_values_it_does_not_know() -> Result<()> {
         ("networkPolicy.apiServerPorts[0]=0", "apiServerPorts"),
         ("memberOnly=perhaps", "memberOnly"),
         ("member.namespaces[0]=Research", "namespaces"),
+        ("hubName=-hub", "hubName"),
+        ("leaseNamespace=", "leaseNamespace"),
+        ("admissionPolicy.enable=false", "admissionPolicy"),
         // What the chart sets itself, or what its roles are bound to.
         ("extraArgs[0]=--lease-name=other", "extraArgs"),
         ("extraArgs[0]=--namespace=other", "extraArgs"),
         ("extraArgs[0]=--listen", "extraArgs"),
+        ("extraArgs[0]=--hub-name=other", "extraArgs"),
+        ("extraArgs[0]=--lease-namespace=other", "extraArgs"),
     ] {
         let output = helm_template("1.37.1", &[IMAGE, setting])?;
         let message = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success(), "--set {setting} was accepted");
         ensure!(message.contains(named), "--set {setting}: {message}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_opted_in_or_out_of_is_there_or_not() -> Result<()> {
+    let create_namespaces = "    resources: [namespaces]\n    verbs: [create]";
+    for (settings, text, is_there) in [
+        (&[][..], "kind: ValidatingAdmissionPolicy\n", true),
+        (
+            &["admissionPolicy.enabled=false"],
+            "ValidatingAdmissionPolicy",
+            false,
+        ),
+        (&["memberOnly=true"], "ValidatingAdmissionPolicy", false),
+        (&[], "aggregate-to-edit", true),
+        (&["rbac.aggregate=false"], "aggregate-to-", false),
+        (&["memberOnly=true"], "aggregate-to-", false),
+        (&[], "--hub-name", false),
+        (&["hubName=hub-a"], "- --hub-name=hub-a\n", true),
+        (&[], "- --lease-namespace=kube-system\n", true),
+        (&[], create_namespaces, false),
+        (&["memberOnly=true"], create_namespaces, false),
+        (
+            &["memberOnly=true", "member.createNamespaces=true"],
+            create_namespaces,
+            true,
+        ),
+        (
+            &[
+                "memberOnly=true",
+                "member.createNamespaces=true",
+                "member.namespaces={research}",
+            ],
+            create_namespaces,
+            false,
+        ),
+    ] {
+        let rendered = template(settings)?;
+        ensure!(
+            rendered.contains(text) == is_there,
+            "{settings:?}: {text:?} should be there: {is_there}"
+        );
     }
     Ok(())
 }

@@ -119,7 +119,6 @@ const MEMBER_ALLOWED: &[Question] = &[
     ("patch", "batch", "jobs", "research", ""),
     ("patch", "apps", "deployments", "research", ""),
     ("create", "", "services", "research", ""),
-    ("create", "", "namespaces", "", ""),
     ("list", "", "events", "research", ""),
     ("get", "", "namespaces", "", "kube-system"),
 ];
@@ -136,6 +135,8 @@ const MEMBER_REFUSED: &[Question] = &[
     ("get", "", "secrets", "research", ""),
     ("get", "", "secrets", "kube-system", ""),
     ("get", "", "configmaps", "kube-system", ""),
+    ("create", "", "namespaces", "", ""),
+    ("patch", "", "namespaces", "", ""),
     ("delete", "", "namespaces", "", ""),
     ("update", "batch", "jobs", "research", ""),
     ("patch", "batch", "jobs/status", "research", ""),
@@ -198,6 +199,7 @@ async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
             ("watch", "ampacity.dev", "trainingjobs", "", ""),
             ("watch", "ampacity.dev", "inferencejobs", "", ""),
             ("watch", "ampacity.dev", "memberclusters", "", ""),
+            ("patch", "ampacity.dev", "memberclusters", "", ""),
             ("watch", "ampacity.dev", "acceleratortypes", "", ""),
             ("watch", "ampacity.dev", "pricesheets", "", ""),
             ("watch", "ampacity.dev", "powerdomains", "", ""),
@@ -214,16 +216,19 @@ async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
             ("delete", "ampacity.dev", "placements", "research", ""),
             ("delete", "ampacity.dev", "trainingjobs", "research", ""),
             ("watch", "scheduling.k8s.io", "priorityclasses", "", ""),
+            ("watch", "", "resourcequotas", "", ""),
             ("create", "events.k8s.io", "events", "research", ""),
             ("get", "", "secrets", NAMESPACE, "aws-east"),
-            ("create", "coordination.k8s.io", "leases", NAMESPACE, ""),
+            ("create", "coordination.k8s.io", "leases", "kube-system", ""),
             (
                 "update",
                 "coordination.k8s.io",
                 "leases",
-                NAMESPACE,
+                "kube-system",
                 "ampacity-operator",
             ),
+            ("get", "", "namespaces", "", "kube-system"),
+            ("get", "", "namespaces", "", "research"),
         ],
     )
     .await?;
@@ -234,24 +239,35 @@ async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
         false,
         &[
             ("list", "", "secrets", NAMESPACE, ""),
+            ("patch", "", "resourcequotas", "research", ""),
             ("create", "", "secrets", NAMESPACE, ""),
             (
                 "update",
                 "coordination.k8s.io",
                 "leases",
-                NAMESPACE,
-                "another",
+                "kube-system",
+                "kube-controller-manager",
             ),
             (
-                "update",
+                "delete",
                 "coordination.k8s.io",
                 "leases",
                 "kube-system",
                 "ampacity-operator",
             ),
+            ("create", "coordination.k8s.io", "leases", NAMESPACE, ""),
+            (
+                "update",
+                "coordination.k8s.io",
+                "leases",
+                NAMESPACE,
+                "ampacity-operator",
+            ),
+            ("get", "", "secrets", "kube-system", ""),
             ("create", "ampacity.dev", "trainingjobs", "research", ""),
             ("patch", "ampacity.dev", "trainingjobs", "research", ""),
             ("delete", "ampacity.dev", "inferencejobs", "research", ""),
+            ("create", "ampacity.dev", "memberclusters", "", ""),
             ("delete", "ampacity.dev", "memberclusters", "", ""),
             ("create", "ampacity.dev", "pricesheets", "", ""),
             ("patch", "ampacity.dev", "powerbudgets", "", ""),
@@ -353,6 +369,8 @@ async fn a_member_that_names_namespaces_lets_jobs_be_made_in_those_only() -> Res
         "memberOnly=true",
         "fullnameOverride=ampacity",
         "member.namespaces={default}",
+        // They must exist: to make any other would be of no use.
+        "member.createNamespaces=true",
     ])
     .await?;
     let token = plane.service_account_token(NAMESPACE, "ampacity").await?;
@@ -374,8 +392,25 @@ async fn a_member_that_names_namespaces_lets_jobs_be_made_in_those_only() -> Res
         .copied()
         .collect();
     all(&hub, true, &reads).await?;
-    all(&hub, false, &[("create", "", "namespaces", "", "")]).await?;
     all(&hub, false, MEMBER_REFUSED).await
+}
+
+#[tokio::test]
+async fn a_member_lets_namespaces_be_made_where_it_says_so() -> Result<()> {
+    let (plane, _admin) = installed(&["memberOnly=true", "member.createNamespaces=true"]).await?;
+    let token = plane.service_account_token(NAMESPACE, "ampacity").await?;
+    let hub = plane.client_as(&token)?;
+    all(&hub, true, &[("create", "", "namespaces", "", "")]).await?;
+    all(
+        &hub,
+        false,
+        &[
+            ("get", "", "namespaces", "", "research"),
+            ("patch", "", "namespaces", "", "research"),
+            ("delete", "", "namespaces", "", "research"),
+        ],
+    )
+    .await
 }
 
 #[tokio::test]

@@ -181,6 +181,10 @@ async fn wrong_credentials_are_told_and_can_be_put_right() -> Result<()> {
         "token:",
         "exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh}\n    token:",
     );
+    let insecure = good.replace(
+        "    server:",
+        "    insecure-skip-tls-verify: true\n    server:",
+    );
     let cases = [
         ("absent", None, "SecretMissing", "absent"),
         (
@@ -191,6 +195,12 @@ async fn wrong_credentials_are_told_and_can_be_put_right() -> Result<()> {
         ),
         ("wrong-token", Some(wrong_token), "Unauthorized", "token"),
         ("program", Some(program), "KubeconfigInvalid", "exec"),
+        (
+            "insecure",
+            Some(insecure),
+            "KubeconfigInvalid",
+            "spec.insecureSkipTLSVerify: true",
+        ),
     ];
     for (name, kubeconfig, _, _) in &cases {
         if let Some(kubeconfig) = kubeconfig {

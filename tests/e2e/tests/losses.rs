@@ -1,8 +1,8 @@
 //! What is lost: nodes that fall silent or go, clusters that are taken out, room that somebody else took. What was lost runs
 //! again, nothing runs twice, and nothing waits for ever.
 
-use ampacity_api::{TrainingJob, TrainingJobState};
-use ampacity_controlplane::{apply_yaml, wait_for_object, wait_gone, wait_until};
+use ampacity_api::{MemberCluster, TrainingJob, TrainingJobState};
+use ampacity_controlplane::{FaultMode, apply_yaml, wait_for_object, wait_gone, wait_until};
 use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, l4};
 use ampacity_e2e::outcome::node_of;
@@ -97,10 +97,14 @@ async fn what_ran_on_in_a_cluster_that_was_taken_out_ends_when_it_is_back() -> R
         .await?;
     let placed = running.status.and_then(|s| s.placement);
     let first = placed.context("no placement")?.cluster;
-    // Taken out while nobody could tell it to stop.
+    // Taken out, and given up by taking the finalizer off, while nobody could tell it to stop.
     world.operator.take().context("no operator")?.kill()?;
     let clusters: Api<ampacity_api::MemberCluster> = Api::all(world.hub.admin.clone());
     clusters.delete(&first, &DeleteParams::default()).await?;
+    let given_up = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    clusters
+        .patch(&first, &PatchParams::default(), &given_up)
+        .await?;
     world.start_operator(&[])?;
     world
         .training_where("moves", "to run elsewhere", runs_in_attempt(2))
@@ -123,6 +127,50 @@ async fn what_ran_on_in_a_cluster_that_was_taken_out_ends_when_it_is_back() -> R
     ensure!(status.is_some_and(|s| s.attempts == 2));
     world.delete_training("moves").await?;
     world.nothing_left().await
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_taken_out_unreached_stays_until_nothing_is_left_in_it() -> Result<()> {
+    let world = World::builder()
+        .nodes("east", [l4("e1")])
+        .nodes("west", [l4("w1")])
+        .start()
+        .await?;
+    let job = Training::new("moves").on("nvidia-l4");
+    world.apply(&job.yaml()).await?;
+    let running = world
+        .training_is("moves", TrainingJobState::Running)
+        .await?;
+    let placed = running.status.and_then(|s| s.placement);
+    let first = placed.context("no placement")?.cluster;
+    world.cluster(&first)?.proxy.set_mode(FaultMode::BlackHole);
+    world.cluster(&first)?.proxy.cut_connections();
+    world.reachable(&first, "False").await?;
+    let clusters: Api<MemberCluster> = Api::all(world.hub.admin.clone());
+    clusters.delete(&first, &DeleteParams::default()).await?;
+    let told = wait_for_object(&clusters, &first, "what keeps it", PATIENCE, |c| {
+        let conditions = c.status.iter().flat_map(|s| &s.conditions);
+        conditions
+            .filter(|c| c.type_ == "Terminating" && c.reason == "ClusterUnreachable")
+            .any(|c| c.message.starts_with("1 Placements"))
+    });
+    world.explained(told.await)?;
+    let there = world.pods_of(&first, "moves").await?.len();
+    ensure!(there == 1, "it runs there, and nowhere else");
+
+    world.cluster(&first)?.proxy.set_mode(FaultMode::Pass);
+    world
+        .training_where("moves", "to run elsewhere", runs_in_attempt(2))
+        .await?;
+    let gone = wait_gone(&clusters, &first, "the MemberCluster", PATIENCE);
+    world.explained(gone.await)?;
+    world.nothing_left_in(&first).await?;
+    let status = world.training().get("moves").await?.status;
+    ensure!(
+        status.is_some_and(|s| s.restarts == 0),
+        "no fault of the job"
+    );
+    Ok(())
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! anything is made in a member, and it goes only when nothing is left there.
 
 mod create;
+mod drain;
 mod orphans;
 mod release;
 mod remove;
@@ -9,6 +10,7 @@ mod shrink;
 mod stuck;
 
 pub use create::commit;
+pub use drain::drain_clusters;
 pub use orphans::collect_orphans;
 pub use release::release;
 pub use shrink::shrink;

@@ -37,15 +37,15 @@ pub(super) async fn remove_objects(
     remover.remove(&facts.workload, &name, &ours).await?;
     failpoint("release.job-removed");
     match facts.service {
-        ServiceScope::Placement if spec.replicas > 1 => {
-            remover.remove(&service(), &name, &ours).await?;
+        ServiceScope::Placement(own) if spec.replicas > 1 => {
+            remover.remove(&service(), &own(&name), &ours).await?;
         }
         ServiceScope::Job(shared) if last => {
             let of_job = of_job(&spec.job_ref.uid, hub_name);
             let shared = shared(&spec.job_ref.name);
             remover.remove(&service(), &shared, &of_job).await?;
         }
-        ServiceScope::Placement | ServiceScope::Job(_) => {}
+        ServiceScope::Placement(_) | ServiceScope::Job(_) => {}
     }
     if spec.resource.device_class_name.is_some() {
         remover.remove(&claim_template(), &name, &ours).await?;
@@ -92,7 +92,9 @@ pub(super) async fn remove_orphan(
     let ours = made_from(&orphan.placement_uid);
     remover.remove(&facts.workload, name, &ours).await?;
     match facts.service {
-        ServiceScope::Placement => remover.remove(&service(), name, &ours).await?,
+        ServiceScope::Placement(own) => {
+            remover.remove(&service(), &own(name), &ours).await?;
+        }
         ServiceScope::Job(shared) if last => {
             let of_job = of_job(&orphan.job_uid, hub_name);
             let shared = shared(&orphan.job);

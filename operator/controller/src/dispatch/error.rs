@@ -62,6 +62,9 @@ pub enum DispatchError {
         "template.spec.nodeName is set, but Ampacity chooses the node: remove it, or use a nodeSelector"
     )]
     NodeNameSet,
+    /// The template's pods would have a priority that is for the components of a cluster.
+    #[error("template.spec.priorityClassName: {0}")]
+    ReservedPriorityClass(String),
     /// The template's required node affinity matches no node.
     #[error(
         "no term of the template's required node affinity has a requirement, so it matches no node: remove it or give it one"

@@ -7,7 +7,7 @@ use ampacity_api::{JobKind, Placement, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use super::names::bounded;
+use super::names::{bounded, is_shortened};
 use super::{DispatchError, Target};
 
 /// Longest label value.
@@ -16,7 +16,7 @@ const MAX_VALUE: usize = 63;
 /// `name` as a label value: itself where it fits into 63 characters, else shortened with a hash. Names of placements and jobs are
 /// looked up by this.
 pub fn label_value(name: &str) -> String {
-    if name.len() <= MAX_VALUE {
+    if name.len() <= MAX_VALUE && !is_shortened(name) {
         return name.to_owned();
     }
     bounded(name, MAX_VALUE)

@@ -2,17 +2,18 @@
 
 use std::time::Instant;
 
+use ampacity_api::member_cluster::NamespacePolicy;
 use ampacity_api::{Placement, labels};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource, ResourceExt};
 
 use super::member_target::target;
+use super::namespace::{NamespaceError, is_missing, make_namespace};
 use super::{DispatchError, Objects, Target};
 use crate::runtime::{Operator, Then, failpoint, placement_call};
-use crate::state::{JobKey, NamespacedObject, ObjectKey, ServiceScope};
+use crate::state::{JobKey, NamespacedObject, ObjectKey, ServiceScope, reserved_namespace};
 
 /// Key of the calls that make a placement's objects, by which their failures are counted.
 pub fn dispatch_call(placement: &ObjectKey) -> String {
@@ -33,6 +34,14 @@ pub fn dispatch<W: NamespacedObject>(
     {
         return;
     }
+    // The plan decides on no such job; a Placement that somebody else wrote must not get further either.
+    let own = operator.state.own_namespace.as_deref();
+    if let Some(message) = reserved_namespace(&key.namespace, own) {
+        operator.state.placements.refused(&key, message);
+        let job = JobKey::of_placement(placement);
+        operator.state.dirty.jobs.insert(job);
+        return;
+    }
     let facts = operator.state.kinds.get(placement.spec.job_ref.kind);
     let (Some(service), Some(member)) =
         (facts.map(|f| f.service), operator.member_client(placement))
@@ -44,9 +53,19 @@ pub fn dispatch<W: NamespacedObject>(
         placement.spec.cluster.clone(),
         placement.clone(),
     );
+    let cluster = operator.state.hub.clusters.named(&server);
+    let namespaces = cluster.map(|c| c.spec.namespaces).unwrap_or_default();
+    let (hub, hub_name) = (operator.hub.clone(), operator.config.hub_name.clone());
     operator.start(&server, placement_call(&key.clone()), async move {
+        let maker = Maker {
+            hub: &hub,
+            hub_name: &hub_name,
+            member: &member,
+            placement: &placement,
+            namespaces,
+        };
         let made = match build(&placement, &target) {
-            Ok(objects) => make_objects(&member, &placement, objects, service).await,
+            Ok(objects) => make_objects(&maker, objects, service).await,
             Err(error) => Err(error.into()),
         };
         Box::new(move |operator: &mut Operator| objects_made(operator, &key, made)) as Then
@@ -55,13 +74,18 @@ pub fn dispatch<W: NamespacedObject>(
 
 fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeError>) {
     operator.metrics.called("create workload", made.is_ok());
-    let Some(job) = operator.state.placement(key).map(JobKey::of_placement) else {
+    let Some(placement) = operator.state.placement(key) else {
         return;
     };
+    let (job, cluster) = (
+        JobKey::of_placement(placement),
+        placement.spec.cluster.clone(),
+    );
     match made {
         Ok(()) => {
             operator.backoff.succeeded(&dispatch_call(key));
             operator.state.placements.dispatched(key);
+            operator.state.jobs.dispatched(&job, &cluster, None);
         }
         Err(MakeError::Transient { cluster, source }) => {
             tracing::warn!(placement = %key, %cluster, error = %source, "objects not made; trying again");
@@ -73,7 +97,9 @@ fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeE
         }
         Err(error) => {
             tracing::warn!(placement = %key, %error, "objects refused");
-            operator.state.placements.refused(key, error.to_string());
+            let words = error.to_string();
+            operator.state.placements.refused(key, words.clone());
+            operator.state.jobs.dispatched(&job, &cluster, Some(words));
         }
     }
     operator.state.dirty.jobs.insert(job);
@@ -97,17 +123,20 @@ enum MakeError {
         /// The API server's words.
         message: String,
     },
+    /// The member lacks the namespace: why, and what to do.
+    #[error("{0}")]
+    Namespace(String),
     /// One of that name is there and is not ours.
-    #[error(
-        "cluster {cluster} has a {kind} {name} that does not belong to this placement; delete or rename it"
-    )]
+    #[error("cluster {cluster} has a {kind} {name} already, {owner}")]
     Taken {
         /// The cluster.
         cluster: String,
         /// Kind of the object.
         kind: String,
-        /// Its name.
+        /// Its namespace and name.
         name: String,
+        /// Whose it is, and what to do.
+        owner: String,
     },
     /// It did not work now; it may work later.
     #[error("cluster {cluster}: {source}")]
@@ -124,18 +153,16 @@ enum MakeError {
 /// # Errors
 /// See [`MakeError`].
 async fn make_objects<W: NamespacedObject>(
-    member: &Client,
-    placement: &Placement,
+    maker: &Maker<'_>,
     objects: Objects<W>,
     service: ServiceScope,
 ) -> Result<(), MakeError> {
-    let maker = Maker { member, placement };
     failpoint("dispatch.before");
     if let Some(template) = objects.claim_template {
         maker.create(template).await?;
     }
     match (objects.service, service) {
-        (Some(own), ServiceScope::Placement) => maker.create(own).await?,
+        (Some(own), ServiceScope::Placement(_)) => maker.create(own).await?,
         (Some(shared), ServiceScope::Job(_)) => maker.create_shared(shared).await?,
         (None, _) => {}
     }
@@ -146,8 +173,14 @@ async fn make_objects<W: NamespacedObject>(
 }
 
 struct Maker<'a> {
+    /// Where the job's namespace is read.
+    hub: &'a Client,
+    /// Whose objects are made.
+    hub_name: &'a str,
     member: &'a Client,
     placement: &'a Placement,
+    /// What to do where the member lacks the namespace.
+    namespaces: NamespacePolicy,
 }
 
 impl Maker<'_> {
@@ -161,7 +194,7 @@ impl Maker<'_> {
             {
                 Ok(())
             }
-            Posted::Exists(_) => Err(self.taken(&object)),
+            Posted::Exists(there) => Err(self.taken(&*there)),
         }
     }
 
@@ -174,7 +207,7 @@ impl Maker<'_> {
             {
                 Ok(())
             }
-            Posted::Exists(_) => Err(self.taken(&object)),
+            Posted::Exists(there) => Err(self.taken(&*there)),
         }
     }
 
@@ -185,7 +218,9 @@ impl Maker<'_> {
         loop {
             match api.create(&PostParams::default(), object).await {
                 Ok(_) => return Ok(Posted::Made),
-                Err(kube::Error::Api(status)) if status.code == 404 && !made_namespace => {
+                Err(kube::Error::Api(status))
+                    if is_missing(&namespace, &status) && !made_namespace =>
+                {
                     // Namespaces are made when they turn out to be missing: asking first would cost a call per job.
                     self.make_namespace(&namespace).await?;
                     made_namespace = true;
@@ -213,45 +248,22 @@ impl Maker<'_> {
     }
 
     async fn make_namespace(&self, name: &str) -> Result<(), MakeError> {
-        let metadata = ObjectMeta {
-            name: Some(name.to_owned()),
-            labels: Some(
-                [(
-                    labels::MANAGED_BY.to_owned(),
-                    labels::MANAGED_BY_VALUE.to_owned(),
-                )]
-                .into(),
-            ),
-            ..ObjectMeta::default()
-        };
-        let namespace = Namespace {
-            metadata,
-            ..Namespace::default()
-        };
-        match Api::<Namespace>::all(self.member.clone())
-            .create(&PostParams::default(), &namespace)
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 403 => Err(MakeError::Refused {
-                cluster: self.placement.spec.cluster.clone(),
-                kind: "Namespace".to_owned(),
-                name: name.to_owned(),
-                message: format!(
-                    "{}; create the namespace there or allow the operator to",
-                    status.message
-                ),
-            }),
-            Err(error) => Err(self.transient(error)),
-        }
+        let cluster = &self.placement.spec.cluster;
+        let made = make_namespace(self.hub, self.member, cluster, name, self.namespaces).await;
+        made.map_err(|error| match error {
+            NamespaceError::Refused(message) => MakeError::Namespace(message),
+            NamespaceError::Transient(source) => self.transient(source),
+        })
     }
 
-    fn taken<K: Resource<DynamicType = ()>>(&self, object: &K) -> MakeError {
+    /// `there` has the name that an object of ours should have.
+    fn taken<K: Resource<DynamicType = ()>>(&self, there: &K) -> MakeError {
+        let namespace = there.namespace().unwrap_or_default();
         MakeError::Taken {
             cluster: self.placement.spec.cluster.clone(),
             kind: K::kind(&()).into_owned(),
-            name: object.name_any(),
+            name: format!("{namespace}/{}", there.name_any()),
+            owner: owner(self.hub_name, there.meta()),
         }
     }
 
@@ -266,4 +278,61 @@ impl Maker<'_> {
 enum Posted<K> {
     Made,
     Exists(Box<K>),
+}
+
+/// Whose an object is that has the name of one of ours, and what to do.
+fn owner(hub_name: &str, meta: &ObjectMeta) -> String {
+    let label = |key: &str| meta.labels.as_ref()?.get(key).map(String::as_str);
+    let (Some(hub), Some(job)) = (label(labels::HUB), label(labels::JOB_NAME)) else {
+        return "which Ampacity did not make; rename the job, or rename or delete that object"
+            .to_owned();
+    };
+    let kind = label(labels::JOB_KIND).unwrap_or("job");
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    if hub == hub_name {
+        return format!(
+            "which belongs to another placement of {kind} {namespace}/{job} of this hub; it is removed when that one ends, or delete it"
+        );
+    }
+    format!(
+        "which belongs to {kind} {namespace}/{job} of hub {hub}, and is left alone; rename the job, or keep the two hubs to different namespaces of this cluster"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_says_by_whom() {
+        let of = |hub: Option<&str>| ObjectMeta {
+            namespace: Some("research".to_owned()),
+            labels: hub.map(|hub| {
+                let labels = [
+                    (labels::HUB, hub),
+                    (labels::JOB_KIND, "TrainingJob"),
+                    (labels::JOB_NAME, "llama"),
+                ];
+                let owned = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+                BTreeMap::from(owned)
+            }),
+            ..ObjectMeta::default()
+        };
+        for (hub, expected) in [
+            (
+                Some("hub-b"),
+                "belongs to TrainingJob research/llama of hub hub-b, and is left alone; rename",
+            ),
+            (
+                Some("hub-a"),
+                "another placement of TrainingJob research/llama of this hub",
+            ),
+            (None, "which Ampacity did not make"),
+        ] {
+            let said = owner("hub-a", &of(hub));
+            assert!(said.contains(expected), "{said}");
+        }
+    }
 }

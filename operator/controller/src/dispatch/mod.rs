@@ -23,6 +23,7 @@ mod identity;
 mod make;
 mod member_target;
 mod names;
+mod namespace;
 mod objects;
 pub mod pod;
 mod rendezvous;
@@ -39,7 +40,7 @@ pub use make::{dispatch, dispatch_call};
 pub use member_target::target;
 #[cfg(test)]
 pub use names::is_label;
-pub use names::{MAX_LABEL, bounded};
+pub use names::{MAX_LABEL, bounded, bounded_subdomain, shortened};
 pub use objects::Objects;
 pub use rendezvous::{Rendezvous, identity_env};
 pub use scale::scale;

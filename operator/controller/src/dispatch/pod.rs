@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::DispatchError;
+use crate::state::reserved_priority_class;
 
 /// Name of the container of a job whose template has none.
 const DEFAULT_CONTAINER: &str = "main";
@@ -38,6 +39,11 @@ pub fn patched(
         .is_some_and(|name| !name.is_empty())
     {
         return Err(DispatchError::NodeNameSet);
+    }
+    // The plan refuses it; this is for a template that was changed since.
+    let class = pod.priority_class_name.as_deref();
+    if let Some(message) = class.and_then(reserved_priority_class) {
+        return Err(DispatchError::ReservedPriorityClass(message));
     }
     if pod.containers.is_empty() {
         pod.containers.push(Container {

@@ -37,17 +37,26 @@ pub enum CredentialsError {
         /// The construct.
         what: &'static str,
     },
+    /// It lets anybody pose as the member.
+    #[error(
+        "the kubeconfig says insecure-skip-tls-verify, so that anybody on the way could pose as the member and take the credentials; put the member's certificate-authority-data in it instead, or accept that with spec.insecureSkipTLSVerify: true"
+    )]
+    Insecure,
     /// It names no usable context.
     #[error("the kubeconfig has no usable current-context with a cluster and a user")]
     NoContext,
 }
 
 /// Builds client settings from kubeconfig text. Plugins and files are refused: whoever may write the Secret must not be
-/// able to run programs or read files in the hub's pod.
+/// able to run programs or read files in the hub's pod. A member that does not prove who it is is refused too, unless
+/// `insecure_skip_tls_verify` says that its MemberCluster accepts that.
 ///
 /// # Errors
 /// See [`CredentialsError`].
-pub async fn member_config(text: &[u8]) -> Result<Config, CredentialsError> {
+pub async fn member_config(
+    text: &[u8],
+    insecure_skip_tls_verify: bool,
+) -> Result<Config, CredentialsError> {
     if text.len() > MAX_KUBECONFIG_BYTES {
         return Err(CredentialsError::TooLarge);
     }
@@ -57,6 +66,10 @@ pub async fn member_config(text: &[u8]) -> Result<Config, CredentialsError> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|_| CredentialsError::NoContext)?;
+    // Of the context in use: what other contexts say is never followed.
+    if config.accept_invalid_certs && !insecure_skip_tls_verify {
+        return Err(CredentialsError::Insecure);
+    }
     config.connect_timeout = Some(std::time::Duration::from_secs(5));
     config.write_timeout = Some(std::time::Duration::from_secs(30));
     config.proxy_url = None;
@@ -111,11 +124,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_accepted() {
-        let config =
-            member_config(kubeconfig("token: abc", "insecure-skip-tls-verify: true").as_bytes())
-                .await
-                .unwrap();
+        let config = member_config(kubeconfig("token: abc", "").as_bytes(), false)
+            .await
+            .unwrap();
         assert_eq!(config.cluster_url.to_string(), "https://127.0.0.1:6443/");
+    }
+
+    #[tokio::test]
+    async fn a_member_that_proves_nothing_is_refused_unless_that_is_accepted() {
+        let insecure = kubeconfig("token: abc", "insecure-skip-tls-verify: true");
+        for (text, accepted, is_used) in [
+            (&insecure, false, false),
+            (&insecure, true, true),
+            (
+                &insecure.replace("verify: true", "verify: false"),
+                false,
+                true,
+            ),
+        ] {
+            let config = member_config(text.as_bytes(), accepted).await;
+            assert_eq!(config.is_ok(), is_used, "{text} {accepted}");
+            if let Err(error) = config {
+                assert!(matches!(error, CredentialsError::Insecure), "{error}");
+                let error = error.to_string();
+                assert!(
+                    error.contains("spec.insecureSkipTLSVerify: true"),
+                    "{error}"
+                );
+            }
+        }
     }
 
     #[tokio::test]
@@ -136,7 +173,7 @@ mod tests {
             ),
             ("token: abc", "proxy-url: 'http://127.0.0.1:1'", "proxy-url"),
         ] {
-            let error = member_config(kubeconfig(user, cluster).as_bytes())
+            let error = member_config(kubeconfig(user, cluster).as_bytes(), true)
                 .await
                 .unwrap_err();
             assert!(
@@ -154,7 +191,7 @@ mod tests {
             b"secret-token-123",
             b"",
         ] {
-            let error = member_config(text).await.unwrap_err().to_string();
+            let error = member_config(text, true).await.unwrap_err().to_string();
             assert!(!error.contains("secret-token-123"), "{error}");
         }
     }

@@ -6,6 +6,7 @@ use ampacity_api::{
     AcceleratorType, GROUP, JobKind, MemberCluster, Placement, PowerBudget, PowerDomain,
     PriceSheet, VERSION,
 };
+use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::runtime::watcher;
 use kube::{Api, Resource};
@@ -58,6 +59,13 @@ pub fn watch_hub(set: &mut JoinSet<()>, operator: &Operator) {
     });
     watch_kind(set, operator, |state, change: Change<PriorityClass>| {
         if !state.hub.priority_classes.apply(change).is_empty() {
+            state.capacity_version += 1;
+        }
+    });
+    watch_kind(set, operator, |state, change: Change<ResourceQuota>| {
+        // Its status counts the hub's own pods with every one that comes or goes, and says nothing of Placements.
+        let hard = |quota: &ResourceQuota| quota.spec.clone();
+        if !changed_facts(&mut state.hub.resource_quotas, change, hard).is_empty() {
             state.capacity_version += 1;
         }
     });

@@ -191,7 +191,11 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 namespace,
                 name,
                 key,
-            } => self.client_from_secret(namespace, name, key).await?,
+                insecure_skip_tls_verify: insecure,
+            } => {
+                self.client_from_secret(namespace, name, key, *insecure)
+                    .await?
+            }
         };
         let version = tokio::time::timeout(PROBE_TIMEOUT, clients.calls.apiserver_version())
             .await
@@ -233,6 +237,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         namespace: &str,
         name: &str,
         key: &str,
+        insecure_skip_tls_verify: bool,
     ) -> Result<(Clients, String, String), Refusal> {
         let secret = self.read_secret(namespace, name).await?;
         let version = secret.resource_version().unwrap_or_default();
@@ -248,7 +253,9 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 found,
             })
         })?;
-        let config = member_config(&text.0).await.map_err(invalid)?;
+        let config = member_config(&text.0, insecure_skip_tls_verify)
+            .await
+            .map_err(invalid)?;
         let server = config.cluster_url.to_string();
         // The cause may repeat parts of the kubeconfig, so it is not shown.
         let clients = Clients::new(config).map_err(|_| Refusal {

@@ -97,6 +97,7 @@ fn link_source(cluster: &MemberCluster) -> LinkSource {
             namespace: secret.namespace.clone(),
             name: secret.name.clone(),
             key: secret.key.clone(),
+            insecure_skip_tls_verify: cluster.spec.insecure_skip_tls_verify,
         },
     }
 }

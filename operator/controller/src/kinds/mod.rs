@@ -32,6 +32,9 @@ use crate::state::{
     Job, JobKey, KindFacts, Kinds, NamespacedObject, ObjectKey, StoredJob, Workload,
 };
 
+/// What the Service of a gang ends in, and no other Service of ours: names of jobs are free, and so are those of their attempts.
+const GANG: &str = "-gang";
+
 /// A kind of job.
 pub trait Kind: NamespacedObject + Job {
     /// Its status.

@@ -14,7 +14,7 @@ use crate::observe::{
     ask_for_missing_pods, confirm, delete_job, may_wait_seconds, tell_unreadable, write_phase,
     write_status,
 };
-use crate::plan::verdict::verdict;
+use crate::plan::verdict::{quota_verdict, verdict, with_refusals};
 use crate::queue::{avoid_cluster, found_no_node};
 use crate::runtime::{Operator, placement_call, status_call};
 use crate::state::{JobKey, ObjectKey, Why};
@@ -122,7 +122,7 @@ fn assess<K: Kind>(
     let assessment = job.assess(Facts {
         placements: views,
         issue: issue(operator, key),
-        waiting: waiting(operator, key),
+        waiting: waiting(operator, key, now),
         now,
     });
     for what in unconfirmed {
@@ -174,13 +174,17 @@ fn failing_call(operator: &Operator, placement: &ObjectKey) -> Option<FailingCal
 fn issue(operator: &Operator, job: &JobKey) -> Option<(ConditionReason, String)> {
     match &operator.state.jobs.waiting(job)?.why {
         Why::Invalid(issue) => Some((issue.reason, issue.to_string())),
-        Why::DoesNotFit { .. } => None,
+        Why::DoesNotFit { .. } | Why::OverQuota(_) => None,
     }
 }
 
-fn waiting(operator: &Operator, job: &JobKey) -> Option<(Verdict, String)> {
+fn waiting(operator: &Operator, job: &JobKey, now: Timestamp) -> Option<(Verdict, String)> {
     match &operator.state.jobs.waiting(job)?.why {
-        Why::DoesNotFit { unplaced, starts } => Some(verdict(unplaced, *starts)),
+        Why::DoesNotFit { unplaced, starts } => Some(with_refusals(
+            verdict(unplaced, *starts),
+            operator.state.jobs.refusals(job, now),
+        )),
+        Why::OverQuota(shortage) => Some(quota_verdict(shortage)),
         Why::Invalid(_) => None,
     }
 }

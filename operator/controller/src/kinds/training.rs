@@ -132,7 +132,7 @@ impl Kind for TrainingJob {
             placement_name: names::placement_name,
             workload: ApiResource::erase::<BatchJob>(&()),
             workload_name: names::workload_name,
-            service: ServiceScope::Placement,
+            service: ServiceScope::Placement(names::service_name),
             replicas_move: false,
         }
     }

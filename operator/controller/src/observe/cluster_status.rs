@@ -1,12 +1,13 @@
 //! The status of a member cluster.
 
 use ampacity_api::conditions::{ConditionStatus, NewCondition};
-use ampacity_api::member_cluster::AcceleratorCount;
+use ampacity_api::member_cluster::{AcceleratorCount, DeletionPolicy};
 use ampacity_api::{
     ConditionReason, ConditionType, MemberCluster, MemberClusterStatus, set_condition,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 
 use crate::state::{Member, Reach, SlimNode, shorten};
 
@@ -38,6 +39,7 @@ pub(super) fn cluster_status(
     member: &Member,
     accelerators: Vec<AcceleratorCount>,
     unknown_power_domain: Option<&str>,
+    placements: usize,
     now: Timestamp,
 ) -> MemberClusterStatus {
     let mut status = cluster.status.clone().unwrap_or_default();
@@ -108,7 +110,39 @@ pub(super) fn cluster_status(
     };
     let valid = valid.observed_generation(cluster.metadata.generation);
     set_condition(&mut status.conditions, valid, &Time(now));
+    if cluster.metadata.deletion_timestamp.is_some() {
+        let terminating = terminating(cluster, member.is_usable(), placements);
+        set_condition(&mut status.conditions, terminating, &Time(now));
+    }
     status
+}
+
+/// What keeps a cluster that is being deleted, and what to do about it.
+fn terminating(cluster: &MemberCluster, is_usable: bool, placements: usize) -> NewCondition {
+    let name = cluster.name_any();
+    let (reason, message) = match cluster.spec.deletion {
+        DeletionPolicy::Refuse => (
+            ConditionReason::InUse,
+            format!(
+                "{placements} Placements are in this cluster, and spec.deletion: Refuse waits for their end; nothing new is placed here. Delete or suspend their jobs, or set spec.deletion: Drain to have them placed elsewhere"
+            ),
+        ),
+        DeletionPolicy::Drain if is_usable => (
+            ConditionReason::Draining,
+            format!(
+                "{placements} Placements of this cluster are being ended, and their jobs placed elsewhere"
+            ),
+        ),
+        DeletionPolicy::Drain => (
+            ConditionReason::ClusterUnreachable,
+            format!(
+                "{placements} Placements of this cluster cannot be ended while it cannot be used (see Reachable): what they hold stays charged, and TrainingJobs among them are not started elsewhere. To give up what runs there, which then runs on unseen: kubectl patch membercluster {name} --type=merge -p '{{\"metadata\":{{\"finalizers\":null}}}}'"
+            ),
+        ),
+    };
+    NewCondition::new(ConditionType::Terminating, true, reason)
+        .message(message)
+        .observed_generation(cluster.metadata.generation)
 }
 
 /// The first few notes, and how many more there are.
@@ -123,4 +157,41 @@ fn notes_text(notes: &[&String]) -> String {
         text.push_str(&format!("; and {} more", notes.len() - MAX_NOTES));
     }
     shorten(&text, 2048)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::object;
+
+    #[test]
+    fn a_cluster_that_is_deleted_says_what_keeps_it_and_what_to_do() {
+        for (deletion, is_usable, reason, says) in [
+            (
+                "Drain",
+                true,
+                "Draining",
+                "3 Placements of this cluster are being ended",
+            ),
+            (
+                "Drain",
+                false,
+                "ClusterUnreachable",
+                r#"kubectl patch membercluster oslo --type=merge -p '{"metadata":{"finalizers":null}}'"#,
+            ),
+            ("Refuse", true, "InUse", "set spec.deletion: Drain"),
+            ("Refuse", false, "InUse", "set spec.deletion: Drain"),
+        ] {
+            let cluster: MemberCluster = object(json!({
+                "apiVersion": "ampacity.dev/v1alpha1", "kind": "MemberCluster",
+                "metadata": {"name": "oslo"},
+                "spec": {"provider": "onprem", "region": "oslo", "deletion": deletion},
+            }));
+            let condition = terminating(&cluster, is_usable, 3);
+            assert_eq!(condition.reason.as_str(), reason, "{deletion} {is_usable}");
+            assert!(condition.message.contains(says), "{}", condition.message);
+        }
+    }
 }

@@ -4,7 +4,9 @@
 use std::fmt::Debug;
 
 use ampacity_api::member_cluster::{AcceleratorCount, MAX_ACCELERATORS};
-use ampacity_api::{ConditionReason, ConditionType, MemberCluster, PowerBudget, PowerDomain};
+use ampacity_api::{
+    ConditionReason, ConditionType, MemberCluster, Placement, PowerBudget, PowerDomain,
+};
 use jiff::Timestamp;
 use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -50,7 +52,10 @@ pub fn write_platform_statuses(operator: &mut Operator, now: Timestamp) {
         let unknown = domain.filter(|domain| domains.named(&domain.name).is_none());
         let unknown = unknown.map(|domain| domain.name.clone());
         let devices = accelerators(&operator.state, &name);
-        let next = cluster_status(&cluster, member, devices, unknown.as_deref(), now);
+        let is_leaving = cluster.metadata.deletion_timestamp.is_some();
+        let here = |p: &&Placement| is_leaving && p.spec.cluster == name;
+        let left = operator.state.hub.placements.values().filter(here).count();
+        let next = cluster_status(&cluster, member, devices, unknown.as_deref(), left, now);
         if worth_writing(cluster.status.as_ref(), &next, now) {
             write(
                 operator,

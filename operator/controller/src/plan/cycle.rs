@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::Placement;
-use ampacity_placement::{PlacementDecision, PlanOptions};
+use ampacity_placement::{PlacementDecision, PlanOptions, Unplaced};
 use jiff::Timestamp;
 
 use super::input::engine_jobs;
 use super::placement::placement_object;
+use super::quota::{QuotaLedger, plan_within_quotas};
 use super::split::split;
 use crate::state::{JobKey, ObjectKey, State, Why};
 
@@ -49,27 +50,27 @@ pub fn plan_cycle(state: &mut State, epoch: i64, now: Timestamp) -> Cycle {
             Err(issue) => wait(state, &mut cycle, job, Why::Invalid(issue), now),
         }
     }
-    let plan = state.fleet.plan(
-        &specs,
-        &PlanOptions {
-            now_seconds: now.as_second(),
-            horizon_seconds: 0,
-        },
-    );
+    let options = PlanOptions {
+        now_seconds: now.as_second(),
+        horizon_seconds: 0,
+    };
+    let mut quotas = QuotaLedger::of(state);
+    let plan = plan_within_quotas(&mut state.fleet, specs, &keys, &mut quotas, &options);
     for decision in plan.placements {
         if let Some(job) = keys.get(&decision.job) {
-            commit(state, &mut cycle, job, decision, epoch);
+            let is_limited = quotas.limits(&job.object.namespace);
+            commit(state, &mut cycle, job, decision, epoch, is_limited);
         }
     }
-    for unplaced in plan.unplaced {
-        if let Some(job) = keys.get(&unplaced.job) {
-            wait(
-                state,
-                &mut cycle,
-                job.clone(),
-                Why::does_not_fit(unplaced, now),
-                now,
-            );
+    let does_not_fit = |unplaced: Unplaced| {
+        let key = unplaced.job.clone();
+        (key, Why::does_not_fit(unplaced, now))
+    };
+    let unplaced = plan.unplaced.into_iter().map(does_not_fit);
+    let over = plan.over_quota.into_iter();
+    for (key, why) in unplaced.chain(over.map(|(key, short)| (key, Why::OverQuota(short)))) {
+        if let Some(job) = keys.get(&key) {
+            wait(state, &mut cycle, job.clone(), why, now);
         }
     }
     cycle
@@ -95,6 +96,7 @@ fn commit(
     job: &JobKey,
     decision: PlacementDecision,
     epoch: i64,
+    is_limited: bool,
 ) {
     let object = state.hub.job(job);
     let owner = object.and_then(|object| object.owner_ref());
@@ -118,6 +120,10 @@ fn commit(
         let mut reservation = part.reservation;
         reservation.key = ObjectKey::of(&placement).to_string();
         state.fleet.reserve(reservation);
+        if is_limited {
+            let key = ObjectKey::of(&placement);
+            state.being_written.insert(key, placement.clone());
+        }
         state.jobs.commit_started(job);
         cycle.commits.push((job.clone(), placement));
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ampacity_api::MemberCluster;
+use ampacity_api::{ConditionReason, MemberCluster};
 use ampacity_placement::JobSpec;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::state::{ClusterSite, JobContext, JobIssue, JobKey, State};
+use crate::state::{ClusterSite, JobContext, JobIssue, JobKey, State, reserved_namespace};
 
 /// A job for the engine, or what is wrong with it.
 pub type EngineJob = (JobKey, Result<JobSpec, JobIssue>);
@@ -48,6 +48,14 @@ fn engine_job(
     now: Timestamp,
 ) -> Option<Result<JobSpec, JobIssue>> {
     let object = state.hub.job(job)?;
+    let own = state.own_namespace.as_deref();
+    if let Some(message) = reserved_namespace(&job.object.namespace, own) {
+        return Some(Err(JobIssue::new(
+            "metadata.namespace",
+            ConditionReason::ReservedNamespace,
+            message,
+        )));
+    }
     let uid = object.metadata().uid.as_deref();
     let live = state.placements_of(job).filter(|p| {
         p.metadata.deletion_timestamp.is_none() && uid.is_none_or(|uid| p.spec.job_ref.uid == uid)

@@ -11,6 +11,7 @@ mod cycle;
 pub mod fields;
 mod input;
 mod placement;
+mod quota;
 mod split;
 pub mod verdict;
 

@@ -80,7 +80,7 @@ pub(super) fn placement_object(
 }
 
 /// Resource names have a `/`, device classes do not.
-fn device_resource(resource: &str) -> DeviceResource {
+pub(super) fn device_resource(resource: &str) -> DeviceResource {
     if resource.contains('/') {
         DeviceResource {
             resource_name: Some(resource.to_owned()),

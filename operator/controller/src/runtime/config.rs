@@ -6,11 +6,13 @@ use std::time::Duration;
 /// Settings of the operator process; the command line fills them in.
 #[derive(Clone, Debug)]
 pub struct OperatorConfig {
-    /// Namespace of the operator: its Lease lives there, and kubeconfig Secrets by default.
+    /// Namespace of the operator: kubeconfig Secrets live there by default, and no job is ever placed from it.
     pub namespace: String,
     /// Identity of this hub, a label value: hubs that share a member need different ones, since each removes what carries its
-    /// name there and has no Placement in it.
+    /// name there and has no Placement in it. [`super::hub_identity`] gives one that no other cluster has.
     pub hub_name: String,
+    /// Namespace of the Lease: one place for the whole hub, wherever operators are installed, so that only one leads.
+    pub lease_namespace: String,
     /// Name of the Lease.
     pub lease_name: String,
     /// Who this process is; unique per process.
@@ -32,6 +34,7 @@ impl Default for OperatorConfig {
         Self {
             namespace: "ampacity-system".to_owned(),
             hub_name: "hub".to_owned(),
+            lease_namespace: "kube-system".to_owned(),
             lease_name: "ampacity-operator".to_owned(),
             identity: "ampacity-operator".to_owned(),
             lease_duration: Some(Duration::from_secs(15)),

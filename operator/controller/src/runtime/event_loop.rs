@@ -19,6 +19,7 @@ use super::election::{Elector, ElectorError, Timing};
 use super::health;
 use super::metrics::Metrics;
 use super::operator::{Message, Operator};
+use super::standing::Standing;
 use crate::state::Kinds;
 
 /// Most messages taken in before a cycle.
@@ -70,14 +71,16 @@ pub async fn run(
 ) -> Result<(), OperatorError> {
     let hub = Clients::new(hub).map_err(OperatorError::Hub)?;
     let metrics = Metrics::default();
-    let server = health::serve(config.listen, metrics.clone()).await?;
+    let standing = Standing::default();
+    let server = health::serve(config.listen, metrics.clone(), standing.clone()).await?;
     let timing = Timing::from_lease(config.lease_duration.unwrap_or(Duration::from_secs(15)));
     let mut elector = Elector::new(
         hub.calls.clone(),
-        &config.namespace,
+        &config.lease_namespace,
         &config.lease_name,
         config.identity.clone(),
         timing,
+        standing,
     );
     tokio::pin!(shutdown);
     let elected = async {
@@ -91,7 +94,7 @@ pub async fn run(
         epoch = elected => epoch?,
         () = &mut shutdown => return Ok(()),
     };
-    tracing::info!(epoch, identity = %config.identity, "leading");
+    tracing::info!(epoch, identity = %config.identity, hub = %config.hub_name, "leading");
     metrics.set_leading(epoch);
     let (inbox, messages) = channel(BATCH);
     let operator = Operator::new(config, hub, epoch, elector.tenure(), metrics, inbox, kinds);

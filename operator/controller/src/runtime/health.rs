@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::metrics::Metrics;
+use super::standing::Standing;
 
 /// Health and metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -17,11 +18,11 @@ pub struct ListenError {
     source: std::io::Error,
 }
 
-/// Serves `/healthz`, `/readyz` and `/metrics` until the returned set is dropped. A standby is ready: it is there to
-/// take over.
+/// Serves `/healthz`, `/readyz` and `/metrics` until the returned set is dropped. `/readyz` says who leads.
 pub async fn serve(
     address: Option<SocketAddr>,
     metrics: Metrics,
+    standing: Standing,
 ) -> Result<JoinSet<()>, ListenError> {
     let mut set = JoinSet::new();
     let Some(address) = address else {
@@ -32,7 +33,7 @@ pub async fn serve(
         .map_err(|source| ListenError { address, source })?;
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(|| async { "ok" }))
+        .route("/readyz", get(move || async move { standing.text() }))
         .route("/metrics", get(move || async move { metrics.text() }));
     set.spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {

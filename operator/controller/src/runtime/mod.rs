@@ -10,11 +10,13 @@ mod executor;
 mod failpoint;
 mod happening;
 mod health;
+mod hub_identity;
 mod in_flight;
 mod metrics;
 mod operator;
 mod recorder;
 mod series;
+mod standing;
 
 pub use backoff::{Backoff, Failure};
 pub use clients::Clients;
@@ -23,6 +25,7 @@ pub use election::ElectorError;
 pub use event_loop::{OperatorError, Pipeline, run};
 pub use failpoint::failpoint;
 pub use happening::{Happening, HappeningType};
+pub use hub_identity::{HubIdentityError, hub_identity};
 pub use operator::{
     HUB, HUB_STATUS, Message, Operator, RETRY_SECONDS, Then, placement_call, status_call,
 };

@@ -87,11 +87,14 @@ impl Operator {
             calls,
             backoff: Backoff::default(),
             recorder: Recorder::new(hub.calls.clone(), &config.identity),
+            state: State {
+                own_namespace: Some(config.namespace.clone()),
+                ..State::new(kinds)
+            },
             config,
             hub: hub.calls.clone(),
             hub_clients: hub,
             epoch,
-            state: State::new(kinds),
             metrics,
             inbox,
             departed: BTreeMap::new(),

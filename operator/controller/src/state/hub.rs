@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ampacity_api::{
     AcceleratorType, JobKind, MemberCluster, Placement, PowerBudget, PowerDomain, PriceSheet,
 };
+use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::Resource;
 
@@ -42,6 +43,8 @@ pub struct Hub {
     pub power_budgets: Cache<PowerBudget>,
     /// Priorities.
     pub priority_classes: Cache<PriorityClass>,
+    /// What Placements of a namespace may hold together.
+    pub resource_quotas: Cache<ResourceQuota>,
     /// Jobs that exist but cannot be read, with what is wrong. They keep what they hold.
     pub unreadable: BTreeMap<JobKey, Unreadable>,
     /// Kinds that the API server does not know, so that there are no objects of them.
@@ -110,6 +113,7 @@ impl Hub {
             && self.has_seen(&self.power_domains)
             && self.has_seen(&self.power_budgets)
             && self.has_seen(&self.priority_classes)
+            && self.has_seen(&self.resource_quotas)
     }
 
     fn has_seen<K: Resource<DynamicType = ()>>(&self, cache: &Cache<K>) -> bool {

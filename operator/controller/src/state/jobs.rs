@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::issue::JobIssue;
 use super::key::JobKey;
+use super::quota::QuotaShortage;
 
 /// Why a job waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub enum Why {
         /// When it can start at the earliest, where that is known.
         starts: Option<Timestamp>,
     },
+    /// A ResourceQuota of its namespace leaves no room for what the engine would decide.
+    OverQuota(QuotaShortage),
     /// It cannot be understood.
     Invalid(JobIssue),
 }
@@ -42,7 +45,7 @@ impl Why {
             Self::DoesNotFit { unplaced, starts } => {
                 starts.is_some() && !matches!(unplaced.fix, Some(Fix::ExtendDeadline { .. }))
             }
-            Self::Invalid(_) => false,
+            Self::OverQuota(_) | Self::Invalid(_) => false,
         }
     }
 }
@@ -92,6 +95,8 @@ pub struct JobRecord {
     pub waiting: Option<Waiting>,
     /// Clusters that it keeps out of, or did lately.
     pub avoided: BTreeMap<String, Avoided>,
+    /// What clusters said that refused its objects, by their names.
+    pub refusals: BTreeMap<String, String>,
     /// Placements that could not be written, since the last that was.
     pub failed_commits: u32,
     /// The cluster whose scheduler found no node for it, last time.
@@ -117,6 +122,29 @@ impl Jobs {
     /// What is known of a job, to be changed in all but its state.
     pub fn record(&mut self, job: &JobKey) -> &mut JobRecord {
         self.records.entry(job.clone()).or_default()
+    }
+
+    /// A cluster took a job's objects, or refused them with these words.
+    pub fn dispatched(&mut self, job: &JobKey, cluster: &str, refusal: Option<String>) {
+        let refusals = &mut self.record(job).refusals;
+        match refusal {
+            Some(words) => drop(refusals.insert(cluster.to_owned(), words)),
+            None => drop(refusals.remove(cluster)),
+        }
+    }
+
+    /// What clusters said that refused a job's objects and that it keeps out of for that now.
+    pub fn refusals(
+        &self,
+        job: &JobKey,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&String, &String)> {
+        let record = self.get(job);
+        let said = record.into_iter().flat_map(|record| &record.refusals);
+        said.filter(move |(cluster, _)| {
+            let avoided = record.and_then(|record| record.avoided.get(*cluster));
+            avoided.is_some_and(|avoided| avoided.until > now)
+        })
     }
 
     /// Jobs that want a place.

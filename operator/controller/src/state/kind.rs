@@ -11,11 +11,11 @@ pub struct KindFacts {
     /// The kind in the hub's API.
     pub resource: ApiResource,
     /// Name of the Placement of an attempt, from the job's name. Jobs of all kinds may have one name, their Placements may
-    /// not. Job names have at most 52 characters, so it fits wherever it is used.
+    /// not.
     pub placement_name: fn(job: &str, attempt: i32) -> String,
     /// What runs a placement in its member: a Job, a Deployment, …
     pub workload: ApiResource,
-    /// Its name.
+    /// Its name, and that of its claim template. No other kind, job or attempt has the same one.
     pub workload_name: fn(&Placement) -> String,
     /// The Service that replicas are reached by.
     pub service: ServiceScope,
@@ -26,8 +26,8 @@ pub struct KindFacts {
 /// Whose the Service is that is made in a member beside the workload.
 #[derive(Clone, Copy, Debug)]
 pub enum ServiceScope {
-    /// The placement's, where it has several replicas. It is called as the workload is.
-    Placement,
+    /// The placement's, where it has several replicas; its name, from the workload's.
+    Placement(fn(workload: &str) -> String),
     /// All of the job's placements in a cluster share one; its name, from the job's name.
     Job(fn(job: &str) -> String),
 }

@@ -38,6 +38,8 @@ pub enum LinkSource {
         name: String,
         /// Key in it.
         key: String,
+        /// Whether the member need not prove who it is.
+        insecure_skip_tls_verify: bool,
     },
 }
 

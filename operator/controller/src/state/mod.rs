@@ -27,8 +27,10 @@ mod placements;
 mod pod_wait;
 mod pods;
 mod quantity;
+mod quota;
 mod reach;
 mod reservations;
+mod reserved;
 mod slim;
 mod text;
 mod timers;
@@ -66,8 +68,10 @@ pub use placements::{PlacementState, Placements, Progress};
 pub use pod_wait::PodWait;
 pub use pods::{OurPod, PodIndex, Touched, missing_pods};
 pub use quantity::{QuantityError, parse_bytes, parse_milli};
+pub use quota::{QuotaResource, QuotaShortage, QuotaUnit};
 pub use reach::{Cause, Reach};
 pub use reservations::{Charge, actual_shares, moving_placements, planned_shares, reservation};
+pub use reserved::{reserved_namespace, reserved_priority_class};
 pub use slim::{
     SlimAttribute, SlimCondition, SlimContainer, SlimDevice, SlimNode, SlimPod, SlimResourceClaim,
     SlimResourceSlice, SlimResources, SlimTaint,
@@ -96,6 +100,8 @@ pub struct State {
     pub jobs: Jobs,
     /// How far placements have come.
     pub placements: Placements,
+    /// Placements that were decided and are not seen in the hub yet, of namespaces with a ResourceQuota.
+    pub being_written: BTreeMap<ObjectKey, Placement>,
     /// What is wrong with catalogue, prices and power.
     pub fact_issues: FactIssues,
     /// Which nodes placements name.
@@ -106,6 +112,8 @@ pub struct State {
     pub burst: BurstDetector,
     /// Grows whenever something happened that may let a waiting job fit.
     pub capacity_version: u64,
+    /// Namespace of the operator, whose jobs are never placed; `None` where there is no operator, as in a plan from files.
+    pub own_namespace: Option<String>,
     /// What changed.
     pub dirty: Dirty,
 }
@@ -122,11 +130,13 @@ impl State {
             prices: Prices::default(),
             jobs: Jobs::default(),
             placements: Placements::default(),
+            being_written: BTreeMap::new(),
             fact_issues: FactIssues::default(),
             named: NamedNodes::default(),
             timers: Timers::default(),
             burst: BurstDetector::default(),
             capacity_version: 1,
+            own_namespace: None,
             dirty: Dirty {
                 facts: true,
                 ..Dirty::default()

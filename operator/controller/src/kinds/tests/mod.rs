@@ -2,4 +2,5 @@ mod amounts;
 mod event;
 mod inference;
 mod lives;
+mod names;
 mod training;

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 
 use super::super::Kind;
 use super::limits;
-use super::names::training_name;
+use super::names::{service_name, training_name};
 use crate::dispatch::{
     DeviceRequestKind, DispatchError, Identity, Objects, Rendezvous, Target, active_deadline,
     affinity, pod,
@@ -43,6 +43,7 @@ pub fn training_objects(
     let nodes = nodes_in_rank_order(placement)?;
 
     let name = training_name(&spec.job_ref.name, spec.attempt, spec.replicas);
+    let service = service_name(&name);
     let is_gang = spec.replicas > 1;
 
     let mut pod = pod::patched(&job.spec.template, alternative)?;
@@ -53,7 +54,7 @@ pub fn training_objects(
         target,
         namespace: &identity.namespace,
         job: &name,
-        service: is_gang.then_some(name.as_str()),
+        service: is_gang.then_some(service.as_str()),
     };
     if let Some(first) = pod.containers.first_mut() {
         let environment = rendezvous.environment(first);
@@ -61,7 +62,7 @@ pub fn training_objects(
     }
     pod.restart_policy = Some("Never".to_owned());
     if is_gang {
-        join_gang(&mut pod, &name);
+        join_gang(&mut pod, &service);
     }
     let gated = match nodes.as_slice() {
         [node] => {
@@ -85,7 +86,7 @@ pub fn training_objects(
     }
     Ok(Objects {
         claim_template: devices.claim_template(identity.meta(&name), spec.devices_per_replica),
-        service: is_gang.then(|| headless_service(&identity, &name)),
+        service: is_gang.then(|| headless_service(&identity, &service)),
         workload: Job {
             metadata: job_metadata,
             spec: Some(JobSpec {

@@ -156,6 +156,11 @@ status: {usdAccrued: '100.5'}
                 "spec.template.spec.containers[0].resources.cpu: \"lots\" is not an amount; write a number of at least 0 with an optional suffix, such as \"500m\", \"8\" or \"64Gi\"",
             ),
             (
+                "{tolerations:",
+                "{priorityClassName: system-node-critical, tolerations:",
+                "spec.template.spec.priorityClassName: PriorityClass \"system-node-critical\" is for the components of a cluster, whose pods displace all others; name one of your own, or none",
+            ),
+            (
                 "  work: {units: 120000}\n",
                 "",
                 "spec.work: how much there is to do is missing; give work.units or estimatedDurationSeconds",
@@ -171,6 +176,9 @@ status: {usdAccrued: '100.5'}
                 .to_string(),
             "spec.priorityClassName: no PriorityClass \"high\" exists; create it, or name another or none"
         );
+        let classes = BTreeMap::from([("system-cluster-critical".to_owned(), 2_000_000_000)]);
+        let reserved = priority(Some("system-cluster-critical"), &classes).unwrap_err();
+        assert_eq!(reserved.reason, ConditionReason::ReservedPriorityClass);
         assert_eq!(priority(None, &BTreeMap::new()), Ok(0));
     }
 

@@ -139,7 +139,7 @@ fn a_promised_start_is_kept_although_nothing_changed_but_who_came() {
     assert_eq!(plan_cycle(&mut state, 1, NOW).commits.len(), 0);
     let starts = |state: &State, job: &JobKey| match &state.jobs.waiting(job)?.why {
         Why::DoesNotFit { starts, .. } => *starts,
-        Why::Invalid(_) => None,
+        Why::OverQuota(_) | Why::Invalid(_) => None,
     };
     let promised = starts(&state, &big);
     assert_eq!(promised.map(|t| t.to_string()), Some(ends));
@@ -184,6 +184,45 @@ fn what_is_wrong_with_a_job_does_not_keep_others_waiting() {
         panic!("it is invalid");
     };
     assert_eq!(issue.reason, ConditionReason::UnknownPriorityClass);
+}
+
+#[test]
+fn a_job_of_a_namespace_that_is_nobodys_to_use_is_not_placed() {
+    for (namespace, is_placed) in [
+        ("research", true),
+        ("kube-system", false),
+        ("kube-node-lease", false),
+        ("ampacity-system", false),
+    ] {
+        let mut state = state();
+        state.own_namespace = Some("ampacity-system".to_owned());
+        let job: TrainingJob = object(json!({
+            "apiVersion": "ampacity.dev/v1alpha1", "kind": "TrainingJob",
+            "metadata": {"name": "llama", "namespace": namespace, "uid": "job-uid"},
+            "spec": {"estimatedDurationSeconds": 1, "alternatives": [
+                {"name": "a", "acceleratorType": H100, "devicesPerReplica": 8, "replicas": 1, "image": "i"},
+            ]},
+        }));
+        job_changed(
+            &mut state,
+            JobKind::TrainingJob,
+            Change::Applied(Box::new(job)),
+        );
+        let key = JobKey {
+            kind: JobKind::TrainingJob,
+            object: ObjectKey::new(namespace, "llama"),
+        };
+        state.jobs.set_eligible(&key, true);
+        let cycle = plan_cycle(&mut state, 1, NOW);
+        assert_eq!(cycle.commits.len(), usize::from(is_placed), "{namespace}");
+        let why = state.jobs.waiting(&key).map(|waiting| &waiting.why);
+        let reason = why.and_then(|why| match why {
+            Why::Invalid(issue) => Some(issue.reason),
+            Why::DoesNotFit { .. } | Why::OverQuota(_) => None,
+        });
+        let expected = (!is_placed).then_some(ConditionReason::ReservedNamespace);
+        assert_eq!(reason, expected, "{namespace}");
+    }
 }
 
 #[test]

@@ -17,12 +17,14 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 pub use self::pod::pod_shape;
 pub use self::selector::{label_selector, node_requirement, tolerations};
-use crate::state::{Charge, JobContext, JobIssue, asked_part, engine_level};
+use crate::state::{
+    Charge, JobContext, JobIssue, asked_part, engine_level, reserved_priority_class,
+};
 
 /// Priority of a job: the value of its PriorityClass, or 0 where it names none.
 ///
 /// # Errors
-/// When the class is not among `classes` (name to value).
+/// When the class is not among `classes` (name to value), or is for the components of a cluster.
 pub fn priority(
     class_name: Option<&str>,
     classes: &BTreeMap<String, i32>,
@@ -30,6 +32,7 @@ pub fn priority(
     let Some(name) = class_name.filter(|name| !name.is_empty()) else {
         return Ok(0);
     };
+    not_reserved(name, "spec.priorityClassName")?;
     classes.get(name).copied().ok_or_else(|| {
         JobIssue::new(
             "spec.priorityClassName",
@@ -39,10 +42,21 @@ pub fn priority(
     })
 }
 
+/// Fails where a PriorityClass is for the components of a cluster.
+fn not_reserved(class: &str, field: &str) -> Result<(), JobIssue> {
+    match reserved_priority_class(class) {
+        Some(message) => {
+            let reason = ConditionReason::ReservedPriorityClass;
+            Err(JobIssue::new(field, reason, message))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The alternatives of a job, whose throughput is divided by `throughput_divisor`.
 ///
 /// # Errors
-/// When there is none, or a field of one cannot be used.
+/// When there is none, a field of one cannot be used, or the template's pods would have a priority that no job may have.
 pub fn alternatives(
     alternatives: &[Alternative],
     template: &PodTemplateSpec,
@@ -55,6 +69,10 @@ pub fn alternatives(
             ConditionReason::Invalid,
             "there is no alternative; give at least one with a name, a device type and devicesPerReplica",
         ));
+    }
+    let pod = template.spec.as_ref();
+    if let Some(class) = pod.and_then(|pod| pod.priority_class_name.as_deref()) {
+        not_reserved(class, "spec.template.spec.priorityClassName")?;
     }
     alternatives
         .iter()

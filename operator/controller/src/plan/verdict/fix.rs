@@ -32,6 +32,8 @@ names! {
         ChangePart,
         /// Free devices that others hold.
         FreeDevices,
+        /// Raise a ResourceQuota of the job's namespace in the hub.
+        RaiseResourceQuota,
         /// Return nodes to service.
         RestoreNodes,
         /// Correct the job.

@@ -2,7 +2,9 @@
 
 mod fact;
 mod fix;
+mod quota;
 mod reason;
+mod refusal;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub use self::fact::{Fact, Facts, usd_number};
 use self::fix::wait_text;
 pub use self::fix::{FixAction, FixText, fix_text};
+pub use self::quota::quota_verdict;
 pub use self::reason::{ReasonName, ReasonText, reason_text};
+pub use self::refusal::with_refusals;
 
 /// Longest value of a `details` map, in characters (the schema's bound).
 const MAX_DETAIL: usize = 256;

@@ -87,6 +87,10 @@ names! {
         SpreadExceeded,
         /// There is room, but gangs that come first were promised it.
         Promised,
+        /// The cluster refused the job's objects a moment ago.
+        DispatchRefused,
+        /// A ResourceQuota of the job's namespace in the hub leaves no room.
+        ResourceQuotaExceeded,
         /// The job cannot be planned.
         Invalid,
     }

@@ -9,13 +9,14 @@ use kube::{Client, ResourceExt};
 
 use super::decide::{Decision, Observation, Timing, decide};
 use super::tenure::Tenure;
+use crate::runtime::standing::{Role, Standing};
 
 /// What can go wrong for good. Transient API errors are retried until the renew deadline.
 #[derive(Debug, thiserror::Error)]
 pub enum ElectorError {
     /// The Lease may not be read or written.
     #[error(
-        "may not use lease {namespace}/{name}: {source}; grant get, create and update on leases in that namespace"
+        "may not use Lease {namespace}/{name}: {source}; grant get, create and update on leases in that namespace, or name another with --lease-namespace, the same for every operator of this hub"
     )]
     Forbidden {
         /// Namespace.
@@ -42,11 +43,19 @@ pub struct Elector {
     seen: Option<Observation>,
     renewed_at: Option<Instant>,
     tenure: Tenure,
+    standing: Standing,
 }
 
 impl Elector {
-    /// An elector that is no leader yet. `me` must differ between processes.
-    pub fn new(client: Client, namespace: &str, name: &str, me: String, timing: Timing) -> Self {
+    /// An elector that is no leader yet. `me` must differ between processes. It keeps `standing` up to date.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        me: String,
+        timing: Timing,
+        standing: Standing,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
@@ -58,6 +67,7 @@ impl Elector {
             seen: None,
             renewed_at: None,
             tenure: Tenure::default(),
+            standing,
         }
     }
 
@@ -74,7 +84,10 @@ impl Elector {
         loop {
             match self.step(None).await {
                 Ok(Step::Held(epoch)) => return Ok(epoch),
-                Ok(Step::Wait(pause)) => tokio::time::sleep(pause).await,
+                Ok(Step::Wait(pause)) => {
+                    self.stand_by();
+                    tokio::time::sleep(pause).await;
+                }
                 Ok(Step::Stop) => tokio::time::sleep(self.timing.retry).await,
                 Err(source) if is_forbidden(&source) => {
                     return Err(ElectorError::Forbidden {
@@ -200,6 +213,21 @@ impl Elector {
         }
     }
 
+    /// Another leads: says who, once for each leader.
+    fn stand_by(&self) {
+        let Some(holder) = self.seen.as_ref().and_then(|seen| seen.holder.clone()) else {
+            return;
+        };
+        let lease = format!("{}/{}", self.namespace, self.name);
+        let role = Role::StandsBy {
+            lease: lease.clone(),
+            holder: holder.clone(),
+        };
+        if self.standing.set(role) {
+            tracing::info!(%lease, %holder, "standing by: another operator leads this hub");
+        }
+    }
+
     fn is_ours(&self) -> bool {
         self.seen
             .as_ref()
@@ -290,6 +318,7 @@ impl Elector {
         self.remember(Some(written));
         self.renewed_at = Some(Instant::now());
         self.tenure.renew(sent_at, self.timing.renew_deadline);
+        self.standing.set(Role::Leads);
         Ok(i64::from(epoch))
     }
 }

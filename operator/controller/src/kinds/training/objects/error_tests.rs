@@ -20,7 +20,7 @@ fn message(change: impl FnOnce(&mut TrainingJob, &mut Placement)) -> String {
 #[test]
 fn what_cannot_be_dispatched_says_why_and_what_to_do() {
     type Change = fn(&mut TrainingJob, &mut Placement);
-    let cases: [(&str, Change); 11] = [
+    let cases: [(&str, Change); 12] = [
         ("a job made later under the name", |job, _| {
             job.metadata.uid = Some("other".to_owned())
         }),
@@ -47,6 +47,10 @@ fn what_cannot_be_dispatched_says_why_and_what_to_do() {
         }),
         ("a node chosen by the template", |job, _| {
             job.spec.template.spec.get_or_insert_default().node_name = Some("n9".to_owned());
+        }),
+        ("a priority of the cluster's own components", |job, _| {
+            let pod = job.spec.template.spec.get_or_insert_default();
+            pod.priority_class_name = Some("system-node-critical".to_owned());
         }),
         ("an affinity that nothing matches", |job, _| {
             job.spec

@@ -430,10 +430,9 @@ fn long_names_stay_valid_host_names_and_labels() {
     let objects = build(&job, &placement, &target("nvidia", &placement));
     let name = objects.workload.metadata.name.clone().unwrap();
     assert!(format!("{name}-99999").len() <= 63, "{name}");
-    assert_eq!(
-        objects.service.unwrap().metadata.name.as_deref(),
-        Some(name.as_str())
-    );
+    let service = objects.service.unwrap().metadata.name.unwrap();
+    assert_eq!(service, format!("{name}-gang"));
+    assert!(service.len() <= 63, "{service}");
     assert_eq!(
         objects
             .workload
@@ -443,7 +442,7 @@ fn long_names_stay_valid_host_names_and_labels() {
             .spec
             .unwrap()
             .subdomain,
-        Some(name)
+        Some(service)
     );
     let labels = objects.workload.metadata.labels.unwrap();
     assert!(labels.values().all(|value| value.len() <= 63), "{labels:?}");
