@@ -120,7 +120,15 @@ const MEMBER_ALLOWED: &[Question] = &[
     ("patch", "apps", "deployments", "research", ""),
     ("create", "", "services", "research", ""),
     ("list", "", "events", "research", ""),
-    ("get", "", "namespaces", "", "kube-system"),
+];
+
+/// Reads that the hub's own role has too.
+const MEMBER_READS: &[Question] = &[("get", "", "namespaces", "", "kube-system")];
+
+/// What a member refuses and a hub allows.
+const MEMBER_ALONE_REFUSED: &[Question] = &[
+    ("get", "", "namespaces", "", "default"),
+    ("create", "", "events", "research", ""),
 ];
 
 const MEMBER_REFUSED: &[Question] = &[
@@ -142,9 +150,7 @@ const MEMBER_REFUSED: &[Question] = &[
     ("patch", "batch", "jobs/status", "research", ""),
     ("patch", "", "services", "research", ""),
     ("list", "", "namespaces", "", ""),
-    ("get", "", "namespaces", "", "default"),
     ("watch", "", "events", "research", ""),
-    ("create", "", "events", "research", ""),
     (
         "create",
         "",
@@ -435,7 +441,9 @@ async fn a_member_gives_the_hub_a_token_with_the_members_role_only() -> Result<(
     let hub = plane.client_as(&token)?;
 
     all(&hub, true, MEMBER_ALLOWED).await?;
+    all(&hub, true, MEMBER_READS).await?;
     all(&hub, false, MEMBER_REFUSED).await?;
+    all(&hub, false, MEMBER_ALONE_REFUSED).await?;
     all(
         &hub,
         false,
