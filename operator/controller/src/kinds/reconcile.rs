@@ -136,8 +136,9 @@ fn issue(operator: &Operator, job: &JobKey) -> Option<(ConditionReason, String)>
 }
 
 fn waiting(operator: &Operator, job: &JobKey) -> Option<(Verdict, String)> {
-    match &operator.state.jobs.waiting(job)?.why {
-        Why::DoesNotFit { unplaced, starts } => Some(verdict(unplaced, *starts)),
+    let record = operator.state.jobs.get(job)?;
+    match &record.waiting.as_ref()?.why {
+        Why::DoesNotFit { unplaced, starts } => Some(verdict(unplaced, *starts, &record.avoided)),
         Why::Invalid(_) => None,
     }
 }
