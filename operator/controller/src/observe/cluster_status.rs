@@ -1,6 +1,6 @@
 //! The status of a member cluster.
 
-use ampacity_api::conditions::{ConditionStatus, NewCondition};
+use ampacity_api::conditions::NewCondition;
 use ampacity_api::member_cluster::AcceleratorCount;
 use ampacity_api::{
     ConditionReason, ConditionType, MemberCluster, MemberClusterStatus, set_condition,
@@ -8,12 +8,11 @@ use ampacity_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::state::{Member, Reach, SlimNode};
+use super::reachability::reachability;
+use crate::state::{Member, SlimNode};
 
 /// Longest that `lastSeenTime` of a member may be out of date, in seconds.
 pub(super) const SEEN_EVERY_SECONDS: i64 = 60;
-/// A watch that failed longer ago than this has been tried again since, and has not failed.
-const WATCH_FAILURE_SECONDS: i64 = 30;
 /// Most node notes that a condition's message repeats.
 const MAX_NOTES: usize = 5;
 
@@ -48,7 +47,14 @@ pub(super) fn cluster_status(
     status.last_seen_time = member.last_seen.map(Time).or(status.last_seen_time);
     if member.is_synced() {
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-        status.nodes = count(member.nodes.values().count());
+        let with_devices = || {
+            let specs = member
+                .specs
+                .iter()
+                .filter(|(_, spec)| !spec.devices.is_empty());
+            specs.filter_map(|(name, _)| member.nodes.named(name))
+        };
+        status.nodes = count(with_devices().count());
         let ready = |n: &&SlimNode| {
             !n.spec.unschedulable
                 && n.status
@@ -56,7 +62,7 @@ pub(super) fn cluster_status(
                     .iter()
                     .any(|c| c.type_ == "Ready" && c.status == "True")
         };
-        status.nodes_ready = count(member.nodes.values().filter(ready).count());
+        status.nodes_ready = count(with_devices().filter(ready).count());
         let parts: Vec<String> = accelerators
             .iter()
             .map(|a| format!("{} {}/{}", a.accelerator_type, a.free, a.devices))
@@ -64,47 +70,7 @@ pub(super) fn cluster_status(
         status.summary = Some(shorten(&parts.join(", "), 1024));
         status.accelerators = accelerators;
     }
-    let (answer, reason, message) = match &member.reach {
-        Reach::Connecting => (
-            ConditionStatus::Unknown,
-            ConditionReason::Connecting,
-            String::new(),
-        ),
-        Reach::Connected => match &member.watch_failed {
-            Some((failure, at))
-                if now.as_second() - at.as_second() < WATCH_FAILURE_SECONDS
-                    && (!member.is_synced() || failure.is_refusal()) =>
-            {
-                (
-                    ConditionStatus::False,
-                    if failure.is_refusal() {
-                        ConditionReason::Forbidden
-                    } else {
-                        ConditionReason::ConnectionFailed
-                    },
-                    failure.message.clone(),
-                )
-            }
-            _ => (
-                ConditionStatus::True,
-                ConditionReason::Connected,
-                String::new(),
-            ),
-        },
-        Reach::Unreachable {
-            reason, message, ..
-        } => {
-            let reason = match *reason {
-                "SecretMissing" | "SecretForbidden" => ConditionReason::SecretMissing,
-                "KubeconfigInvalid" => ConditionReason::KubeconfigInvalid,
-                "Unauthorized" => ConditionReason::Unauthorized,
-                "Forbidden" => ConditionReason::Forbidden,
-                "UnsupportedVersion" => ConditionReason::UnsupportedVersion,
-                _ => ConditionReason::ConnectionFailed,
-            };
-            (ConditionStatus::False, reason, message.clone())
-        }
-    };
+    let (answer, reason, message) = reachability(member, now);
     let reachable = NewCondition::new(ConditionType::Reachable, answer, reason)
         .message(shorten(&message, 1024))
         .observed_generation(cluster.metadata.generation);
@@ -145,5 +111,34 @@ fn shorten(text: &str, most: usize) -> String {
     match text.char_indices().nth(most.saturating_sub(1)) {
         Some((end, _)) if text.len() > most => format!("{}…", text.get(..end).unwrap_or_default()),
         _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::refresh;
+    use crate::state::Change;
+    use crate::testing::{NOW, node, state};
+
+    #[test]
+    fn nodes_without_accelerators_are_not_counted() {
+        let mut state = state();
+        let mut plain = node("plain", "True");
+        plain.status.capacity.remove("nvidia.com/gpu");
+        plain.status.allocatable = None;
+        let member = state.members.get_mut("oslo").unwrap();
+        let nodes = [node("a", "True"), node("b", "False"), plain];
+        member.nodes.apply(Change::All(nodes.into()));
+        for name in ["a", "b", "c", "plain"] {
+            state
+                .dirty
+                .nodes
+                .insert(("oslo".to_owned(), name.to_owned()));
+        }
+        refresh(&mut state, NOW);
+        let cluster = state.hub.clusters.named("oslo").unwrap();
+        let status = cluster_status(cluster, &state.members["oslo"], Vec::new(), None, NOW);
+        assert_eq!((status.nodes, status.nodes_ready), (2, 1));
     }
 }

@@ -10,17 +10,20 @@ mod pace;
 mod phase;
 mod platform;
 mod power_status;
+mod reachability;
+mod reason;
 mod status;
 mod view;
 
 pub use accrual::{ACCRUE_EVERY_SECONDS, Meter, accrue};
 #[cfg(test)]
 pub use event::MAX_NOTE_BYTES;
-pub use event::{Change, Story, reason_of, way};
+pub use event::{Change, Story, price_text, reason_of, way};
 pub use facts::tell_facts;
 pub use outcome::{Outcome, outcome};
 pub use pace::{News, may_wait_seconds};
 pub use phase::write_phase;
 pub use platform::write_platform_statuses;
+pub use reason::reason_column;
 pub use status::{delete_job, tell_unreadable, write_status};
 pub use view::{MemberView, Patience, PlacementView};

@@ -120,7 +120,9 @@ pub fn tell_unreadable(operator: &mut Operator, job: &JobKey) {
     let (hub, done) = (operator.hub.clone(), job.clone());
     operator.start(HUB_STATUS, status_call(job), async move {
         let api: Api<DynamicObject> = Api::namespaced_with(hub, &done.object.namespace, &resource);
-        let patch = serde_json::json!({"status": {"state": "Pending", "conditions": conditions}});
+        let patch = serde_json::json!({"status": {
+            "state": "Pending", "reason": ConditionReason::InvalidTemplate.as_str(), "conditions": conditions,
+        }});
         let written = api
             .patch_status(
                 &done.object.name,

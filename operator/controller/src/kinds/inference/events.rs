@@ -5,7 +5,7 @@ use ampacity_api::{
     ConditionReason, ConditionType, InferenceJob, InferenceJobState, InferenceJobStatus,
 };
 
-use crate::observe::{Change, Story, way};
+use crate::observe::{Change, Story, price_text, way};
 use crate::runtime::Happening;
 use crate::state::device_name;
 
@@ -32,7 +32,7 @@ pub fn inference_happenings(
     }
     if suspended(after) && !suspended(before) {
         let held = before.placed_replicas > 0;
-        story.suspended(held.then(|| format!("{} replicas", before.placed_replicas)));
+        story.suspended(held.then(|| replicas(before.placed_replicas)));
     } else {
         placements(&mut story, &before.placements, &after.placements);
     }
@@ -42,10 +42,13 @@ pub fn inference_happenings(
     }
     story.no_candidate(&change, before.verdict.as_ref(), after.verdict.as_ref());
     if change.became_true(ConditionType::Running) && job.spec.replicas > 0 {
-        let note = format!(
-            "{} of {} replicas are ready",
-            after.ready_replicas, job.spec.replicas
-        );
+        let wanted = job.spec.replicas;
+        let are = if wanted == 1 {
+            "replica is"
+        } else {
+            "replicas are"
+        };
+        let note = format!("{} of {wanted} {are} ready", after.ready_replicas);
         story.normal(ConditionReason::AllReplicasRunning, "Run", note);
     }
     story.unreachable(&change);
@@ -87,12 +90,12 @@ fn placements(story: &mut Story, before: &[ReplicaPlacement], after: &[ReplicaPl
             None => tell(story, ConditionReason::Placed, "Place", placed(now)),
             Some(old) if old.replicas != now.replicas => {
                 let note = format!(
-                    "{} to {} replicas in cluster {} on {}, {} USD per hour, {} W",
+                    "{} to {} in cluster {} on {}, {}, {} W",
                     old.replicas,
-                    now.replicas,
+                    replicas(now.replicas),
                     now.cluster,
                     now.accelerator_type,
-                    now.usd_per_hour,
+                    price_text(now.usd_per_hour),
                     now.watts
                 );
                 let reason = if now.replicas < old.replicas {
@@ -108,8 +111,11 @@ fn placements(story: &mut Story, before: &[ReplicaPlacement], after: &[ReplicaPl
     for old in before {
         if after.iter().all(|now| now.name != old.name) {
             let note = format!(
-                "{} replicas in cluster {} on {} are given back",
-                old.replicas, old.cluster, old.accelerator_type
+                "{} in cluster {} on {} {} given back",
+                replicas(old.replicas),
+                old.cluster,
+                old.accelerator_type,
+                if old.replicas == 1 { "is" } else { "are" }
             );
             tell(story, ConditionReason::Released, "Scale", note);
         }
@@ -122,8 +128,8 @@ fn placements(story: &mut Story, before: &[ReplicaPlacement], after: &[ReplicaPl
 
 fn placed(now: &ReplicaPlacement) -> String {
     format!(
-        "{} replicas placed in cluster {} on {} ({}), {} USD per hour, {} W",
-        now.replicas,
+        "{} placed in cluster {} on {} ({}), {}, {} W",
+        replicas(now.replicas),
         now.cluster,
         device_name(
             &now.accelerator_type,
@@ -131,7 +137,15 @@ fn placed(now: &ReplicaPlacement) -> String {
             now.millidevices
         ),
         way(now.capacity_type, &now.alternative),
-        now.usd_per_hour,
+        price_text(now.usd_per_hour),
         now.watts
+    )
+}
+
+/// `1 replica`, `2 replicas`.
+fn replicas(count: i32) -> String {
+    format!(
+        "{count} {}",
+        if count == 1 { "replica" } else { "replicas" }
     )
 }
