@@ -56,6 +56,9 @@ fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeE
             operator.requeue_after(&job, Timestamp::now(), RETRY_SECONDS);
         }
         Err(error) => {
+            if let Some(cluster) = error.refused_by() {
+                operator.metrics.refused(cluster, error.word());
+            }
             tracing::warn!(placement = %key, %error, "objects refused");
             operator.state.placements.refused(key, error.to_string());
         }
@@ -101,6 +104,28 @@ enum MakeError {
         /// Cause.
         source: Box<kube::Error>,
     },
+}
+
+impl MakeError {
+    /// The cluster whose API server said no.
+    fn refused_by(&self) -> Option<&str> {
+        match self {
+            Self::Refused { cluster, .. } | Self::Taken { cluster, .. } => Some(cluster),
+            Self::Build(_) | Self::Transient { .. } => None,
+        }
+    }
+
+    /// Why, in one word of a few: for counting.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Build(_) => "NotBuilt",
+            // The words of the quota admission plugin.
+            Self::Refused { message, .. } if message.contains("exceeded quota") => "QuotaExceeded",
+            Self::Refused { .. } => "Refused",
+            Self::Taken { .. } => "NameTaken",
+            Self::Transient { .. } => "Failed",
+        }
+    }
 }
 
 /// Makes a placement's objects: what pods refer to first, the workload last.

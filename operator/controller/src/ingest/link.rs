@@ -8,6 +8,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::credentials::{CredentialsError, member_config};
 use super::watch::watch;
@@ -82,7 +83,7 @@ pub fn spawn_link<T: Send + 'static>(
         kinds,
         wrap,
     };
-    Link::new(source, tokio::spawn(run.run()))
+    Link::new(source, tokio::spawn(run.run().in_current_span()))
 }
 
 struct Runner<T, W> {
@@ -300,7 +301,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     {
         let (wrap, failed) = (self.wrap.clone(), self.wrap.clone());
         let of_all = change.clone();
-        set.spawn(watch(
+        let watch = watch(
             api,
             config,
             self.inbox.clone(),
@@ -316,7 +317,8 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 };
                 Some(failed(event))
             },
-        ));
+        );
+        set.spawn(watch.in_current_span());
     }
 
     /// Probes until the connection must be made anew (`true`) or nobody listens any more (`false`).

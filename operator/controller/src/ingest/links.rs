@@ -49,12 +49,14 @@ pub fn keep_links(operator: &mut Operator, now: Timestamp) {
         let (cluster, number) = (name.clone(), operator.links_made);
         let wrap = move |event| {
             let cluster = cluster.clone();
-            Message::Event(Box::new(move |operator: &mut Operator| {
+            Message::event(move |operator: &mut Operator| {
                 take_in(operator, &cluster, number, event);
-            }))
+            })
         };
         let (hub, inbox) = (operator.hub_clients.clone(), operator.inbox.clone());
         let kinds = operator.state.kinds.clone();
+        // The client's own log lines name the cluster, too.
+        let _span = tracing::error_span!("link", cluster = %name).entered();
         let member = Member {
             link: Some(spawn_link(source, hub, inbox, kinds, wrap)),
             link_number: number,

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 
 use crate::runtime::{
-    HUB, HUB_STATUS, Happening, Operator, RETRY_SECONDS, Then, failpoint, status_call,
+    HUB, HUB_CLUSTER, HUB_STATUS, Happening, Operator, RETRY_SECONDS, Then, failpoint, status_call,
 };
 use crate::state::{Job, JobKey, NamespacedObject, StoredJob};
 
@@ -34,6 +34,7 @@ pub fn write_status<K>(
         Box::new(move |operator: &mut Operator| {
             let result = written.map(|job| {
                 for happening in happenings {
+                    count(operator, &happening);
                     operator.recorder.record(job.object_ref(&()), happening);
                 }
                 if let Some(cache) = operator.state.hub.jobs.get_mut(&done.kind) {
@@ -49,6 +50,15 @@ pub fn write_status<K>(
     });
 }
 
+/// Counts what a status has told of a job's life.
+fn count(operator: &Operator, happening: &Happening) {
+    match happening.action {
+        "Replace" => operator.metrics.restarted(happening.reason),
+        "Finish" => operator.metrics.finished(happening.reason),
+        _ => {}
+    }
+}
+
 fn status_written(operator: &mut Operator, job: &JobKey, result: Result<(), kube::Error>) {
     operator.metrics.called("write status", result.is_ok());
     match result {
@@ -61,7 +71,7 @@ fn status_written(operator: &mut Operator, job: &JobKey, result: Result<(), kube
         }
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => {
-            tracing::warn!(%job, %error, "status not written; trying again");
+            tracing::warn!(cluster = HUB_CLUSTER, %job, %error, "status not written; trying again");
             operator.requeue_after(job, Timestamp::now(), RETRY_SECONDS);
         }
     }

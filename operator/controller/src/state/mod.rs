@@ -47,7 +47,7 @@ pub use dirty::Dirty;
 pub use facts::{FactIssues, FactNote, FactObject};
 pub use hub::{Hub, Unreadable};
 pub use issue::JobIssue;
-pub use job::{ClusterSite, Job, JobContext, StoredJob};
+pub use job::{ClusterSite, Demand, DeviceDemand, Job, JobContext, StoredJob};
 pub use jobs::{JobRecord, JobState, Jobs, Waiting, Why};
 pub use key::{HasMeta, JobKey, ObjectKey};
 pub use kind::{KindFacts, Kinds, ServiceScope};
