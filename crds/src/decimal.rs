@@ -67,6 +67,11 @@ impl Decimal {
         }
     }
 
+    /// Whether it is 0. A price that is 0 is none: such a field is left out of a status, so that nobody takes it for a price.
+    pub const fn is_zero(&self) -> bool {
+        self.micros == 0
+    }
+
     /// Millionths of the field's unit: micro-dollars where the field is in dollars.
     pub const fn micros(self) -> i64 {
         self.micros

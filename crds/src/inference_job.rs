@@ -51,11 +51,11 @@ fn default_replicas() -> i32 {
     printcolumn(name = "Cluster", type_ = "string", json_path = ".status.clusters", description = "Member clusters that it is placed in"),
     printcolumn(name = "Accelerator", type_ = "string", json_path = ".status.acceleratorTypes", description = "Device types that it is placed on"),
     printcolumn(name = "Watts", type_ = "integer", json_path = ".status.watts", description = "Watts reserved for all replicas"),
-    printcolumn(name = "USD/h", type_ = "string", json_path = ".status.usdPerHour", description = "US dollars per hour of all replicas"),
+    printcolumn(name = "USD/h", type_ = "string", json_path = ".status.usdPerHour", description = "US dollars per hour of all replicas; empty without a price"),
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", description = "Queue that it waits in", priority = 1),
     printcolumn(name = "USD", type_ = "string", json_path = ".status.usdAccrued", description = "US dollars spent so far", priority = 1),
     printcolumn(name = "Wh", type_ = "integer", json_path = ".status.wattHours", description = "Watt-hours used so far", priority = 1),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps replicas from being placed, the most frequent reason"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "What is wrong with it, in the way of a place, or keeps replicas from running"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was created")
 )]
 #[serde(rename_all = "camelCase")]
@@ -221,7 +221,7 @@ pub struct InferenceJobStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub accelerator_types: Option<String>,
-    /// US dollars per hour of all replicas; a decimal.
+    /// US dollars per hour of all replicas; a decimal. Absent where no node has a price, or nothing is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd_per_hour: Option<Decimal>,
     /// Watts reserved for all replicas.
@@ -238,6 +238,11 @@ pub struct InferenceJobStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub watt_hours: Option<i64>,
+    /// Why the job is not what it should be, in one word, for `kubectl get`: what is wrong with it, what is in the way of a place,
+    /// or what keeps it from running. Absent where all is well and where `state` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub reason: Option<String>,
     /// The metadata.generation that this status was worked out from.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -329,7 +334,8 @@ pub struct ReplicaPlacement {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub ready_replicas: i32,
-    /// US dollars per hour of the replicas placed here; a decimal.
+    /// US dollars per hour of the replicas placed here; a decimal. Absent where no node has a price, or they cost nothing.
+    #[serde(default, skip_serializing_if = "Decimal::is_zero")]
     pub usd_per_hour: Decimal,
     /// Watts reserved for the replicas placed here.
     #[schemars(range(min = 0))]

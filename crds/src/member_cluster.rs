@@ -91,10 +91,10 @@ fn default_unreachable_seconds() -> i64 {
         priority = 1
     ),
     printcolumn(
-        name = "Last-Seen",
+        name = "Since",
         type_ = "date",
-        json_path = ".status.lastSeenTime",
-        description = "When it last answered",
+        json_path = ".status.conditions[?(@.type==\"Reachable\")].lastTransitionTime",
+        description = "How long it has been reachable, or has not",
         priority = 1
     ),
     printcolumn(
@@ -302,7 +302,7 @@ pub struct MemberClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub summary: Option<String>,
-    /// When the cluster last answered, RFC 3339; written at most once a minute while it is reachable.
+    /// When the cluster last answered, RFC 3339; up to a minute ago while it is reachable, since it is written no more often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen_time: Option<Time>,
     /// The metadata.generation that this status was worked out from.

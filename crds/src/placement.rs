@@ -68,7 +68,7 @@ pub const MAX_NODES: usize = 16_384;
         name = "USD/h",
         type_ = "string",
         json_path = ".spec.usdPerHour",
-        description = "US dollars per hour"
+        description = "US dollars per hour; empty without a price"
     ),
     printcolumn(
         name = "Kind",
@@ -184,7 +184,9 @@ pub struct PlacementSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16_384))]
     pub power_domains: Vec<NodeFeeds>,
-    /// US dollars per hour of all replicas; a decimal in quotes.
+    /// US dollars per hour of all replicas; a decimal in quotes. Nodes without a price count nothing. Default: none; no node has a
+    /// price, or they cost nothing.
+    #[serde(default, skip_serializing_if = "Decimal::is_zero")]
     pub usd_per_hour: Decimal,
     /// PriceSheet that the price is from. Default: none; the nodes had no price.
     #[serde(skip_serializing_if = "Option::is_none")]

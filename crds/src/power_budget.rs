@@ -51,6 +51,12 @@ use crate::{member_cluster::ObjectRef, schema};
         description = "Watts that can still be reserved"
     ),
     printcolumn(
+        name = "Overloaded",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Overloaded\")].status",
+        description = "Whether more is reserved than may be drawn"
+    ),
+    printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status",

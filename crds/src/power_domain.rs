@@ -31,6 +31,7 @@ fn default_continuous_percent() -> i32 {
     printcolumn(name = "Usable", type_ = "integer", json_path = ".status.usableWatts", description = "Watts that may be reserved"),
     printcolumn(name = "Reserved", type_ = "integer", json_path = ".status.reservedWatts", description = "Watts reserved now"),
     printcolumn(name = "Headroom", type_ = "integer", json_path = ".status.headroomWatts", description = "Watts that can still be reserved here"),
+    printcolumn(name = "Overloaded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Overloaded\")].status", description = "Whether more is reserved than may be drawn"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the domain can be used"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since it was created")
 )]
@@ -102,15 +103,15 @@ pub struct PowerDomainStatus {
     /// Watts reserved by placements here and below, losses included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserved_watts: Option<i64>,
-    /// Watts that can still be reserved here: usableWatts − reservedWatts, less where a PowerBudget limits it. Below 0 where
-    /// the limit was lowered under what runs.
+    /// Watts that can still be reserved here: usableWatts − reservedWatts. A PowerBudget on the domain may leave less: its own status
+    /// says how much. Below 0 where the limit was lowered under what runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom_watts: Option<i64>,
     /// The metadata.generation that this status was worked out from.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// The answer to Ready: whether its parents exist and form no cycle.
+    /// Answers to Ready, whether its parents exist and form no cycle, and Overloaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

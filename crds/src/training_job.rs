@@ -52,9 +52,9 @@ fn default_max_restarts() -> i32 {
     printcolumn(name = "Accelerator", type_ = "string", json_path = ".status.placement.acceleratorType", description = "Device type that it is placed on"),
     printcolumn(name = "Devices", type_ = "integer", json_path = ".status.placement.devices", description = "Devices of the whole gang, or MIG instances or time slices"),
     printcolumn(name = "Watts", type_ = "integer", json_path = ".status.placement.watts", description = "Watts reserved for the whole gang"),
-    printcolumn(name = "USD/h", type_ = "string", json_path = ".status.placement.usdPerHour", description = "US dollars per hour of the whole gang"),
+    printcolumn(name = "USD/h", type_ = "string", json_path = ".status.placement.usdPerHour", description = "US dollars per hour of the whole gang; empty without a price"),
     printcolumn(name = "Finish", type_ = "string", json_path = ".status.estimatedCompletionTime", description = "When it should be done"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.verdict.reasons[0].reason", description = "What keeps it from being placed, the most frequent reason"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "What is wrong with it, in the way of a place, or keeps it from running"),
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", description = "Queue that it waits in", priority = 1),
     printcolumn(name = "Alternative", type_ = "string", json_path = ".status.placement.alternative", description = "Alternative that was chosen", priority = 1),
     printcolumn(name = "MIG", type_ = "string", json_path = ".status.placement.migProfile", description = "Profile of its MIG instances; empty where devices are whole", priority = 1),
@@ -288,6 +288,11 @@ pub struct TrainingJobStatus {
     /// When the job should be done, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimated_completion_time: Option<Time>,
+    /// Why the job is not what it should be, in one word, for `kubectl get`: what is wrong with it, what is in the way of a place,
+    /// or what keeps it from running. Absent where all is well and where `state` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub reason: Option<String>,
     /// The metadata.generation that this status was worked out from.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -331,7 +336,8 @@ pub struct JobPlacement {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub millidevices: Option<i32>,
-    /// US dollars per hour of the whole gang; a decimal.
+    /// US dollars per hour of the whole gang; a decimal. Absent where no node has a price, or they cost nothing.
+    #[serde(default, skip_serializing_if = "Decimal::is_zero")]
     pub usd_per_hour: Decimal,
     /// Watts reserved for the whole gang.
     #[schemars(range(min = 0))]

@@ -18,7 +18,7 @@ pub const MAX_MESSAGE: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// What ruled candidates out, the most frequent first; at most 32. None where the job is placed.
+    /// What ruled candidates out, the most telling first: what decided, then what is nearest to a place; at most 32. None where the job is placed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub reasons: Vec<VerdictReason>,

@@ -10,13 +10,13 @@ use crate::commit::{collect_orphans, commit, drain_clusters};
 use crate::ingest::{keep_links, watch_hub};
 use crate::inventory::{refresh, refresh_facts};
 use crate::kinds;
-use crate::observe::{tell_facts, write_platform_statuses};
+use crate::observe::{measure, tell_facts, write_platform_statuses};
 use crate::plan::plan_cycle;
 use crate::runtime::{self, Operator, OperatorConfig, OperatorError, Pipeline};
 
 /// Waiting jobs are tried again after a change, but the tries take at most this share of the time (1 in N).
 const RETRY_SHARE: u32 = 4;
-/// Statuses of clusters, power domains and budgets are looked at this often.
+/// The state is measured, and statuses of clusters, power domains and budgets are looked at, this often.
 const PLATFORM_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs the operator until shutdown or until leadership is lost.
@@ -69,6 +69,7 @@ impl Pipeline for Stages {
         operator.recorder.set_busy(busy);
         if self.platform_written.elapsed() >= PLATFORM_EVERY {
             self.platform_written = Instant::now();
+            measure(operator, now);
             write_platform_statuses(operator, now);
         }
     }

@@ -3,8 +3,8 @@
 mod world;
 
 use ampacity_placement::{
-    Fix, Fleet, JobSpec, Kind, NodeSpec, Plan, PlanOptions, PowerDomainSpec, PowerSpec, Reason,
-    Refusal, Reservation, Watts, Work,
+    Fix, Fleet, JobSpec, Kind, LabelSelector, NodeSpec, Operator, Plan, PlanOptions,
+    PowerDomainSpec, PowerSpec, Reason, Refusal, Requirement, Reservation, Watts, Work,
 };
 use world::{cluster, fleet, gang, node};
 
@@ -213,6 +213,79 @@ fn watts_are_promised_as_devices_are() {
     ];
     let plan = plan(&mut fleet, &jobs, 0);
     assert_eq!(starts(&plan), ["a-big 100?", "b-long 150?", "c-short 0"]);
+}
+
+#[test]
+fn promised_watts_are_told_as_a_promise_and_never_as_watts_below_zero() {
+    let powered = |name: &str| NodeSpec {
+        feeds: vec!["hall".into()],
+        ..node(name)
+    };
+    let each = 8 * (700 + 575);
+    let mut fleet = fleet(["n1", "n2", "n3"].map(powered));
+    fleet.set_power(PowerSpec {
+        domains: vec![PowerDomainSpec {
+            name: "hall".into(),
+            usable_watts: Watts(2 * each),
+            ..PowerDomainSpec::default()
+        }],
+        budgets: Vec::new(),
+    });
+    fleet.reserve(running("r1", &["n1"], Some(100)));
+    let jobs = [
+        job("a-big", 2, 50),
+        job("b-long", 1, 101),
+        job("c-two", 2, 900),
+    ];
+    let plan = plan(&mut fleet, &jobs, 0);
+    // One node's worth of watts is free until `a-big` starts.
+    let short = |needed_watts| Reason::PowerDomainExceeded {
+        domain: "hall".into(),
+        needed_watts: Watts(needed_watts),
+        headroom_watts: Watts(each),
+    };
+    let reasons: Vec<&Reason> = plan.unplaced.iter().map(|u| &u.reasons[0].reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            &short(2 * each),
+            &Reason::Promised { gangs: 1 },
+            &short(2 * each)
+        ]
+    );
+    // To free what others were promised is no advice: it starts when its own promise is due.
+    for unplaced in plan.unplaced.iter().skip(1) {
+        assert!(
+            matches!(unplaced.fix, Some(Fix::WaitUntil { .. })),
+            "{unplaced:?}"
+        );
+    }
+}
+
+#[test]
+fn a_cluster_that_is_avoided_is_not_called_unselected() {
+    let mut fleet = fleet([node("n1")]);
+    let reason = |fleet: &mut Fleet, job| {
+        let plan = plan(fleet, &[job], 0);
+        plan.unplaced[0].reasons[0].reason.clone()
+    };
+    let mut avoiding = job("a", 1, 50);
+    avoiding.excluded_clusters = vec!["a".into()];
+    assert_eq!(
+        reason(&mut fleet, avoiding.clone()),
+        Reason::ClusterAvoided,
+        "it would be tried again by itself"
+    );
+    avoiding.clusters = LabelSelector(vec![Requirement {
+        key: "tier".into(),
+        operator: Operator::Exists,
+        values: Vec::new(),
+    }]);
+    assert_eq!(
+        reason(&mut fleet, avoiding),
+        Reason::ClusterNotSelected,
+        "it would not be tried again"
+    );
 }
 
 #[test]

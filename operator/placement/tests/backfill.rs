@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use ampacity_placement::{
     Effort, Fix, Fleet, JobSpec, Kind, NodeSpec, PlacementDecision, Plan, PlanOptions,
-    PowerDomainSpec, PowerSpec, Reservation, Watts, Work,
+    PowerDomainSpec, PowerSpec, Reason, Reservation, Watts, Work,
 };
 use proptest::prelude::*;
 use world::{
@@ -177,6 +177,19 @@ proptest! {
         // What starts later holds nothing yet.
         let now = plan.placements.iter().filter(|d| d.start_seconds == 0).count();
         prop_assert_eq!(fleet.reservations().count(), scene.running.len() + now);
+    }
+
+    #[test]
+    fn verdicts_tell_of_the_watts_that_are_left_now(scene in any_scene()) {
+        let (fleet, plan) = ahead(&scene, &scene.world.jobs, 0, Effort::default());
+        let usage = fleet.domain_usage();
+        for refusal in plan.unplaced.iter().flat_map(|unplaced| &unplaced.reasons) {
+            if let Reason::PowerDomainExceeded { domain, needed_watts, headroom_watts } = &refusal.reason {
+                let usage = usage.iter().find(|usage| usage.name == *domain).unwrap();
+                prop_assert_eq!(*headroom_watts, usage.headroom_watts(), "of {}", domain);
+                prop_assert!(needed_watts > headroom_watts);
+            }
+        }
     }
 
     #[test]

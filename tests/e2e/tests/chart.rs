@@ -89,6 +89,9 @@ fn renders_every_option() -> Result<()> {
         "networkPolicy.enabled=true",
         "metrics.serviceMonitor.enabled=true",
         "metrics.serviceMonitor.labels.release=prometheus",
+        "alerts.enabled=true",
+        "alerts.labels.release=prometheus",
+        "alerts.loopLagSeconds=5",
         "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
         "imagePullSecrets[0]=registry",
         "serviceAccount.name=operator",
@@ -105,6 +108,32 @@ fn renders_every_option() -> Result<()> {
 }
 
 #[test]
+fn ships_its_dashboard_where_it_is_asked_for() -> Result<()> {
+    let plain = template(&[])?;
+    ensure!(!plain.contains("grafana_dashboard") && !plain.contains("PrometheusRule"));
+    let rendered = template(&[
+        "dashboards.enabled=true",
+        "dashboards.annotations.grafana_folder=platform",
+    ])?;
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&rendered)?;
+    let found = documents.iter().find(|d| d["kind"] == "ConfigMap");
+    let found = found.context("no ConfigMap")?;
+    let metadata = &found["metadata"];
+    ensure!(metadata["labels"]["grafana_dashboard"] == "1", "{metadata}");
+    ensure!(
+        metadata["annotations"]["grafana_folder"] == "platform",
+        "{metadata}"
+    );
+    let text = found["data"]["ampacity.json"].as_str().context("no data")?;
+    let file = fs::read_to_string(chart().join("dashboards/ampacity.json"))?;
+    ensure!(
+        text.trim() == file.trim(),
+        "the dashboard is not what the file says"
+    );
+    Ok(())
+}
+
+#[test]
 fn refuses_values_it_does_not_know() -> Result<()> {
     for (setting, named) in [
         ("replica=2", "replica"),
@@ -116,6 +145,8 @@ fn refuses_values_it_does_not_know() -> Result<()> {
         ("resources.request.cpu=1", "request"),
         ("networkPolicy.apiServerPorts[0]=0", "apiServerPorts"),
         ("memberOnly=perhaps", "memberOnly"),
+        ("dashboards.enable=true", "enable"),
+        ("alerts.waitingSeconds=0", "waitingSeconds"),
         ("member.namespaces[0]=Research", "namespaces"),
         ("hubName=-hub", "hubName"),
         ("leaseNamespace=", "leaseNamespace"),

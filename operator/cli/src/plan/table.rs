@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ampacity_controller::state::device_name;
-use ampacity_placement::Watts;
+use ampacity_placement::{MicroUsd, Watts};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 
@@ -155,24 +155,36 @@ fn totals(out: &mut String, report: &Report) {
         }
     };
     let unpriced = report.placements.iter().any(|p| p.unpriced);
+    let cost = if unpriced
+        && (totals.usd_per_hour.0, totals.usd_total.0) == (MicroUsd::ZERO, MicroUsd::ZERO)
+    {
+        "no price known".to_owned()
+    } else {
+        format!(
+            "{} per hour, {} for the work{}",
+            totals.usd_per_hour.0,
+            totals.usd_total.0,
+            if unpriced {
+                " (* is without nodes that have no price)"
+            } else {
+                ""
+            },
+        )
+    };
     let _ = writeln!(
         out,
-        "{} placed, {} not. In all: {}, {} per hour, {} for the work{}.",
+        "{} placed, {} not. In all: {}, {cost}.",
         jobs(totals.placed),
         totals.unplaced,
         Watts(totals.watts),
-        totals.usd_per_hour.0,
-        totals.usd_total.0,
-        if unpriced {
-            " (* is without nodes that have no price)"
-        } else {
-            ""
-        },
     );
 }
 
-/// Dollars to the cent; a star where some node has no price.
+/// Dollars to the cent; a star where some node has no price, nothing where none has.
 fn dollars(micro: i64, unpriced: bool) -> String {
+    if unpriced && micro == 0 {
+        return String::new();
+    }
     let text = ampacity_placement::MicroUsd(micro).to_string();
     let text = text.replacen('$', "", 1);
     if unpriced { format!("{text}*") } else { text }
@@ -231,5 +243,7 @@ mod tests {
             .collect();
         assert_eq!(nodes(&list), "n0, n1×2, n2 +2");
         assert_eq!(dollars(1_005_000, true), "1.01*");
+        assert_eq!(dollars(0, true), "", "no price is not 0");
+        assert_eq!(dollars(0, false), "0.00", "free is");
     }
 }

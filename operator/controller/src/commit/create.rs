@@ -49,6 +49,7 @@ fn committed(
     match written {
         Ok(placement) => {
             tracing::info!(%job, placement = %key.name, cluster = %placement.spec.cluster, watts = placement.spec.watts, "placed");
+            count_wait(operator, job, &placement);
             operator.state.burst.note(key, Instant::now());
             operator.state.jobs.commit_ended(job);
             operator.state.jobs.commit_succeeded(job);
@@ -66,6 +67,19 @@ fn committed(
             }
             uncommit(operator, job, key);
         }
+    }
+}
+
+/// Counts how long a job waited for its first placement. Later ones are restarts or more replicas: they waited for other things.
+fn count_wait(operator: &Operator, job: &JobKey, placement: &Placement) {
+    let object = operator.state.hub.job(job);
+    let created = object.and_then(|object| object.metadata().creation_timestamp.as_ref());
+    if let Some(created) = created.filter(|_| placement.spec.attempt == 1) {
+        let waited = Timestamp::now().as_second() - created.0.as_second();
+        let spec = &placement.spec;
+        operator
+            .metrics
+            .placed(&spec.cluster, &spec.accelerator_type, waited);
     }
 }
 

@@ -96,6 +96,9 @@ fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeE
             operator.requeue_after(&job, Timestamp::now(), seconds);
         }
         Err(error) => {
+            if !matches!(error, MakeError::Build(_)) {
+                operator.metrics.refused(&cluster, error.word());
+            }
             tracing::warn!(placement = %key, %error, "objects refused");
             let words = error.to_string();
             operator.state.placements.refused(key, words.clone());
@@ -146,6 +149,21 @@ enum MakeError {
         /// Cause.
         source: Box<kube::Error>,
     },
+}
+
+impl MakeError {
+    /// Why, in one word of a few: for counting.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Build(_) => "NotBuilt",
+            // The words of the quota admission plugin.
+            Self::Refused { message, .. } if message.contains("exceeded quota") => "QuotaExceeded",
+            Self::Refused { .. } => "Refused",
+            Self::Namespace(_) => "NamespaceMissing",
+            Self::Taken { .. } => "NameTaken",
+            Self::Transient { .. } => "Failed",
+        }
+    }
 }
 
 /// Makes a placement's objects: what pods refer to first, the workload last.

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::decode::Lenient;
 use super::watch::watch;
-use crate::runtime::{HUB_STATUS, Message, Operator, Then};
+use crate::runtime::{HUB_CLUSTER, HUB_STATUS, Message, Operator, Then};
 use crate::state::{
     ApiObject, Cache, Change, Job, JobKey, ObjectKey, State, StoredJob, Unreadable, WatchFailure,
 };
@@ -86,20 +86,20 @@ fn watch_kind<K: ApiObject>(
             let mut unreadable = Vec::new();
             let readable = readable(event, &mut unreadable);
             let (kind, take_in) = (kind.clone(), take_in.clone());
-            Message::Event(Box::new(move |operator: &mut Operator| {
+            Message::event(move |operator: &mut Operator| {
                 for (key, error) in unreadable {
                     set_aside(&mut operator.state, &kind, key, error);
                 }
                 if let Some(change) = readable {
                     take_in(&mut operator.state, change);
                 }
-            }))
+            })
         },
         move |failure| {
             let kind = failed_kind.clone();
-            Some(Message::Event(Box::new(move |operator: &mut Operator| {
+            Some(Message::event(move |operator: &mut Operator| {
                 watch_failed(operator, kind, &failure);
-            })))
+            }))
         },
     ));
 }
@@ -107,9 +107,9 @@ fn watch_kind<K: ApiObject>(
 /// A watch of the hub failed. A kind that the API server does not know at all has no objects, and must not keep the
 /// operator from the others.
 fn watch_failed(operator: &mut Operator, kind: String, failure: &WatchFailure) {
-    operator.metrics.watch_failed("hub");
+    operator.metrics.watch_failed(HUB_CLUSTER);
     if failure.code != Some(404) {
-        tracing::warn!(%kind, error = %failure.message, "watching the hub failed; trying again");
+        tracing::warn!(cluster = HUB_CLUSTER, %kind, error = %failure.message, "watching the hub failed; trying again");
         return;
     }
     let hub = operator.hub.clone();
@@ -123,7 +123,7 @@ fn watch_failed(operator: &mut Operator, kind: String, failure: &WatchFailure) {
                 !kinds.is_empty() && !kinds.contains(&kind)
             });
             if is_absent && operator.state.hub.absent.insert(kind.clone()) {
-                tracing::error!(%kind, "the hub has no CRD of this kind: install it with `ampacity crds | kubectl apply --server-side -f -`; the other kinds are served meanwhile");
+                tracing::error!(cluster = HUB_CLUSTER, %kind, "the hub has no CRD of this kind: install it with `ampacity crds | kubectl apply --server-side -f -`; the other kinds are served meanwhile");
             }
         }) as Then
     });
@@ -157,7 +157,7 @@ fn placements_changed(state: &mut State, change: Change<Placement>) {
 
 /// A job that exists but is not of its kind's form: what it holds stays. A schema leaves pod templates open, so this happens.
 fn set_aside(state: &mut State, kind: &str, key: ObjectKey, error: String) {
-    tracing::warn!(%kind, %key, %error, "object cannot be read");
+    tracing::warn!(cluster = HUB_CLUSTER, %kind, %key, %error, "object cannot be read");
     let Some(facts) = state.kinds.named(kind) else {
         return;
     };

@@ -10,6 +10,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::credentials::{CredentialsError, member_config};
 use super::watch::watch;
@@ -104,7 +105,7 @@ pub fn spawn_link<T: Send + 'static>(
         wrap,
         renew: Arc::clone(&renew),
     };
-    Link::new(source, tokio::spawn(run.run()), renew)
+    Link::new(source, tokio::spawn(run.run().in_current_span()), renew)
 }
 
 struct Runner<T, W> {
@@ -357,7 +358,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         let (wrap, failed) = (self.wrap.clone(), self.wrap.clone());
         let of_all = change.clone();
         let kind = change(Change::All(Vec::new())).kind();
-        set.spawn(watch(
+        let watch = watch(
             api,
             config,
             self.inbox.clone(),
@@ -374,7 +375,8 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                 };
                 Some(failed(event))
             },
-        ));
+        );
+        set.spawn(watch.in_current_span());
     }
 
     /// Probes until the connection must be made anew (`true`) or nobody listens any more (`false`).

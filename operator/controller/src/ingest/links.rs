@@ -58,14 +58,16 @@ pub fn keep_links(operator: &mut Operator, now: Timestamp) {
         let (cluster, number) = (name.clone(), operator.links_made);
         let wrap = move |event| {
             let cluster = cluster.clone();
-            Message::Event(Box::new(move |operator: &mut Operator| {
+            Message::event(move |operator: &mut Operator| {
                 take_in(operator, &cluster, number, event);
-            }))
+            })
         };
         let (hub, inbox) = (operator.hub_clients.clone(), operator.inbox.clone());
         let kinds = operator.state.kinds.clone();
         let cluster = operator.state.hub.clusters.named(&name);
         let uid = cluster.and_then(|c| c.status.as_ref()?.cluster_uid.clone());
+        // The client's own log lines name the cluster, too.
+        let _span = tracing::error_span!("link", cluster = %name).entered();
         let member = Member {
             link: Some(spawn_link(source, hub, inbox, kinds, uid, wrap)),
             link_number: number,

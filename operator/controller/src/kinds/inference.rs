@@ -27,7 +27,7 @@ use crate::observe::{News, PlacementView};
 use crate::plan::fields::{charge, priority};
 use crate::runtime::Happening;
 use crate::state::{
-    Charge, Job, JobContext, JobIssue, KindFacts, ObjectKey, ServiceScope, Workload,
+    Charge, Demand, Job, JobContext, JobIssue, KindFacts, ObjectKey, ServiceScope, Workload,
 };
 
 /// Watches report what happens; the clock is asked every so many seconds for what does not happen.
@@ -76,6 +76,13 @@ impl Job for InferenceJob {
             placement,
             None,
         )
+    }
+
+    fn demand(&self, placements: &[&Placement]) -> Demand {
+        let placed = placements.iter().map(|p| p.spec.replicas);
+        let placed = placed.fold(0_i32, i32::saturating_add);
+        let missing = self.spec.replicas.saturating_sub(placed);
+        Demand::of(&self.spec.queue, &self.spec.alternatives, |_| missing)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -179,10 +179,11 @@ fn issue(operator: &Operator, job: &JobKey) -> Option<(ConditionReason, String)>
 }
 
 fn waiting(operator: &Operator, job: &JobKey, now: Timestamp) -> Option<(Verdict, String)> {
-    match &operator.state.jobs.waiting(job)?.why {
+    let jobs = &operator.state.jobs;
+    match &jobs.waiting(job)?.why {
         Why::DoesNotFit { unplaced, starts } => Some(with_refusals(
-            verdict(unplaced, *starts),
-            operator.state.jobs.refusals(job, now),
+            verdict(unplaced, *starts, &jobs.avoided_until(job, now)),
+            jobs.refusals(job, now),
         )),
         Why::OverQuota(shortage) => Some(quota_verdict(shortage)),
         Why::Invalid(_) => None,

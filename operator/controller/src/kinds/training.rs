@@ -34,7 +34,7 @@ use crate::dispatch::{DispatchError, Objects, Target};
 use crate::observe::{News, PlacementView};
 use crate::plan::fields::{charge, priority};
 use crate::runtime::Happening;
-use crate::state::{Charge, Job, JobContext, JobIssue, KindFacts, ServiceScope};
+use crate::state::{Charge, Demand, Job, JobContext, JobIssue, KindFacts, ServiceScope};
 
 /// Watches report what happens; the clock is asked every so many seconds for what does not happen while a gang runs.
 const CHECK_RUNNING_SECONDS: i64 = 15;
@@ -111,6 +111,10 @@ impl Job for TrainingJob {
             placement,
             ends,
         )
+    }
+
+    fn demand(&self, _placements: &[&Placement]) -> Demand {
+        Demand::of(&self.spec.queue, &self.spec.alternatives, |a| a.replicas)
     }
 
     fn as_any(&self) -> &dyn Any {

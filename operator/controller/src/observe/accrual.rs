@@ -33,10 +33,13 @@ pub fn accrue(
     let add = |amount: i64, more: i128| {
         i64::try_from(i128::from(amount).saturating_add(more)).unwrap_or(i64::MAX)
     };
-    *usd = Some(Decimal::from_micros(add(
-        usd.map_or(0, |d| d.micros()),
-        spent(meter.usd_micro_per_hour),
-    )));
+    // Where nothing ever had a price, nothing is known of what was spent: that is not 0.
+    if usd.is_some() || meter.usd_micro_per_hour > 0 {
+        *usd = Some(Decimal::from_micros(add(
+            usd.map_or(0, |d| d.micros()),
+            spent(meter.usd_micro_per_hour),
+        )));
+    }
     *watt_hours = Some(add(watt_hours.unwrap_or(0), spent(meter.watts)));
     *counted_to = Some(Time(now));
 }
@@ -111,6 +114,20 @@ mod tests {
         let (mut usd, mut wh, mut to) = (None, None, None);
         accrue(&mut usd, &mut wh, &mut to, GANG, at(1_000));
         assert_eq!((usd, wh, to), (None, None, None));
+    }
+
+    #[test]
+    fn what_has_no_price_costs_nobody_knows_what() {
+        let (mut usd, mut wh, mut to) = (None, None, Some(Time(at(0))));
+        let unpriced = Meter {
+            usd_micro_per_hour: 0,
+            watts: 100,
+        };
+        accrue(&mut usd, &mut wh, &mut to, unpriced, at(3600));
+        assert_eq!((usd, wh), (None, Some(100)));
+        accrue(&mut usd, &mut wh, &mut to, GANG, at(7200));
+        accrue(&mut usd, &mut wh, &mut to, unpriced, at(10_800));
+        assert_eq!(usd, Some(Decimal::from_micros(80_400_000)), "it stays");
     }
 
     #[test]

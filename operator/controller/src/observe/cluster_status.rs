@@ -1,6 +1,6 @@
 //! The status of a member cluster.
 
-use ampacity_api::conditions::{ConditionStatus, NewCondition};
+use ampacity_api::conditions::NewCondition;
 use ampacity_api::member_cluster::{AcceleratorCount, DeletionPolicy};
 use ampacity_api::{
     ConditionReason, ConditionType, MemberCluster, MemberClusterStatus, set_condition,
@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use crate::state::{Member, Reach, SlimNode, shorten};
+use super::reachability::reachability;
+use crate::state::{Member, SlimNode, shorten};
 
 /// Longest that `lastSeenTime` of a member may be out of date, in seconds.
 pub(super) const SEEN_EVERY_SECONDS: i64 = 60;
@@ -49,7 +50,14 @@ pub(super) fn cluster_status(
     status.last_seen_time = member.last_seen.map(Time).or(status.last_seen_time);
     if member.is_synced() {
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-        status.nodes = count(member.nodes.values().count());
+        let with_devices = || {
+            let specs = member
+                .specs
+                .iter()
+                .filter(|(_, spec)| !spec.devices.is_empty());
+            specs.filter_map(|(name, _)| member.nodes.named(name))
+        };
+        status.nodes = count(with_devices().count());
         let ready = |n: &&SlimNode| {
             !n.spec.unschedulable
                 && n.status
@@ -57,7 +65,7 @@ pub(super) fn cluster_status(
                     .iter()
                     .any(|c| c.type_ == "Ready" && c.status == "True")
         };
-        status.nodes_ready = count(member.nodes.values().filter(ready).count());
+        status.nodes_ready = count(with_devices().filter(ready).count());
         let parts: Vec<String> = accelerators
             .iter()
             .map(|a| format!("{} {}/{}", a.accelerator_type, a.free, a.devices))
@@ -65,32 +73,7 @@ pub(super) fn cluster_status(
         status.summary = Some(shorten(&parts.join(", "), 1024));
         status.accelerators = accelerators;
     }
-    let (answer, reason, message) = match &member.reach {
-        Reach::Connecting => (
-            ConditionStatus::Unknown,
-            ConditionReason::Connecting,
-            String::new(),
-        ),
-        Reach::Connected => match member.watches.failure(now) {
-            Some(failure) => (
-                ConditionStatus::False,
-                if failure.is_refusal() {
-                    ConditionReason::Forbidden
-                } else {
-                    ConditionReason::ConnectionFailed
-                },
-                failure.message.clone(),
-            ),
-            None => (
-                ConditionStatus::True,
-                ConditionReason::Connected,
-                String::new(),
-            ),
-        },
-        Reach::Unreachable { cause, message, .. } => {
-            (ConditionStatus::False, cause.reason(), message.clone())
-        }
-    };
+    let (answer, reason, message) = reachability(member, now);
     let reachable = NewCondition::new(ConditionType::Reachable, answer, reason)
         .message(shorten(&message, 1024))
         .observed_generation(cluster.metadata.generation);
@@ -164,7 +147,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::object;
+    use crate::inventory::refresh;
+    use crate::state::Change;
+    use crate::testing::{NOW, node, object, state};
 
     #[test]
     fn a_cluster_that_is_deleted_says_what_keeps_it_and_what_to_do() {
@@ -193,5 +178,26 @@ mod tests {
             assert_eq!(condition.reason.as_str(), reason, "{deletion} {is_usable}");
             assert!(condition.message.contains(says), "{}", condition.message);
         }
+    }
+
+    #[test]
+    fn nodes_without_accelerators_are_not_counted() {
+        let mut state = state();
+        let mut plain = node("plain", "True");
+        plain.status.capacity.remove("nvidia.com/gpu");
+        plain.status.allocatable = None;
+        let member = state.members.get_mut("oslo").unwrap();
+        let nodes = [node("a", "True"), node("b", "False"), plain];
+        member.nodes.apply(Change::All(nodes.into()));
+        for name in ["a", "b", "c", "plain"] {
+            state
+                .dirty
+                .nodes
+                .insert(("oslo".to_owned(), name.to_owned()));
+        }
+        refresh(&mut state, NOW);
+        let cluster = state.hub.clusters.named("oslo").unwrap();
+        let status = cluster_status(cluster, &state.members["oslo"], Vec::new(), None, 0, NOW);
+        assert_eq!((status.nodes, status.nodes_ready), (2, 1));
     }
 }

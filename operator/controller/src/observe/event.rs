@@ -2,7 +2,7 @@
 //! happenings out. What cannot be told from the statuses did not happen; a status that is written again tells nothing.
 
 use ampacity_api::conditions::find_condition;
-use ampacity_api::{CapacityType, ConditionReason, ConditionType, Verdict};
+use ampacity_api::{CapacityType, ConditionReason, ConditionType, Decimal, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::runtime::{Happening, HappeningType};
@@ -17,6 +17,15 @@ pub fn wrong_fact(note: String) -> Happening {
         reason: ConditionReason::Invalid.as_str(),
         action: "Check",
         note: bounded(note),
+    }
+}
+
+/// What something costs, in words.
+pub fn price_text(usd_per_hour: Decimal) -> String {
+    if usd_per_hour.is_zero() {
+        "no price".to_owned()
+    } else {
+        format!("{usd_per_hour} USD per hour")
     }
 }
 

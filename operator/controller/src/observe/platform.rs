@@ -1,12 +1,14 @@
 //! Statuses of what the platform team wrote, clusters, power domains and budgets: written when what they say changed, and no
 //! more often than every few seconds.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use ampacity_api::member_cluster::{AcceleratorCount, MAX_ACCELERATORS};
 use ampacity_api::{
     ConditionReason, ConditionType, MemberCluster, Placement, PowerBudget, PowerDomain,
 };
+use ampacity_placement::PowerUsage;
 use jiff::Timestamp;
 use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -18,7 +20,7 @@ use serde::de::DeserializeOwned;
 use super::cluster_status::{cluster_status, worth_writing};
 use super::event::{Change, Story};
 use super::power_status::{budget_status, domain_status};
-use crate::runtime::{Operator, Then};
+use crate::runtime::{HUB_CLUSTER, Operator, Then};
 use crate::state::State;
 
 /// These writes have a limit of their own.
@@ -26,21 +28,6 @@ const HUB_PLATFORM: &str = "(hub report)";
 
 /// Writes the statuses that changed.
 pub fn write_platform_statuses(operator: &mut Operator, now: Timestamp) {
-    let held = operator
-        .state
-        .hub
-        .placements
-        .values()
-        .filter(|p| p.metadata.deletion_timestamp.is_none());
-    let (watts, usd) = held.fold((0_i64, 0_i64), |(watts, usd), p| {
-        (
-            watts.saturating_add(p.spec.watts),
-            usd.saturating_add(p.spec.usd_per_hour.micros()),
-        )
-    });
-    operator
-        .metrics
-        .set_held(operator.state.jobs.eligible_count(), watts, usd);
     let clusters: Vec<MemberCluster> = operator.state.hub.clusters.values().cloned().collect();
     for cluster in clusters {
         let name = cluster.name_any();
@@ -85,17 +72,14 @@ fn accelerators(state: &State, cluster: &str) -> Vec<AcceleratorCount> {
 }
 
 fn write_power_statuses(operator: &mut Operator, now: Timestamp) {
-    let usage = operator.state.fleet.domain_usage();
+    let usage = by_name(operator.state.fleet.domain_usage());
     let domains: Vec<PowerDomain> = operator.state.hub.power_domains.values().cloned().collect();
     for domain in domains {
-        let usage = usage.iter().find(|u| u.name == domain.name_any());
+        let usage = usage.get(&domain.name_any());
         let clusters = &operator.state.hub.clusters;
         let is_cluster = |name: &str| clusters.named(name).is_some();
         let issues = &operator.state.fact_issues.power;
         let next = domain_status(&domain, usage, issues, is_cluster, now);
-        operator
-            .metrics
-            .set_headroom(&domain.name_any(), next.headroom_watts);
         tell_overload(
             operator,
             &domain,
@@ -112,10 +96,10 @@ fn write_power_statuses(operator: &mut Operator, now: Timestamp) {
             );
         }
     }
-    let usage = operator.state.fleet.budget_usage();
+    let usage = by_name(operator.state.fleet.budget_usage());
     let budgets: Vec<PowerBudget> = operator.state.hub.power_budgets.values().cloned().collect();
     for budget in budgets {
-        let usage = usage.iter().find(|u| u.name == budget.name_any());
+        let usage = usage.get(&budget.name_any());
         let next = budget_status(&budget, usage, &operator.state.fact_issues.power, now);
         tell_overload(
             operator,
@@ -133,6 +117,11 @@ fn write_power_statuses(operator: &mut Operator, now: Timestamp) {
             );
         }
     }
+}
+
+fn by_name(usage: Vec<PowerUsage>) -> BTreeMap<String, PowerUsage> {
+    let named = usage.into_iter().map(|usage| (usage.name.clone(), usage));
+    named.collect()
 }
 
 /// An event where more is reserved than may be drawn, when it begins.
@@ -178,7 +167,7 @@ where
         Box::new(move |operator: &mut Operator| {
             operator.metrics.called("write report", written.is_ok());
             if let Err(error) = written {
-                tracing::debug!(%name, %error, "report not written; the next one will be");
+                tracing::debug!(cluster = HUB_CLUSTER, %name, %error, "report not written; the next one will be");
             }
         }) as Then
     });

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::patch::status_patch;
 use crate::runtime::{
-    HUB, HUB_STATUS, Happening, Operator, RETRY_SECONDS, Then, failpoint, status_call,
+    HUB, HUB_CLUSTER, HUB_STATUS, Happening, Operator, RETRY_SECONDS, Then, failpoint, status_call,
 };
 use crate::state::{Job, JobKey, NamespacedObject, StoredJob};
 
@@ -56,6 +56,7 @@ where
         Box::new(move |operator: &mut Operator| {
             let result = written.map(|job| {
                 for happening in happenings {
+                    count(operator, &happening);
                     operator.recorder.record(job.object_ref(&()), happening);
                 }
                 if let Some(cache) = operator.state.hub.jobs.get_mut(&done.kind) {
@@ -71,6 +72,15 @@ where
     });
 }
 
+/// Counts what a status has told of a job's life.
+fn count(operator: &Operator, happening: &Happening) {
+    match happening.action {
+        "Replace" => operator.metrics.restarted(happening.reason),
+        "Finish" => operator.metrics.finished(happening.reason),
+        _ => {}
+    }
+}
+
 fn status_written(operator: &mut Operator, job: &JobKey, result: Result<(), kube::Error>) {
     operator.metrics.called("write status", result.is_ok());
     match result {
@@ -83,7 +93,7 @@ fn status_written(operator: &mut Operator, job: &JobKey, result: Result<(), kube
         }
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => {
-            tracing::warn!(%job, %error, "status not written; trying again");
+            tracing::warn!(cluster = HUB_CLUSTER, %job, %error, "status not written; trying again");
             operator.requeue_after(job, Timestamp::now(), RETRY_SECONDS);
         }
     }
@@ -142,7 +152,9 @@ pub fn tell_unreadable(operator: &mut Operator, job: &JobKey) {
     let (hub, done) = (operator.hub.clone(), job.clone());
     operator.start(HUB_STATUS, status_call(job), async move {
         let api: Api<DynamicObject> = Api::namespaced_with(hub, &done.object.namespace, &resource);
-        let patch = serde_json::json!({"status": {"state": "Pending", "conditions": conditions}});
+        let patch = serde_json::json!({"status": {
+            "state": "Pending", "reason": ConditionReason::InvalidTemplate.as_str(), "conditions": conditions,
+        }});
         let written = api
             .patch_status(
                 &done.object.name,

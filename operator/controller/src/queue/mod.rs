@@ -1,5 +1,7 @@
 //! Which jobs may be considered now, and when again. A job that did not fit is not tried again until something relevant changed.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::state::{Avoided, JobKey, JobState, Jobs, State, Waiting, Why};
@@ -160,6 +162,15 @@ impl Jobs {
             .flatten()
             .filter(move |(_, avoided)| avoided.until > now)
             .map(|(cluster, _)| cluster)
+    }
+
+    /// Clusters that a job keeps out of now, and until when.
+    pub fn avoided_until(&self, job: &JobKey, now: Timestamp) -> BTreeMap<String, Timestamp> {
+        let avoided = self.get(job).into_iter().flat_map(|r| &r.avoided);
+        avoided
+            .filter(|(_, avoided)| avoided.until > now)
+            .map(|(cluster, avoided)| (cluster.clone(), avoided.until))
+            .collect()
     }
 
     /// Forgets what is avoided no longer; the job is then tried again, since a cluster is open to it once more.

@@ -8,7 +8,7 @@
 //!
 //! Decisions are made in one task, on one picture; only API calls run beside it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::clients::Clients;
 use super::config::OperatorConfig;
 use super::election::{Elector, ElectorError, Timing};
-use super::health;
+use super::health::{self, Health};
 use super::metrics::Metrics;
 use super::operator::{Message, Operator};
 use super::standing::Standing;
@@ -71,8 +71,14 @@ pub async fn run(
 ) -> Result<(), OperatorError> {
     let hub = Clients::new(hub).map_err(OperatorError::Hub)?;
     let metrics = Metrics::default();
-    let standing = Standing::default();
-    let server = health::serve(config.listen, metrics.clone(), standing.clone()).await?;
+    let (health, standing) = (Health::default(), Standing::default());
+    let server = health::serve(
+        config.listen,
+        health.clone(),
+        standing.clone(),
+        metrics.clone(),
+    )
+    .await?;
     let timing = Timing::from_lease(config.lease_duration.unwrap_or(Duration::from_secs(15)));
     let mut elector = Elector::new(
         hub.calls.clone(),
@@ -96,12 +102,13 @@ pub async fn run(
     };
     tracing::info!(epoch, identity = %config.identity, hub = %config.hub_name, "leading");
     metrics.set_leading(epoch);
+    health.leads(Instant::now());
     let (inbox, messages) = channel(BATCH);
     let operator = Operator::new(config, hub, epoch, elector.tenure(), metrics, inbox, kinds);
     let in_flight = operator.calls.in_flight();
     // Dropping the set ends the loop, the links and the watches with it.
     let mut acting = tokio::task::JoinSet::new();
-    acting.spawn(act(operator, messages, pipeline));
+    acting.spawn(act(operator, messages, pipeline, health));
     let result = tokio::select! {
         lost = elector.keep() => Err(OperatorError::Leader(lost)),
         // The Lease must not be kept for a loop that acts no more.
@@ -125,7 +132,12 @@ pub async fn run(
     result
 }
 
-async fn act(mut operator: Operator, mut messages: Receiver<Message>, mut pipeline: impl Pipeline) {
+async fn act(
+    mut operator: Operator,
+    mut messages: Receiver<Message>,
+    mut pipeline: impl Pipeline,
+    health: Health,
+) {
     let _watches = pipeline.watch(&operator);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -147,9 +159,58 @@ async fn act(mut operator: Operator, mut messages: Receiver<Message>, mut pipeli
             }
             _ = tick.tick() => {}
         }
+        let begun = Instant::now();
         for message in batch.drain(..) {
             operator.take_in(message);
         }
         pipeline.cycle(&mut operator);
+        let ended = Instant::now();
+        operator.metrics.turned(ended - begun);
+        health.turned(ended, operator.state.hub.unread_kinds());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::runtime::operator::tests::operator;
+
+    /// Tells of every cycle.
+    struct Told(UnboundedSender<()>);
+
+    impl Pipeline for Told {
+        fn watch(&self, _operator: &Operator) -> JoinSet<()> {
+            JoinSet::new()
+        }
+
+        fn cycle(&mut self, _operator: &mut Operator) {
+            let _ = self.0.send(());
+        }
+    }
+
+    #[tokio::test]
+    async fn every_turn_is_a_sign_of_life_and_is_measured() {
+        let (operator, messages) = operator();
+        let (metrics, inbox) = (operator.metrics.clone(), operator.inbox.clone());
+        let health = Health::default();
+        health.leads(Instant::now());
+        let (told, mut cycles) = unbounded_channel();
+        let acting = tokio::spawn(act(operator, messages, Told(told), health.clone()));
+        // When the third cycle is told, two turns are over, of which one took something in.
+        for _ in 0..3 {
+            inbox.send(Message::event(|_| {})).await.ok();
+            cycles.recv().await;
+        }
+        acting.abort();
+        let unread = health.not_ready(Instant::now()).unwrap_or_default();
+        assert!(unread.contains("MemberCluster"), "{unread}");
+        let text = metrics.text();
+        assert!(!text.contains("ampacity_turn_seconds_count 0"), "{text}");
+        assert!(
+            !text.contains("ampacity_inbox_wait_seconds_count 0"),
+            "{text}"
+        );
     }
 }

@@ -8,9 +8,25 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
+use tracing::Instrument;
 
 use super::election::Tenure;
 use super::in_flight::InFlight;
+use super::metrics::HUB_CLUSTER;
+
+/// The cluster that a server is in the log: the hub has several limits on calls, with names in brackets.
+pub(super) fn called_cluster(server: &str) -> &str {
+    if server.starts_with('(') {
+        HUB_CLUSTER
+    } else {
+        server
+    }
+}
+
+/// In front of every log line on a call and on what follows from its answer, whatever the level of the line.
+pub(super) fn call_span(cluster: &str) -> tracing::Span {
+    tracing::error_span!("call", cluster)
+}
 
 /// Runs calls. A call is keyed by the object that it acts for; a second one for the same key is refused until the first
 /// has reported, so that decisions are always made on the outcome of the one before.
@@ -68,7 +84,7 @@ impl<T: Send + 'static> CallExecutor<T> {
             .or_insert_with(|| Arc::new(Semaphore::new(self.concurrency)));
         let (limit, inbox, tenure) = (Arc::clone(limit), self.inbox.clone(), self.tenure.clone());
         let flight = self.in_flight.begin();
-        tokio::spawn(async move {
+        let call = async move {
             let _flight = flight;
             // The semaphore is never closed; should it be, running without a permit beats losing the call.
             let _permit = limit.acquire_owned().await.ok();
@@ -80,7 +96,8 @@ impl<T: Send + 'static> CallExecutor<T> {
             let result = work.await;
             // The operator is gone when this fails, and with it everybody who could care.
             let _ = inbox.send(result).await;
-        });
+        };
+        tokio::spawn(call.instrument(call_span(called_cluster(server))));
         true
     }
 

@@ -26,6 +26,10 @@ pub use event_loop::{OperatorError, Pipeline, run};
 pub use failpoint::failpoint;
 pub use happening::{Happening, HappeningType};
 pub use hub_identity::{HubIdentityError, hub_identity};
+pub use metrics::{
+    BudgetLabel, ClusterDevices, ClusterLabel, ClusterReason, DomainLabel, HUB_CLUSTER, Measures,
+    QueueDevices, QueueLabel, WaitingDevices,
+};
 pub use operator::{
     HUB, HUB_STATUS, Message, Operator, RETRY_SECONDS, Then, placement_call, status_call,
 };

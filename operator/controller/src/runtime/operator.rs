@@ -1,6 +1,7 @@
 //! The acting operator: the state, and the means to call API servers and to tell people.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use ampacity_api::Placement;
 use jiff::Timestamp;
@@ -11,8 +12,8 @@ use super::backoff::Backoff;
 use super::clients::Clients;
 use super::config::OperatorConfig;
 use super::election::Tenure;
-use super::executor::CallExecutor;
-use super::metrics::Metrics;
+use super::executor::{CallExecutor, call_span, called_cluster};
+use super::metrics::{HUB_CLUSTER, Metrics};
 use super::recorder::Recorder;
 use crate::state::{JobKey, Kinds, ObjectKey, State};
 
@@ -30,16 +31,42 @@ pub const RETRY_SECONDS: i64 = 2;
 pub type Then = Box<dyn FnOnce(&mut Operator) + Send>;
 
 /// What arrives in the inbox.
-pub enum Message {
+pub struct Message {
+    /// When it was made: what is not taken in at once waits.
+    since: Instant,
+    what: What,
+}
+
+enum What {
     /// A watch or a link tells something.
     Event(Then),
     /// A call ended.
     Done {
         /// Key that it was started with.
         key: String,
+        /// The cluster that was called.
+        cluster: String,
         /// What follows.
         then: Then,
     },
+}
+
+impl Message {
+    /// A watch or a link tells something.
+    pub fn event(then: impl FnOnce(&mut Operator) + Send + 'static) -> Self {
+        Self {
+            since: Instant::now(),
+            what: What::Event(Box::new(then)),
+        }
+    }
+
+    /// The call to `cluster` that was started with `key` ended.
+    fn done(key: String, cluster: String, then: Then) -> Self {
+        Self {
+            since: Instant::now(),
+            what: What::Done { key, cluster, then },
+        }
+    }
 }
 
 /// The acting operator.
@@ -68,6 +95,8 @@ pub struct Operator {
     pub departed: BTreeMap<String, Client>,
     /// How many links were made: each has a number, and events of an earlier one are ignored.
     pub links_made: u64,
+    /// The cluster whose answer to a call is being taken in.
+    called: Option<String>,
 }
 
 impl Operator {
@@ -99,16 +128,21 @@ impl Operator {
             inbox,
             departed: BTreeMap::new(),
             links_made: 0,
+            called: None,
         }
     }
 
     /// Takes a message in.
     pub fn take_in(&mut self, message: Message) {
-        match message {
-            Message::Event(then) => then(self),
-            Message::Done { key, then } => {
+        self.metrics.waited(message.since.elapsed());
+        match message.what {
+            What::Event(then) => then(self),
+            What::Done { key, cluster, then } => {
                 self.calls.finished(&key);
+                let _span = call_span(&cluster).entered();
+                self.called = Some(cluster);
                 then(self);
+                self.called = None;
             }
         }
     }
@@ -120,12 +154,10 @@ impl Operator {
         key: String,
         work: impl Future<Output = Then> + Send + 'static,
     ) -> bool {
-        let done = key.clone();
+        let (done, cluster) = (key.clone(), called_cluster(server).to_owned());
         self.calls.start(server, &key, async move {
-            Message::Done {
-                key: done,
-                then: work.await,
-            }
+            let then = work.await;
+            Message::done(done, cluster, then)
         })
     }
 
@@ -148,7 +180,8 @@ impl Operator {
     ) {
         self.metrics.called(call, result.is_ok());
         if let Err(error) = result {
-            tracing::warn!(placement = %key, %error, call, "call failed; trying again");
+            let cluster = self.called.as_deref().unwrap_or(HUB_CLUSTER);
+            tracing::warn!(cluster, placement = %key, %error, call, "call failed; trying again");
             if let Some(job) = self.state.placement(key).map(JobKey::of_placement) {
                 self.requeue_after(&job, Timestamp::now(), RETRY_SECONDS);
             }
@@ -164,4 +197,99 @@ pub fn status_call(job: &JobKey) -> String {
 /// Key of every call on a placement: making, changing, removing; one at a time.
 pub fn placement_call(placement: &ObjectKey) -> String {
     format!("placement/{placement}")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Log {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    /// An operator whose hub answers nothing, and its inbox.
+    pub fn operator() -> (Operator, Receiver<Message>) {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let (inbox, messages) = channel(8);
+        let operator = Operator::new(
+            OperatorConfig::default(),
+            Clients::new(config).unwrap(),
+            1,
+            Tenure::default(),
+            Metrics::default(),
+            inbox,
+            Kinds::default(),
+        );
+        (operator, messages)
+    }
+
+    /// Calls a server in vain, and takes the answer in.
+    async fn call_in_vain(server: &str) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let (mut operator, mut messages) = operator();
+        // Who does not lead makes no call.
+        operator.calls = CallExecutor::new(operator.inbox.clone(), 1, leading());
+        operator.start(server, "key".to_owned(), async {
+            Box::new(|operator: &mut Operator| {
+                tracing::warn!("whatever follows");
+                let lost = Err(kube::Error::LinesCodecMaxLineLengthExceeded);
+                let key = ObjectKey::new("research", "llama-1");
+                operator.retry_if_failed("bind pod", &key, lost);
+            }) as Then
+        });
+        let answer = messages.recv().await.unwrap();
+        operator.take_in(answer);
+        log.text()
+    }
+
+    fn leading() -> Tenure {
+        let tenure = Tenure::default();
+        tenure.renew(Instant::now(), std::time::Duration::from_secs(60));
+        tenure
+    }
+
+    #[tokio::test]
+    async fn every_line_on_a_failed_call_names_the_cluster() {
+        for (server, cluster) in [
+            ("oslo", "cluster=\"oslo\""),
+            (HUB, "cluster=\"hub\""),
+            (HUB_STATUS, "cluster=\"hub\""),
+        ] {
+            let text = call_in_vain(server).await;
+            let about = |what: &str| {
+                text.lines()
+                    .any(|l| l.contains(what) && l.contains(cluster))
+            };
+            assert!(about("whatever follows"), "{text}");
+            assert!(about("call failed; trying again"), "{text}");
+        }
+    }
 }

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::happening::Happening;
+use super::metrics::HUB_CLUSTER;
 use super::series::{Remembered, Told};
 
 /// Name under which the operator reports.
@@ -95,7 +96,11 @@ impl Recorder {
         };
         let dropped = self.shared.queue().put(told);
         if dropped.is_some_and(u64::is_power_of_two) {
-            tracing::debug!(?dropped, "events dropped: more happens than can be told");
+            tracing::debug!(
+                cluster = HUB_CLUSTER,
+                ?dropped,
+                "events dropped: more happens than can be told"
+            );
         }
         self.shared.more.notify_one();
     }
@@ -161,7 +166,7 @@ impl Writer {
 
 fn failed(told: &Told, error: &kube::Error) {
     let object = told.reference.name.as_deref().unwrap_or_default();
-    tracing::debug!(object, reason = told.happening.reason, %error, "event not written");
+    tracing::debug!(cluster = HUB_CLUSTER, object, reason = told.happening.reason, %error, "event not written");
 }
 
 /// Events of cluster-scoped objects are kept in `default`.

@@ -1,5 +1,6 @@
 //! What the hub's API server holds.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::{
@@ -99,24 +100,77 @@ impl Hub {
         }
     }
 
-    /// Whether every kind has been listed once, so that absence means absence. Without MemberClusters and Placements
-    /// nothing can be placed; of the other kinds, each may be missing.
+    /// Whether every kind has been listed once, so that absence means absence.
     pub fn is_synced(&self) -> bool {
-        let has_jobs = |(kind, cache): (&JobKind, &Cache<StoredJob>)| {
-            cache.is_synced() || self.absent.contains(kind.as_str())
-        };
-        self.placements.is_synced()
-            && self.clusters.is_synced()
-            && self.jobs.iter().all(has_jobs)
-            && self.has_seen(&self.accelerator_types)
-            && self.has_seen(&self.price_sheets)
-            && self.has_seen(&self.power_domains)
-            && self.has_seen(&self.power_budgets)
-            && self.has_seen(&self.priority_classes)
-            && self.has_seen(&self.resource_quotas)
+        self.unread_kinds().is_empty()
     }
 
-    fn has_seen<K: Resource<DynamicType = ()>>(&self, cache: &Cache<K>) -> bool {
-        cache.is_synced() || self.absent.contains(&*K::kind(&()))
+    /// Kinds that have not been listed yet. Without MemberClusters and Placements nothing can be placed; of the other kinds,
+    /// each may be missing.
+    pub fn unread_kinds(&self) -> Vec<String> {
+        let jobs = self.jobs.iter().map(|(kind, cache)| {
+            let is_read = cache.is_synced() || self.absent.contains(kind.as_str());
+            (Cow::Borrowed(kind.as_str()), is_read)
+        });
+        let others = [
+            (Placement::kind(&()), self.placements.is_synced()),
+            (MemberCluster::kind(&()), self.clusters.is_synced()),
+            self.seen(&self.accelerator_types),
+            self.seen(&self.price_sheets),
+            self.seen(&self.power_domains),
+            self.seen(&self.power_budgets),
+            self.seen(&self.priority_classes),
+            self.seen(&self.resource_quotas),
+        ];
+        let unread = jobs.chain(others).filter(|(_, is_read)| !is_read);
+        unread.map(|(kind, _)| kind.into_owned()).collect()
+    }
+
+    /// A kind, and whether it has been listed or is not there.
+    fn seen<K: Resource<DynamicType = ()>>(&self, cache: &Cache<K>) -> (Cow<'static, str>, bool) {
+        let kind = K::kind(&());
+        let is_read = cache.is_synced() || self.absent.contains(&*kind);
+        (kind, is_read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::kinds;
+
+    #[test]
+    fn a_hub_says_which_kinds_it_has_not_read() {
+        let mut hub = Hub::new(&kinds());
+        let all = [
+            "TrainingJob",
+            "InferenceJob",
+            "Placement",
+            "MemberCluster",
+            "AcceleratorType",
+            "PriceSheet",
+            "PowerDomain",
+            "PowerBudget",
+            "PriorityClass",
+            "ResourceQuota",
+        ];
+        assert_eq!(hub.unread_kinds(), all);
+        for kind in [JobKind::TrainingJob, JobKind::InferenceJob] {
+            hub.apply_jobs(kind, Change::All(Vec::new()));
+        }
+        hub.placements.apply(Change::All(Vec::new()));
+        hub.clusters.apply(Change::All(Vec::new()));
+        hub.accelerator_types.apply(Change::All(Vec::new()));
+        hub.power_domains.apply(Change::All(Vec::new()));
+        hub.power_budgets.apply(Change::All(Vec::new()));
+        hub.priority_classes.apply(Change::All(Vec::new()));
+        hub.resource_quotas.apply(Change::All(Vec::new()));
+        assert_eq!(hub.unread_kinds(), ["PriceSheet"]);
+        assert!(!hub.is_synced());
+        hub.absent.insert("PriceSheet".to_owned());
+        assert!(
+            hub.is_synced(),
+            "a kind that is not installed has no objects"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ampacity_api::Placement;
+use ampacity_api::{Alternative, Placement};
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_placement::JobSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -45,8 +45,52 @@ pub trait Job: fmt::Debug + Send + Sync {
     /// What a replica of one of its placements holds beside devices, and who is charged for it.
     fn charge(&self, placement: &Placement) -> Charge;
 
+    /// The devices that it asks for beside what `placements` hold.
+    fn demand(&self, placements: &[&Placement]) -> Demand;
+
     /// The object itself, for its own kind.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// Devices that a job asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Queue that the job waits in.
+    pub queue: String,
+    /// Whole devices by what each alternative may use; parts of devices are left out.
+    pub alternatives: Vec<DeviceDemand>,
+}
+
+/// Whole devices that one alternative of a job asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceDemand {
+    /// The device type; `None` where a selector chooses it.
+    pub accelerator_type: Option<String>,
+    /// How many.
+    pub devices: u64,
+}
+
+impl Demand {
+    /// Of alternatives with so many replicas each.
+    pub fn of(
+        queue: &str,
+        alternatives: &[Alternative],
+        replicas: impl Fn(&Alternative) -> i32,
+    ) -> Self {
+        let whole = alternatives
+            .iter()
+            .filter(|a| a.mig_profile.is_none() && a.millidevices.is_none());
+        let count = |n: i32| u64::try_from(n).unwrap_or(0);
+        let demand = |alternative: &Alternative| DeviceDemand {
+            accelerator_type: alternative.accelerator_type.clone(),
+            devices: count(alternative.devices_per_replica)
+                .saturating_mul(count(replicas(alternative))),
+        };
+        Self {
+            queue: queue.to_owned(),
+            alternatives: whole.map(demand).collect(),
+        }
+    }
 }
 
 /// A job in a cache. Clones share it.

@@ -54,7 +54,7 @@ pub use facts::{FactIssues, FactNote, FactObject};
 pub use hub::{Hub, Unreadable};
 pub use inquiry::{Confirmation, Inquiry};
 pub use issue::JobIssue;
-pub use job::{ClusterSite, Job, JobContext, StoredJob};
+pub use job::{ClusterSite, Demand, DeviceDemand, Job, JobContext, StoredJob};
 pub use jobs::{Avoided, JobRecord, JobState, Jobs, Waiting, Why};
 pub use key::{HasMeta, JobKey, ObjectKey};
 pub use kind::{KindFacts, Kinds, ServiceScope};

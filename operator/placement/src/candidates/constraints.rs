@@ -66,7 +66,7 @@ pub(crate) fn cluster_refusal(job: &JobSpec, cluster: &Cluster) -> Option<Reason
     let Some(spec) = &cluster.spec else {
         return Some(Reason::ClusterUnreachable);
     };
-    if !job.clusters.matches(&spec.labels) || job.excluded_clusters.contains(&spec.name) {
+    if !job.clusters.matches(&spec.labels) {
         Some(Reason::ClusterNotSelected)
     } else if !spec.allowed_namespaces.is_empty()
         && !spec.allowed_namespaces.contains(&job.namespace)
@@ -74,6 +74,8 @@ pub(crate) fn cluster_refusal(job: &JobSpec, cluster: &Cluster) -> Option<Reason
         Some(Reason::NamespaceNotAllowed)
     } else if !spec.reachable {
         Some(Reason::ClusterUnreachable)
+    } else if job.excluded_clusters.contains(&spec.name) {
+        Some(Reason::ClusterAvoided)
     } else {
         None
     }

@@ -4,7 +4,7 @@ use crate::arena::GroupIndex;
 use crate::candidates::group_refusal;
 use crate::fleet::Fleet;
 use crate::model::{Alternative, JobSpec, Kind, Reason};
-use crate::nodes::{NodeRequest, Shortfall};
+use crate::nodes::Shortfall;
 
 /// Why an alternative was not taken on a group.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Diagnosis {
 }
 
 impl Fleet {
-    /// The binding constraint of one alternative on one group: the first whose lifting nothing before it could replace.
+    /// The binding constraint of one alternative on one group; where none is found, that the devices that are free do not do.
     pub(crate) fn diagnose(
         &self,
         job: &JobSpec,
@@ -27,38 +27,43 @@ impl Fleet {
         shortfall: Shortfall,
         now_seconds: i64,
     ) -> Reason {
+        self.binding_constraint(job, alternative, group, shortfall, now_seconds)
+            .unwrap_or_else(|| self.too_few(alternative, group, shortfall.of(job, alternative)))
+    }
+
+    /// The binding constraint of one alternative on one group: the first whose lifting nothing before it could replace. `None`
+    /// where there is room.
+    pub(crate) fn binding_constraint(
+        &self,
+        job: &JobSpec,
+        alternative: &Alternative,
+        group: GroupIndex,
+        shortfall: Shortfall,
+        now_seconds: i64,
+    ) -> Option<Reason> {
         if let Some(reason) = group_refusal(job, &self.groups[group].key) {
-            return reason;
+            return Some(reason);
         }
         let needed = shortfall.of(job, alternative);
         if let Some(reason) = self.diagnose_devices(job, alternative, group, needed) {
-            return reason;
+            return Some(reason);
         }
         let mut pools = self.admitted(job, alternative, group);
         pools.sort_unstable();
         let request = self.node_request(alternative, group, needed, Some(pools));
-        if let Some(reason) = self.diagnose_nodes(job, &request) {
-            return reason;
-        }
-        if let Some(reason) = self.diagnose_power(job, &request) {
-            return reason;
-        }
-        if let Some(reason) =
-            self.diagnose_money(job, alternative, &request, shortfall, now_seconds)
-        {
-            return reason;
-        }
-        if let Kind::Inference {
-            spread: Some(spread),
-            ..
-        } = job.kind
-        {
-            return Reason::SpreadExceeded {
-                level: spread.by,
-                max_skew: spread.max_skew,
-            };
-        }
-        self.too_few(&request)
+        self.diagnose_nodes(job, &request)
+            .or_else(|| self.diagnose_power(job, &request))
+            .or_else(|| self.diagnose_money(job, alternative, &request, shortfall, now_seconds))
+            .or(match job.kind {
+                Kind::Inference {
+                    spread: Some(spread),
+                    ..
+                } => Some(Reason::SpreadExceeded {
+                    level: spread.by,
+                    max_skew: spread.max_skew,
+                }),
+                _ => None,
+            })
     }
 
     /// Whether watts are what keeps a gang's alternative from a group.
@@ -75,10 +80,10 @@ impl Fleet {
         )
     }
 
-    fn too_few(&self, request: &NodeRequest<'_>) -> Reason {
+    fn too_few(&self, alternative: &Alternative, group: GroupIndex, replicas: u64) -> Reason {
         Reason::InsufficientDevices {
-            needed: request.replicas.saturating_mul(u64::from(request.devices)),
-            available: self.cells.get(self.groups[request.group].root).free_devices,
+            needed: replicas.saturating_mul(u64::from(alternative.devices_per_replica)),
+            available: self.cells.get(self.groups[group].root).free_devices,
         }
     }
 }

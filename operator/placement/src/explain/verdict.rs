@@ -18,6 +18,29 @@ impl Fleet {
         shortfall: Shortfall,
         options: &PlanOptions,
     ) -> Unplaced {
+        let (reasons, found) = self.reasons(job, shortfall, options, None);
+        let fix = self.fix(job, shortfall, &found, &reasons, options.now_seconds);
+        Unplaced {
+            job: job.key.clone(),
+            replicas: match job.kind {
+                Kind::Training { .. } => job.alternatives.first().map_or(0, |a| a.replicas),
+                Kind::Inference { .. } => shortfall.replicas,
+            },
+            reasons,
+            fix,
+            earliest_start_seconds: None,
+        }
+    }
+
+    /// Why no candidate took a job, most telling first, and each candidate's own reason. With `kept_for`, the fleet shows nothing
+    /// of what was promised: where there is room, it is kept for so many gangs.
+    pub(crate) fn reasons(
+        &self,
+        job: &JobSpec,
+        shortfall: Shortfall,
+        options: &PlanOptions,
+        kept_for: Option<u64>,
+    ) -> (Vec<Refusal>, Vec<Diagnosis>) {
         let open = self.open_clusters(job);
         let mut counted: BTreeMap<CountedReason, u64> = BTreeMap::new();
         let mut count = |reason: Reason, cluster: Option<&str>, alternative: Option<&str>| {
@@ -56,7 +79,13 @@ impl Fleet {
                 if let Some(seen) = offered.get_mut(cluster.position()) {
                     *seen = true;
                 }
-                let reason = self.diagnose(job, alternative, group, shortfall, options.now_seconds);
+                let now = options.now_seconds;
+                let reason = match kept_for {
+                    None => self.diagnose(job, alternative, group, shortfall, now),
+                    Some(gangs) => self
+                        .binding_constraint(job, alternative, group, shortfall, now)
+                        .unwrap_or(Reason::Promised { gangs }),
+                };
                 count(reason.clone(), Some(&self.clusters[cluster].name), name);
                 found.push(Diagnosis {
                     alternative: at,
@@ -90,18 +119,7 @@ impl Fleet {
                 }
             }
         }
-        let reasons = bounded(counted);
-        let fix = self.fix(job, shortfall, &found, &reasons, options.now_seconds);
-        Unplaced {
-            job: job.key.clone(),
-            replicas: match job.kind {
-                Kind::Training { .. } => job.alternatives.first().map_or(0, |a| a.replicas),
-                Kind::Inference { .. } => shortfall.replicas,
-            },
-            reasons,
-            fix,
-            earliest_start_seconds: None,
-        }
+        (bounded(counted), found)
     }
 }
 

@@ -135,6 +135,8 @@ pub enum Reason {
     NamespaceNotAllowed,
     /// The cluster cannot be reached.
     ClusterUnreachable,
+    /// The caller keeps the job out of the cluster for a while (`excluded_clusters`): something there did not work.
+    ClusterAvoided,
     /// No node of the cluster has a device that the alternative may use.
     NoSuchAccelerator {
         /// What was asked for.

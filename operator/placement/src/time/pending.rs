@@ -4,7 +4,7 @@ use super::promises::Promises;
 use super::window::Window;
 use crate::explain::MOST_REASONS;
 use crate::fleet::Fleet;
-use crate::model::{Fix, Kind, PlanOptions, Reason, Refusal, Unplaced};
+use crate::model::{Fix, PlanOptions, Reason, Refusal, Unplaced};
 use crate::schedule::{FutureStart, PendingJob};
 
 impl Promises {
@@ -20,38 +20,29 @@ impl Promises {
         window.show(|_| false);
         let mut verdict = window.fleet.explain(waits.job, waits.shortfall, options);
         drop(window);
-        if self.keep_back(fleet, waits, options.now_seconds) {
-            let gangs = u64::try_from(waits.keeps).unwrap_or(u64::MAX);
-            let refusal = Refusal {
-                reason: Reason::Promised { gangs },
-                cluster: None,
-                alternative: None,
-                count: 1,
-            };
-            verdict.reasons.insert(0, refusal);
-            verdict.reasons.truncate(MOST_REASONS);
+        if let Some(reasons) = self.reasons_now(fleet, waits, options) {
+            verdict.reasons = reasons;
         }
         verdict
     }
 
-    /// Whether a gang had room if nothing were promised.
-    fn keep_back(&mut self, fleet: &mut Fleet, waits: &PendingJob<'_>, now_seconds: i64) -> bool {
-        let job = waits.job;
-        if waits.keeps == 0
-            || self.spans.is_empty()
-            || self.is_spent()
-            || matches!(job.kind, Kind::Inference { .. })
-        {
-            return false;
+    /// Why a job that comes after promises does not start now, in numbers of now: what was promised is free until then, and
+    /// where that is all that is in its way, the promise is the reason. `None` where nothing was promised before its turn.
+    fn reasons_now(
+        &mut self,
+        fleet: &mut Fleet,
+        waits: &PendingJob<'_>,
+        options: &PlanOptions,
+    ) -> Option<Vec<Refusal>> {
+        if waits.keeps == 0 || self.spans.is_empty() || self.is_spent() {
+            return None;
         }
+        let gangs = u64::try_from(waits.keeps).unwrap_or(u64::MAX);
         let mut window = Window::new(fleet, self.spans.clone(), &mut self.moved);
         window.show(|_| false);
-        let candidates = window.fleet.candidates(job);
-        let candidates = candidates.iter().map(|candidate| (candidate, None));
-        window
-            .fleet
-            .best_gang(job, candidates, now_seconds)
-            .is_some()
+        let fleet = &*window.fleet;
+        let (reasons, _) = fleet.reasons(waits.job, waits.shortfall, options, Some(gangs));
+        Some(reasons)
     }
 }
 
@@ -64,10 +55,15 @@ impl FutureStart {
         }
         unplaced.earliest_start_seconds = Some(start_seconds);
         if self.late_seconds == 0 {
-            // A setting that is changed lets it start now; to wait is less than to find it other devices.
-            if let None | Some(Fix::AddNodes { .. } | Fix::FreeDevices { .. } | Fix::ChangeJob) =
-                unplaced.fix
-            {
+            // A setting that is changed lets it start now; to wait is less than to find it other devices, or as many watts as
+            // were promised to others.
+            let waits = match &unplaced.fix {
+                None | Some(Fix::AddNodes { .. } | Fix::FreeDevices { .. } | Fix::ChangeJob) => {
+                    true
+                }
+                Some(fix) => raises_for_promises(fix, &unplaced.reasons),
+            };
+            if waits {
                 unplaced.fix = Some(Fix::WaitUntil { start_seconds });
             }
             return;
@@ -89,4 +85,27 @@ impl FutureStart {
             by_seconds: self.late_seconds,
         });
     }
+}
+
+/// Whether a limit on watts would have to be raised by more than is short now: by what was promised to others, too.
+fn raises_for_promises(fix: &Fix, reasons: &[Refusal]) -> bool {
+    let (limit, by) = match fix {
+        Fix::RaisePowerDomain { domain, by_watts } => (domain, *by_watts),
+        Fix::RaisePowerBudget { budget, by_watts } => (budget, *by_watts),
+        _ => return false,
+    };
+    let is_short_now = |refusal: &Refusal| match &refusal.reason {
+        Reason::PowerDomainExceeded {
+            domain: name,
+            needed_watts,
+            headroom_watts,
+        }
+        | Reason::PowerBudgetExceeded {
+            budget: name,
+            needed_watts,
+            headroom_watts,
+        } => name == limit && *needed_watts - *headroom_watts >= by,
+        _ => false,
+    };
+    !reasons.iter().any(is_short_now)
 }

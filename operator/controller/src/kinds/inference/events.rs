@@ -6,7 +6,7 @@ use ampacity_api::{
     ConditionReason, ConditionType, InferenceJob, InferenceJobState, InferenceJobStatus,
 };
 
-use crate::observe::{Change, Story, way};
+use crate::observe::{Change, Story, price_text, way};
 use crate::runtime::Happening;
 use crate::state::device_name;
 
@@ -33,7 +33,7 @@ pub fn inference_happenings(
     }
     if suspended(after) && !suspended(before) {
         let held = before.placed_replicas > 0;
-        story.suspended(held.then(|| format!("{} replicas", before.placed_replicas)));
+        story.suspended(held.then(|| replicas(before.placed_replicas)));
     } else {
         placements(&mut story, &before.placements, &after.placements);
     }
@@ -43,10 +43,13 @@ pub fn inference_happenings(
     }
     story.no_candidate(&change, before.verdict.as_ref(), after.verdict.as_ref());
     if change.became_true(ConditionType::Running) && job.spec.replicas > 0 {
-        let note = format!(
-            "{} of {} replicas are ready",
-            after.ready_replicas, job.spec.replicas
-        );
+        let wanted = job.spec.replicas;
+        let are = if wanted == 1 {
+            "replica is"
+        } else {
+            "replicas are"
+        };
+        let note = format!("{} of {wanted} {are} ready", after.ready_replicas);
         story.normal(ConditionReason::AllReplicasRunning, "Run", note);
     }
     story.unreachable(&change);
@@ -98,12 +101,12 @@ fn placements(story: &mut Story, before: &[ReplicaPlacement], after: &[ReplicaPl
             None => tell(story, ConditionReason::Placed, "Place", placed(now)),
             Some(old) if old.replicas != now.replicas => {
                 let note = format!(
-                    "{} to {} replicas in cluster {} on {}, {} USD per hour, {} W",
+                    "{} to {} in cluster {} on {}, {}, {} W",
                     old.replicas,
-                    now.replicas,
+                    replicas(now.replicas),
                     now.cluster,
                     now.accelerator_type,
-                    now.usd_per_hour,
+                    price_text(now.usd_per_hour),
                     now.watts
                 );
                 let reason = if now.replicas < old.replicas {
@@ -119,8 +122,11 @@ fn placements(story: &mut Story, before: &[ReplicaPlacement], after: &[ReplicaPl
     for old in before {
         if after.iter().all(|now| now.name != old.name) {
             let note = format!(
-                "{} replicas in cluster {} on {} are given back",
-                old.replicas, old.cluster, old.accelerator_type
+                "{} in cluster {} on {} {} given back",
+                replicas(old.replicas),
+                old.cluster,
+                old.accelerator_type,
+                if old.replicas == 1 { "is" } else { "are" }
             );
             tell(story, ConditionReason::Released, "Scale", note);
         }
@@ -133,8 +139,8 @@ fn placements(story: &mut Story, before: &[ReplicaPlacement], after: &[ReplicaPl
 
 fn placed(now: &ReplicaPlacement) -> String {
     format!(
-        "{} replicas placed in cluster {} on {} ({}), {} USD per hour, {} W",
-        now.replicas,
+        "{} placed in cluster {} on {} ({}), {}, {} W",
+        replicas(now.replicas),
         now.cluster,
         device_name(
             &now.accelerator_type,
@@ -142,7 +148,15 @@ fn placed(now: &ReplicaPlacement) -> String {
             now.millidevices
         ),
         way(now.capacity_type, &now.alternative),
-        now.usd_per_hour,
+        price_text(now.usd_per_hour),
         now.watts
+    )
+}
+
+/// `1 replica`, `2 replicas`.
+fn replicas(count: i32) -> String {
+    format!(
+        "{count} {}",
+        if count == 1 { "replica" } else { "replicas" }
     )
 }

@@ -9,7 +9,9 @@ use ampacity_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::observe::{ACCRUE_EVERY_SECONDS, MemberView, Meter, PlacementView, accrue};
+use crate::observe::{
+    ACCRUE_EVERY_SECONDS, MemberView, Meter, PlacementView, accrue, reason_column,
+};
 use crate::state::ObjectKey;
 
 /// One placement of an inference job with what its member shows.
@@ -112,9 +114,11 @@ pub fn inference_status(job: &InferenceJob, facts: &InferenceFacts<'_>) -> Infer
             .map(|v| v.placement.spec.watts)
             .fold(0, i64::saturating_add),
     };
-    next.usd_per_hour = Some(Decimal::from_micros(meter.usd_micro_per_hour));
+    let usd_per_hour = Decimal::from_micros(meter.usd_micro_per_hour);
+    next.usd_per_hour = (!usd_per_hour.is_zero()).then_some(usd_per_hour);
     next.watts = Some(meter.watts);
     conditions(job, facts, &mut next, &now);
+    next.reason = reason_column(&next.conditions, next.verdict.as_ref());
 
     let counted_to = next.accrued_time.as_ref().map(|t| t.0.as_second());
     let stale = counted_to.is_some_and(|t| facts.now.as_second() - t >= ACCRUE_EVERY_SECONDS);
@@ -205,7 +209,12 @@ fn conditions(
 ) {
     let wanted = job.spec.replicas;
     let (placed, ready) = (next.placed_replicas, next.ready_replicas);
-    let counts = format!("{placed} of {wanted} replicas have a place");
+    let (have, are) = if wanted == 1 {
+        ("replica has", "replica is")
+    } else {
+        ("replicas have", "replicas are")
+    };
+    let counts = format!("{placed} of {wanted} {have} a place");
     let stands = Stands::of(job, facts, next, &counts);
     let mut set = |type_, status: ConditionStatus, reason, message: &str| {
         let condition = NewCondition::new(type_, status, reason)
@@ -336,8 +345,8 @@ fn conditions(
                 false.into(),
                 ConditionReason::ReplicasNotReady,
                 match trouble {
-                    Some(trouble) => format!("{ready} of {wanted} replicas are ready; {trouble}"),
-                    None => format!("{ready} of {wanted} replicas are ready"),
+                    Some(trouble) => format!("{ready} of {wanted} {are} ready; {trouble}"),
+                    None => format!("{ready} of {wanted} {are} ready"),
                 },
             ),
         )

@@ -1,4 +1,5 @@
 mod amounts;
+mod columns;
 mod event;
 mod inference;
 mod lives;

@@ -5,7 +5,7 @@ use ampacity_api::{
     ConditionReason, ConditionType, TrainingJob, TrainingJobState, TrainingJobStatus,
 };
 
-use crate::observe::{Change, Story, reason_of, way};
+use crate::observe::{Change, Story, price_text, reason_of, way};
 use crate::runtime::Happening;
 use crate::state::device_name;
 
@@ -37,7 +37,7 @@ pub fn training_happenings(
         && let Some(placed) = held
     {
         let note = format!(
-            "attempt {attempt} placed in cluster {}: {} × {} ({}), {} USD per hour, {} W",
+            "attempt {attempt} placed in cluster {}: {} × {} ({}), {}, {} W",
             placed.cluster,
             placed.devices,
             device_name(
@@ -46,7 +46,7 @@ pub fn training_happenings(
                 placed.millidevices
             ),
             way(placed.capacity_type, &placed.alternative),
-            placed.usd_per_hour,
+            price_text(placed.usd_per_hour),
             placed.watts,
         );
         story.normal(ConditionReason::Placed, "Place", note);
@@ -95,11 +95,11 @@ fn attempt_ended(
     after: &TrainingJobStatus,
 ) {
     let attempt = after.ended_attempts;
-    let spent = format!(
-        "{} USD and {} Wh in all",
-        after.usd_accrued.unwrap_or_default(),
-        after.watt_hours.unwrap_or(0)
-    );
+    let watt_hours = after.watt_hours.unwrap_or(0);
+    let spent = match after.usd_accrued {
+        Some(usd) => format!("{usd} USD and {watt_hours} Wh in all"),
+        None => format!("{watt_hours} Wh in all, no price"),
+    };
     let finished = find_condition(&after.conditions, ConditionType::Finished);
     match after.state {
         Some(TrainingJobState::Succeeded) => {

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::limits::seconds_left;
 use super::work::{remaining_seconds, work_seconds};
 use crate::observe::{
-    ACCRUE_EVERY_SECONDS, MemberView, Meter, Outcome, PlacementView, accrue, outcome,
+    ACCRUE_EVERY_SECONDS, MemberView, Meter, Outcome, PlacementView, accrue, outcome, reason_column,
 };
 use crate::state::device_name;
 
@@ -53,6 +53,7 @@ pub fn next_training_status(job: &TrainingJob, facts: &TrainingFacts<'_>) -> Tra
     };
     next.step();
     let mut status = next.status;
+    status.reason = reason_column(&status.conditions, status.verdict.as_ref());
     // Amounts are written with a change, or when they have become too old; never for their own sake.
     let counted_to = status.accrued_time.as_ref().map(|t| t.0.as_second());
     let stale = counted_to.is_some_and(|t| facts.now.as_second() - t >= ACCRUE_EVERY_SECONDS);

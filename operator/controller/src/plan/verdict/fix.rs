@@ -61,6 +61,18 @@ pub(super) fn wait_text(starts: jiff::Timestamp) -> FixText {
     }
 }
 
+/// What a job does that keeps out of a cluster until a time.
+pub(super) fn try_again_text(cluster: &str, until: jiff::Timestamp) -> FixText {
+    FixText {
+        action: FixAction::Wait,
+        details: vec![
+            ("cluster", Fact::text(cluster)),
+            ("startTime", Fact::text(until.to_string())),
+        ],
+        sentence: format!("Wait until {until}: cluster {cluster} is tried again then."),
+    }
+}
+
 /// Name, numbers and words of a fix.
 pub fn fix_text(fix: &Fix) -> FixText {
     use FixAction as Action;

@@ -9,13 +9,13 @@ mod refusal;
 use std::collections::BTreeMap;
 
 use ampacity_api::verdict::{Fix, MAX_DETAILS, MAX_MESSAGE, MAX_REASONS, Verdict, VerdictReason};
-use ampacity_placement::{Refusal, Unplaced};
+use ampacity_placement::{Reason, Refusal, Unplaced};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub use self::fact::{Fact, Facts, usd_number};
-use self::fix::wait_text;
 pub use self::fix::{FixAction, FixText, fix_text};
+use self::fix::{try_again_text, wait_text};
 pub use self::quota::quota_verdict;
 pub use self::reason::{ReasonName, ReasonText, reason_text};
 pub use self::refusal::with_refusals;
@@ -23,13 +23,18 @@ pub use self::refusal::with_refusals;
 /// Longest value of a `details` map, in characters (the schema's bound).
 const MAX_DETAIL: usize = 256;
 
-/// The verdict and one line for people: the first reason and the fix. `starts`: when it can start at the earliest.
-pub fn verdict(unplaced: &Unplaced, starts: Option<Timestamp>) -> (Verdict, String) {
+/// The verdict and one line for people: the first reason and the fix. `starts`: when it can start at the earliest. `avoided`:
+/// clusters that the job keeps out of, and until when.
+pub fn verdict(
+    unplaced: &Unplaced,
+    starts: Option<Timestamp>,
+    avoided: &BTreeMap<String, Timestamp>,
+) -> (Verdict, String) {
     let mut reasons: Vec<VerdictReason> = unplaced
         .reasons
         .iter()
         .take(MAX_REASONS)
-        .map(verdict_reason)
+        .map(|refusal| verdict_reason(refusal, avoided))
         .collect();
     // The rest is counted into the last, so that no refusal goes missing.
     let rest = unplaced
@@ -40,18 +45,12 @@ pub fn verdict(unplaced: &Unplaced, starts: Option<Timestamp>) -> (Verdict, Stri
     if let Some(last) = reasons.last_mut() {
         last.count = last.count.saturating_add(integer(rest));
     }
-    let fix = unplaced.fix.as_ref().map(|fix| {
-        let text = match (fix, starts) {
-            (ampacity_placement::Fix::WaitUntil { .. }, Some(starts)) => wait_text(starts),
-            _ => fix_text(fix),
-        };
-        Fix {
-            action: text.action.as_str().to_owned(),
-            details: details(&text.details, &[]),
-            message: Some(cut(&text.sentence, MAX_MESSAGE)),
-        }
+    let fix = shown_fix(unplaced, starts, avoided).map(|text| Fix {
+        action: text.action.as_str().to_owned(),
+        details: details(&text.details, &[]),
+        message: Some(cut(&text.sentence, MAX_MESSAGE)),
     });
-    let line = line(unplaced, fix.as_ref(), starts);
+    let line = line(unplaced, fix.as_ref(), starts, avoided);
     let verdict = Verdict {
         reasons,
         fix,
@@ -60,8 +59,46 @@ pub fn verdict(unplaced: &Unplaced, starts: Option<Timestamp>) -> (Verdict, Stri
     (verdict, line)
 }
 
-fn verdict_reason(refusal: &Refusal) -> VerdictReason {
-    let text = reason_text(&refusal.reason);
+/// The fix in words. Where a cluster is only avoided for a while, the job itself needs no correction.
+fn shown_fix(
+    unplaced: &Unplaced,
+    starts: Option<Timestamp>,
+    avoided: &BTreeMap<String, Timestamp>,
+) -> Option<FixText> {
+    use ampacity_placement::Fix as Engine;
+    let again = || {
+        let refused = unplaced.reasons.iter();
+        let avoided = refused.filter_map(|refusal| Some((refusal, until(refusal, avoided)?)));
+        let (refusal, until) = avoided.min_by_key(|(_, until)| *until)?;
+        Some(try_again_text(refusal.cluster.as_deref()?, until))
+    };
+    match (&unplaced.fix, starts) {
+        (Some(Engine::WaitUntil { .. }), Some(starts)) => Some(wait_text(starts)),
+        (None, _) => again(),
+        (Some(fix @ Engine::ChangeJob), _) => again().or_else(|| Some(fix_text(fix))),
+        (Some(fix), _) => Some(fix_text(fix)),
+    }
+}
+
+/// Until when a job keeps out of the cluster that a reason is about, where that is the reason.
+fn until(refusal: &Refusal, avoided: &BTreeMap<String, Timestamp>) -> Option<Timestamp> {
+    (refusal.reason == Reason::ClusterAvoided).then_some(())?;
+    avoided.get(refusal.cluster.as_deref()?).copied()
+}
+
+/// A reason as it is shown, with the time that only the caller knows.
+fn told(refusal: &Refusal, avoided: &BTreeMap<String, Timestamp>) -> ReasonText {
+    let mut text = reason_text(&refusal.reason);
+    if let Some(until) = until(refusal, avoided) {
+        text.facts.push(("until", Fact::text(until.to_string())));
+        text.clause
+            .push_str(&format!("; it is tried again after {until}"));
+    }
+    text
+}
+
+fn verdict_reason(refusal: &Refusal, avoided: &BTreeMap<String, Timestamp>) -> VerdictReason {
+    let text = told(refusal, avoided);
     let number = |names: &[&str]| {
         text.facts
             .iter()
@@ -106,11 +143,16 @@ fn details(facts: &Facts, leave_out: &[&str]) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn line(unplaced: &Unplaced, fix: Option<&Fix>, starts: Option<Timestamp>) -> String {
+fn line(
+    unplaced: &Unplaced,
+    fix: Option<&Fix>,
+    starts: Option<Timestamp>,
+    avoided: &BTreeMap<String, Timestamp>,
+) -> String {
     let Some(first) = unplaced.reasons.first() else {
         return "no candidate".to_owned();
     };
-    let mut line = reason_text(&first.reason).sentence(first);
+    let mut line = told(first, avoided).sentence(first);
     let more = unplaced.reasons.len().saturating_sub(1);
     if more > 0 {
         line.push_str(&format!(
@@ -144,7 +186,7 @@ fn integer(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ampacity_placement::{Level, Reason, Watts};
+    use ampacity_placement::{Level, Watts};
 
     fn refusal(reason: Reason, count: u64) -> Refusal {
         Refusal {
@@ -193,6 +235,7 @@ mod tests {
                 }),
             ),
             None,
+            &BTreeMap::new(),
         );
         assert_eq!(
             line,
@@ -212,6 +255,7 @@ mod tests {
         let (verdict, line) = verdict(
             &unplaced(vec![refusal(reason, 1)], Some(wait)),
             Some(starts),
+            &BTreeMap::new(),
         );
         assert_eq!(verdict.earliest_start_time, Some(Time(starts)));
         assert_eq!(
@@ -226,6 +270,7 @@ mod tests {
         let (_, line) = super::verdict(
             &unplaced(vec![refusal(reason, 1)], Some(extend)),
             Some(starts),
+            &BTreeMap::new(),
         );
         assert!(
             line.ends_with("by 9 s. Earliest start as it is: 2025-06-15T15:07:40Z."),
@@ -246,7 +291,7 @@ mod tests {
                 )
             })
             .collect();
-        let (verdict, line) = verdict(&unplaced(many, None), None);
+        let (verdict, line) = verdict(&unplaced(many, None), None, &BTreeMap::new());
         assert_eq!(verdict.reasons.len(), MAX_REASONS);
         assert_eq!(verdict.reasons.iter().map(|r| r.count).sum::<i64>(), 300);
         assert!(line.chars().count() <= MAX_MESSAGE);
@@ -266,5 +311,29 @@ mod tests {
         let text = reason_text(&reason);
         assert!(!text.clause.ends_with('.'));
         assert_eq!(text.name.as_str(), "TopologyUnknown");
+    }
+
+    #[test]
+    fn a_cluster_that_is_avoided_says_until_when_and_needs_no_correction() {
+        let until = Timestamp::from_second(1_750_000_060).unwrap();
+        let avoided = [("aws-east".to_owned(), until)].into();
+        let elsewhere = Refusal {
+            cluster: Some("oslo".into()),
+            ..refusal(Reason::ClusterNotSelected, 1)
+        };
+        let reasons = vec![refusal(Reason::ClusterAvoided, 1), elsewhere];
+        let change = Some(ampacity_placement::Fix::ChangeJob);
+        let (verdict, line) = verdict(&unplaced(reasons, change), None, &avoided);
+        assert_eq!(verdict.reasons[0].reason, "ClusterAvoided");
+        assert_eq!(verdict.reasons[0].details["until"], "2025-06-15T15:07:40Z");
+        assert_eq!(
+            line,
+            "aws-east: the cluster refused the job's objects, or its scheduler found no node for a pod, a short while ago; it is tried again after 2025-06-15T15:07:40Z (and 1 more reason). Wait until 2025-06-15T15:07:40Z: cluster aws-east is tried again then."
+        );
+        let fix = verdict.fix.unwrap();
+        assert_eq!(
+            (fix.action.as_str(), fix.details["cluster"].as_str()),
+            ("Wait", "aws-east")
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Names, numbers and sentences of the engine's reasons.
 
-use ampacity_placement::{DevicePart, Reason, Refusal};
+use ampacity_placement::{DevicePart, Reason, Refusal, Watts};
 
 use super::{Fact, Facts};
 use crate::state::PartFields;
@@ -39,6 +39,8 @@ names! {
         NamespaceNotAllowed,
         /// The cluster cannot be reached.
         ClusterUnreachable,
+        /// Something did not work there a short while ago; the cluster is tried again by itself.
+        ClusterAvoided,
         /// No node has such a device.
         NoSuchAccelerator,
         /// Nodes have the device, but not the part of it, or not whole.
@@ -133,6 +135,38 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// `1 of 2 replicas fits`, `0 of 2 replicas fit`.
+fn fit(fitting: u64, needed: u64) -> String {
+    format!(
+        "{fitting} of {} {}",
+        plural(needed, "replica", "replicas"),
+        if fitting == 1 { "fits" } else { "fit" }
+    )
+}
+
+/// What a limit on watts has left is never told as less than nothing: how far it is exceeded is a fact of its own.
+fn watts_facts(limit: (&'static str, &str), needed: Watts, headroom: Watts) -> Facts {
+    let mut facts = vec![
+        (limit.0, Fact::text(limit.1)),
+        ("neededWatts", Fact::Watts(needed)),
+        ("headroomWatts", Fact::Watts(headroom.max(Watts::ZERO))),
+    ];
+    if headroom < Watts::ZERO {
+        facts.push(("exceededByWatts", Fact::Watts(-headroom)));
+    }
+    facts
+}
+
+fn watts_clause(limit: &str, needed: Watts, headroom: Watts) -> String {
+    if headroom < Watts::ZERO {
+        let over = -headroom;
+        return format!(
+            "{limit} has nothing left: {over} more are reserved or promised than it allows; {needed} needed"
+        );
+    }
+    format!("{limit} has {headroom} left, {needed} needed")
+}
+
 /// `whole`, `1g.10gb`, `250m`.
 pub(super) fn mark(part: &DevicePart) -> String {
     PartFields::of(part)
@@ -173,6 +207,11 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
             vec![],
             "the cluster cannot be reached".to_owned(),
         ),
+        Reason::ClusterAvoided => (
+            Name::ClusterAvoided,
+            vec![],
+            "the cluster refused the job's objects, or its scheduler found no node for a pod, a short while ago".to_owned(),
+        ),
         Reason::NoSuchAccelerator { wanted } => (
             Name::NoSuchAccelerator,
             vec![("wanted", Fact::text(wanted))],
@@ -190,7 +229,8 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
                 ("exists", Fact::text(listed(exists, |part, n| format!("{} {n}", mark(part))))),
             ],
             format!(
-                "nodes have {wanted}, but not as {part}: there are only {}",
+                "nodes have {wanted}, but not as {part}: there {} only {}",
+                if matches!(exists.as_slice(), [(_, 1)]) { "is" } else { "are" },
                 listed(exists, units)
             ),
         ),
@@ -206,8 +246,9 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
             Name::InsufficientCapacity,
             short(*needed, *total),
             format!(
-                "{} needed, only {total} exist",
-                plural(*needed, "device is", "devices are")
+                "{} needed, only {}",
+                plural(*needed, "device is", "devices are"),
+                plural(*total, "exists", "exist")
             ),
         ),
         Reason::InsufficientDevices { needed, available } => (
@@ -230,8 +271,9 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
                 ("available", Fact::count(*available)),
             ],
             format!(
-                "{available} devices are free but spread over nodes: {fitting} of {} fit",
-                plural(*needed, "replica", "replicas")
+                "{} free but spread over nodes: {}",
+                plural(*available, "device is", "devices are"),
+                fit(*fitting, *needed)
             ),
         ),
         Reason::InsufficientCpu {
@@ -313,9 +355,9 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
                 ("fittingReplicas", Fact::count(*fitting)),
             ],
             format!(
-                "no single {} holds the gang: at most {fitting} of {} fit",
+                "no single {} holds the gang: at most {}",
                 level.as_str(),
-                plural(*needed, "replica", "replicas")
+                fit(*fitting, *needed)
             ),
         ),
         Reason::TopologyUnknown { level } => (
@@ -332,12 +374,8 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
             headroom_watts,
         } => (
             Name::PowerDomainExceeded,
-            vec![
-                ("domain", Fact::text(domain)),
-                ("neededWatts", Fact::Watts(*needed_watts)),
-                ("headroomWatts", Fact::Watts(*headroom_watts)),
-            ],
-            format!("power domain {domain} has {headroom_watts} left, {needed_watts} needed"),
+            watts_facts(("domain", domain), *needed_watts, *headroom_watts),
+            watts_clause(&format!("power domain {domain}"), *needed_watts, *headroom_watts),
         ),
         Reason::UnknownPowerDomain {
             domain,
@@ -358,12 +396,8 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
             headroom_watts,
         } => (
             Name::PowerBudgetExceeded,
-            vec![
-                ("budget", Fact::text(budget)),
-                ("neededWatts", Fact::Watts(*needed_watts)),
-                ("headroomWatts", Fact::Watts(*headroom_watts)),
-            ],
-            format!("power budget {budget} has {headroom_watts} left, {needed_watts} needed"),
+            watts_facts(("budget", budget), *needed_watts, *headroom_watts),
+            watts_clause(&format!("power budget {budget}"), *needed_watts, *headroom_watts),
         ),
         Reason::DollarBudgetExceeded {
             needed_usd,
@@ -434,3 +468,6 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
         clause,
     }
 }
+
+#[cfg(test)]
+mod tests;

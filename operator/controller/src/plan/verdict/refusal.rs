@@ -24,7 +24,7 @@ pub fn with_refusals<'a>(
         return (verdict, line);
     };
     let left_out = |reason: &VerdictReason| {
-        reason.reason == ReasonName::ClusterNotSelected.as_str()
+        reason.reason == ReasonName::ClusterAvoided.as_str()
             && said.iter().any(|said| said.cluster == reason.cluster)
     };
     verdict.reasons.retain(|reason| !left_out(reason));
@@ -57,7 +57,7 @@ mod tests {
         let words =
             "cluster oslo has no namespace research: run `kubectl create namespace research`";
         let said = (&"oslo".to_owned(), &words.to_owned());
-        let selected = || reason("ClusterNotSelected", "oslo");
+        let selected = || reason("ClusterAvoided", "oslo");
         let taken = || reason("InsufficientDevices", "bergen");
         for (reasons, expected, expected_line) in [
             (vec![selected()], &["DispatchRefused"][..], words.to_owned()),

@@ -9,6 +9,7 @@ use kube::{Client, ResourceExt};
 
 use super::decide::{Decision, Observation, Timing, decide};
 use super::tenure::Tenure;
+use crate::runtime::HUB_CLUSTER;
 use crate::runtime::standing::{Role, Standing};
 
 /// What can go wrong for good. Transient API errors are retried until the renew deadline.
@@ -97,7 +98,7 @@ impl Elector {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot reach the lease; trying again");
+                    tracing::warn!(cluster = HUB_CLUSTER, %error, "cannot reach the lease; trying again");
                     tokio::time::sleep(self.timing.retry).await;
                 }
             }
@@ -124,7 +125,7 @@ impl Elector {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot take the lease; trying again");
+                    tracing::warn!(cluster = HUB_CLUSTER, %error, "cannot take the lease; trying again");
                     tokio::time::sleep(self.timing.retry).await;
                 }
             }
@@ -153,7 +154,7 @@ impl Elector {
                     ));
                 }
                 Ok(Err(error)) if silent < self.timing.renew_deadline => {
-                    tracing::warn!(%error, "cannot renew the lease; trying again");
+                    tracing::warn!(cluster = HUB_CLUSTER, %error, "cannot renew the lease; trying again");
                 }
                 Ok(Err(_)) | Err(_) => {
                     return ElectorError::Lost(format!(
@@ -179,7 +180,7 @@ impl Elector {
             .replace(&self.name, &PostParams::default(), &lease)
             .await
         {
-            tracing::debug!(%error, "lease not given back; it will expire");
+            tracing::debug!(cluster = HUB_CLUSTER, %error, "lease not given back; it will expire");
         }
     }
 
