@@ -13,8 +13,10 @@ use super::change::WatchFailure;
 use super::key::ObjectKey;
 use super::kind::Kinds;
 use super::outage::Outage;
+use super::pod_signs::PodSigns;
 use super::pods::PodIndex;
 use super::slim::{SlimNode, SlimResourceClaim, SlimResourceSlice};
+use super::taint_rule::SlimDeviceTaintRule;
 use super::workload::Workload;
 
 /// Whether a member answers.
@@ -106,10 +108,14 @@ pub struct Member {
     pub slices: Cache<SlimResourceSlice>,
     /// DRA allocations.
     pub claims: Cache<SlimResourceClaim>,
+    /// Devices that are taken out of service.
+    pub taint_rules: Cache<SlimDeviceTaintRule>,
     /// Whether nobody said what claims hold: only files may leave them out.
     pub claims_unknown: bool,
     /// Pods.
     pub pods: PodIndex,
+    /// What pods tell of their nodes beside what they hold.
+    pub signs: PodSigns,
     /// What runs our placements, by the kind of their job.
     pub workloads: BTreeMap<JobKind, Cache<Workload>>,
     /// Nodes that are out of order, and those that are gone while a placement names them.
@@ -141,6 +147,7 @@ impl Member {
             && self.workloads.values().all(Cache::is_synced)
             && self.slices.is_synced()
             && self.claims.is_synced()
+            && self.taint_rules.is_synced()
     }
 
     /// The workload that was made from this very placement. An object of its name may be of an earlier one, or of anybody.

@@ -23,10 +23,12 @@ mod object;
 mod outage;
 mod part;
 mod placements;
+mod pod_signs;
 mod pods;
 mod quantity;
 mod reservations;
 mod slim;
+mod taint_rule;
 mod text;
 mod timers;
 mod usage;
@@ -58,6 +60,7 @@ pub use object::{ApiObject, NamespacedObject};
 pub use outage::{Failing, Outage};
 pub use part::{PartFields, asked_part, device_name, device_part};
 pub use placements::{PlacementState, Placements, Progress};
+pub use pod_signs::{DownDriver, PodSigns};
 pub use pods::{OurPod, PodIndex, Touched};
 pub use quantity::{QuantityError, parse_bytes, parse_milli};
 pub use reservations::{Charge, actual_shares, moving_placements, planned_shares, reservation};
@@ -65,8 +68,9 @@ pub use slim::{
     SlimAttribute, SlimCondition, SlimContainer, SlimDevice, SlimNode, SlimPod, SlimResourceClaim,
     SlimResourceSlice, SlimResources, SlimTaint,
 };
+pub use taint_rule::SlimDeviceTaintRule;
 pub use timers::Timers;
-pub use usage::{PodUsage, pod_usage};
+pub use usage::{PodUsage, is_other_resource, pod_usage};
 pub use workload::{Workload, WorkloadCondition};
 
 /// Everything the operator knows.

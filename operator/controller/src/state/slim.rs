@@ -202,12 +202,80 @@ pub struct SlimPodStatus {
     /// Phase.
     #[serde(deserialize_with = "text")]
     pub phase: String,
+    /// Why it is in that phase, such as `UnexpectedAdmissionError`.
+    #[serde(deserialize_with = "text")]
+    pub reason: String,
+    /// The same in words.
+    #[serde(deserialize_with = "text")]
+    pub message: String,
+    /// When the kubelet took it on.
+    #[serde(deserialize_with = "some_time")]
+    pub start_time: Option<Timestamp>,
+    /// Node that it will have once what was preempted for it there has gone.
+    #[serde(deserialize_with = "some_text")]
+    pub nominated_node_name: Option<String>,
+    /// States of its containers.
+    #[serde(deserialize_with = "or_default")]
+    pub container_statuses: Vec<SlimContainerStatus>,
+    /// The claim that the scheduler made for its extended resources, where DRA serves them.
+    #[serde(deserialize_with = "or_default")]
+    pub extended_resource_claim_status: SlimExtendedClaim,
     /// Conditions.
     #[serde(deserialize_with = "or_default")]
     pub conditions: Vec<SlimCondition>,
     /// Claims that were made from the pod's templates.
     #[serde(deserialize_with = "or_default")]
     pub resource_claim_statuses: Vec<SlimPodClaim>,
+}
+
+/// State of a container.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct SlimContainerStatus {
+    /// What it does now.
+    #[serde(deserialize_with = "or_default")]
+    pub state: SlimContainerState,
+}
+
+/// What a container does now, unless it runs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct SlimContainerState {
+    /// What it waits for.
+    #[serde(deserialize_with = "or_default")]
+    pub waiting: SlimCause,
+    /// Why it ended.
+    #[serde(deserialize_with = "or_default")]
+    pub terminated: SlimCause,
+}
+
+/// A reason with its message.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct SlimCause {
+    /// Reason, such as `CrashLoopBackOff`; empty where it does not apply.
+    #[serde(deserialize_with = "text")]
+    pub reason: String,
+    /// Message.
+    #[serde(deserialize_with = "text")]
+    pub message: String,
+}
+
+/// The claim of a pod's extended resources.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SlimExtendedClaim {
+    /// Name of the ResourceClaim.
+    #[serde(deserialize_with = "some_text")]
+    pub resource_claim_name: Option<String>,
+}
+
+impl SlimTaint {
+    /// Whether a device with this taint goes to no claim that does not tolerate it. An effect that is not known is none, as for
+    /// the scheduler.
+    pub fn keeps_claims_off(&self) -> bool {
+        matches!(self.effect.as_str(), "NoSchedule" | "NoExecute")
+    }
 }
 
 /// A ResourceSlice of `resource.k8s.io/v1`; the nesting of `v1beta1` is read too.
@@ -224,6 +292,11 @@ pub struct SlimResourceSlice {
 }
 
 impl SlimResourceSlice {
+    /// Whether its pool may have slices of several nodes: a pool of one node is named after it, and its slices name the node.
+    pub fn is_of_shared_pool(&self) -> bool {
+        self.spec.node_name.as_deref() != Some(self.spec.pool.name.as_str())
+    }
+
     /// The nodes that its devices are on: the one that it names, or those that its devices name.
     pub fn nodes(&self) -> BTreeSet<&str> {
         let devices = self.spec.devices.iter().map(|d| &d.node_name);

@@ -4,7 +4,7 @@ use crate::arena::GroupIndex;
 use crate::candidates::group_refusal;
 use crate::fleet::Fleet;
 use crate::model::{Alternative, JobSpec, Kind, Reason};
-use crate::nodes::{NodeRequest, Shortfall};
+use crate::nodes::{NodeRequest, Shortfall, total};
 
 /// Why an alternative was not taken on a group.
 #[derive(Clone, Debug)]
@@ -75,10 +75,17 @@ impl Fleet {
         )
     }
 
+    /// Nothing that is looked at explains it: told in devices where these are short, else in replicas.
     fn too_few(&self, request: &NodeRequest<'_>) -> Reason {
-        Reason::InsufficientDevices {
-            needed: request.replicas.saturating_mul(u64::from(request.devices)),
-            available: self.cells.get(self.groups[request.group].root).free_devices,
+        let needed = request.replicas.saturating_mul(u64::from(request.devices));
+        let available = self.cells.get(self.groups[request.group].root).free_devices;
+        if available < needed {
+            return Reason::InsufficientDevices { needed, available };
+        }
+        Reason::Fragmented {
+            needed: request.replicas,
+            fitting: total(&self.fill(request)).min(request.replicas.saturating_sub(1)),
+            available,
         }
     }
 }

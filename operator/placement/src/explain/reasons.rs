@@ -20,22 +20,25 @@ pub(super) fn rank(reason: &Reason) -> u8 {
         Reason::TopologyUnknown { .. } => 9,
         Reason::InsufficientCpu { .. } => 10,
         Reason::InsufficientMemory { .. } => 11,
-        Reason::InsufficientPodSlots { .. } => 12,
-        Reason::NodesUnavailable { .. } => 13,
-        Reason::NodeSelectorMismatch { .. } => 14,
-        Reason::TaintNotTolerated { .. } => 15,
-        Reason::Unpriced => 16,
-        Reason::Fragmented { .. } => 17,
-        Reason::InsufficientDevices { .. } => 18,
-        Reason::InsufficientCapacity { .. } => 19,
-        Reason::CapacityTypeNotAllowed { .. } => 20,
-        Reason::ClusterUnreachable => 21,
-        Reason::NamespaceNotAllowed => 22,
-        Reason::ClusterNotSelected => 23,
-        Reason::NoSuchPart { .. } => 24,
-        Reason::NoSuchAccelerator { .. } => 25,
-        Reason::Promised { .. } => 26,
-        Reason::UnknownPowerDomain { .. } => 27,
+        Reason::InsufficientResource { .. } => 12,
+        Reason::InsufficientPodSlots { .. } => 13,
+        Reason::NodesUnavailable { .. } => 14,
+        Reason::NodeSelectorMismatch { .. } => 15,
+        Reason::TaintNotTolerated { .. } => 16,
+        Reason::NodeIsOneUnit { .. } => 17,
+        Reason::Unpriced => 18,
+        Reason::Fragmented { .. } => 19,
+        Reason::InsufficientDevices { .. } => 20,
+        Reason::NodesTooSmall { .. } => 21,
+        Reason::InsufficientCapacity { .. } => 22,
+        Reason::CapacityTypeNotAllowed { .. } => 23,
+        Reason::ClusterUnreachable => 24,
+        Reason::NamespaceNotAllowed => 25,
+        Reason::ClusterNotSelected => 26,
+        Reason::NoSuchPart { .. } => 27,
+        Reason::NoSuchAccelerator { .. } => 28,
+        Reason::Promised { .. } => 29,
+        Reason::UnknownPowerDomain { .. } => 30,
     }
 }
 
@@ -73,6 +76,12 @@ pub(super) fn shortage(reason: &Reason) -> i128 {
             needed, fitting, ..
         }
         | Reason::InsufficientPodSlots { needed, fitting }
+        | Reason::InsufficientResource {
+            needed, fitting, ..
+        }
+        | Reason::NodesTooSmall {
+            needed, fitting, ..
+        }
         | Reason::Fragmented {
             needed, fitting, ..
         } => less(*needed, *fitting),
@@ -108,13 +117,14 @@ pub(super) fn kinds(reason: &Reason) -> &'static [FixKind] {
     use FixKind as O;
     match reason {
         Reason::CapacityTypeNotAllowed { .. } => &[O::Capacity],
-        Reason::InsufficientCapacity { .. } => &[O::Add],
+        Reason::InsufficientCapacity { .. } | Reason::NodesTooSmall { .. } => &[O::Add],
         Reason::InsufficientDevices { .. } | Reason::Fragmented { .. } => {
             &[O::Restore, O::Add, O::Free]
         }
         Reason::InsufficientCpu { .. }
         | Reason::InsufficientMemory { .. }
         | Reason::InsufficientPodSlots { .. }
+        | Reason::InsufficientResource { .. }
         | Reason::NodeSelectorMismatch { .. }
         | Reason::NodesUnavailable { .. } => &[O::Restore, O::Add],
         Reason::TopologyTooSmall { .. } | Reason::TopologyUnknown { .. } => {
@@ -138,6 +148,9 @@ pub(super) fn is_jobs_own(reason: &Reason) -> bool {
             | Reason::NoThroughput
             | Reason::TaintNotTolerated { .. }
             | Reason::NodeSelectorMismatch { .. }
+            | Reason::NodeIsOneUnit { .. }
+            | Reason::NodesTooSmall { .. }
+            | Reason::InsufficientResource { fitting: 0, .. }
             | Reason::ClusterNotSelected
             | Reason::NamespaceNotAllowed
             | Reason::NoSuchAccelerator { .. }
