@@ -27,6 +27,16 @@ pub enum Identity<'a> {
     },
 }
 
+impl Identity<'_> {
+    /// Whether a user's `match` tells it: what the user says of a device is not doubted.
+    pub fn is_by_match(&self) -> bool {
+        matches!(self, Self::Known { evidence, .. } if evidence.from == BY_MATCH)
+    }
+}
+
+/// What told a type that a user's `match` gives.
+const BY_MATCH: &str = "AcceleratorType match";
+
 impl Catalog {
     /// Which accelerator type a device is.
     ///
@@ -79,7 +89,7 @@ impl Catalog {
 
     fn by_rule(&self, query: &DeviceQuery<'_>) -> Option<(&str, Evidence)> {
         let (name, _) = self.rules.iter().find(|(_, rule)| fits(rule, query))?;
-        Some((name, Evidence::new("AcceleratorType match", name)))
+        Some((name, Evidence::new(BY_MATCH, name)))
     }
 }
 

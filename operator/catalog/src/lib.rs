@@ -43,4 +43,7 @@ pub use vendor::aws::NEURON_ROOT_COMM_PORT;
 pub use vendor::facts::{Fabric, FamilyFacts, Health, Sign};
 pub use vendor::nvidia::mig::{MigProfile, mig_slices};
 pub use vendor::nvidia::product::{ProductName, Sharing};
-pub use vendor::{Family, family_of, is_accelerator_resource, is_kept_annotation, resource_unit};
+pub use vendor::{
+    Family, driver_of_pod, family_of, is_accelerator_resource, is_failed_device_start,
+    is_kept_annotation, resource_unit,
+};

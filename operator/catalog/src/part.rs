@@ -35,6 +35,15 @@ pub enum NotAskable {
     Cores,
     /// A graphics unit in a processor.
     Integrated,
+    /// Devices that are passed through to virtual machines.
+    PassedThrough,
+    /// More units than devices: they count shares, or a number is wrong.
+    Surplus {
+        /// Devices that there are.
+        there_are: u64,
+        /// What tells so, in words.
+        told_by: &'static str,
+    },
 }
 
 /// Capacity and allocatable of one resource of a node, in units.
@@ -107,6 +116,7 @@ pub(crate) fn by_unit(
         Unit::Core => Err(NotAskable::Cores),
         Unit::TimeSlice => Err(NotAskable::TimeSliced),
         Unit::Partition => Err(NotAskable::Partitioned),
+        Unit::PassedThrough => Err(NotAskable::PassedThrough),
         Unit::VirtualGpu | Unit::Measure | Unit::Monitor | Unit::Unlisted => {
             Err(NotAskable::VirtualGpu)
         }

@@ -33,6 +33,11 @@ pub enum PublishedKind {
 pub struct Dra {
     /// Names of the drivers; the device class of a whole device has the driver's name.
     pub drivers: &'static [&'static str],
+    /// Device classes of parts of devices.
+    pub part_classes: &'static [&'static str],
+    /// Names of the first driver's pods on the nodes; a `*` stands for any text. A node whose pod does not run keeps its slices
+    /// for a while, and prepares no claim.
+    pub pods: &'static [&'static str],
     /// What a device says about its model.
     pub model: fn(&dyn PublishedDevice) -> Option<&str>,
     /// The PCI device id by which its model is known.
@@ -51,6 +56,8 @@ impl Dra {
     /// No driver.
     pub const NONE: Self = Self {
         drivers: &[],
+        part_classes: &[],
+        pods: &[],
         model: |_| None,
         pci_id: |_| None,
         instance_type: None,

@@ -15,6 +15,8 @@ pub enum Unit {
     Partition,
     /// A virtual GPU of a sharing layer (HAMi, Volcano).
     VirtualGpu,
+    /// A device that is passed through to a virtual machine: no container can open it.
+    PassedThrough,
     /// Memory, or cores in percent, of a sharing layer: never devices.
     Measure,
     /// A handle to watch all devices of a node by; it holds none.

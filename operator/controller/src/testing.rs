@@ -40,6 +40,7 @@ pub(crate) fn state() -> State {
     }
     member.slices.apply(Change::All(Vec::new()));
     member.claims.apply(Change::All(Vec::new()));
+    member.taint_rules.apply(Change::All(Vec::new()));
     state.members.insert("oslo".to_owned(), member);
     refresh_facts(&mut state, NOW);
     assert!(state.fact_issues.notes.is_empty());

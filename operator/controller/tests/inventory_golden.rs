@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_controller::inventory::{
-    FeedRules, HeldOnNode, MemberContext, NodeInventory, SlimNode, SlimResourceSlice, node_spec,
+    DraFacts, FeedRules, HeldOnNode, MemberContext, NodeInventory, SlimNode, SlimResourceSlice,
+    node_spec,
 };
 use ampacity_placement::DevicePart;
 use serde::de::DeserializeOwned;
@@ -61,6 +62,7 @@ fn take(file: &str, node: &SlimNode, slices: &[&SlimResourceSlice]) -> NodeInven
         feeds: &feeds,
         catalog: &catalog,
         prices: &prices,
+        dra: &DraFacts::default(),
     };
     node_spec(&ctx, node, slices, &HeldOnNode::default())
 }

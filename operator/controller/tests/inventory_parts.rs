@@ -4,7 +4,7 @@
 
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_controller::inventory::{
-    FeedRules, HeldOnNode, MemberContext, NodeInventory, NoteReason, SlimNode, SlimPod,
+    DraFacts, FeedRules, HeldOnNode, MemberContext, NodeInventory, NoteReason, SlimNode, SlimPod,
     SlimResourceClaim, SlimResourceSlice, UnsupportedReason, node_spec, pod_usage,
 };
 use ampacity_placement::DevicePart;
@@ -25,6 +25,7 @@ fn take_with(node: Value, slices: &[Value], held: &HeldOnNode) -> NodeInventory 
         feeds: &FeedRules::default(),
         catalog: &Catalog::builtin(),
         prices: &Prices::default(),
+        dra: &DraFacts::default(),
     };
     node_spec(&ctx, &node, &slices, held)
 }

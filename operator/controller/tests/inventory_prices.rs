@@ -4,7 +4,9 @@
 
 use ampacity_api::PriceSheet;
 use ampacity_catalog::{Catalog, Prices};
-use ampacity_controller::inventory::{FeedRules, HeldOnNode, MemberContext, SlimNode, node_spec};
+use ampacity_controller::inventory::{
+    DraFacts, FeedRules, HeldOnNode, MemberContext, SlimNode, node_spec,
+};
 use ampacity_placement::MicroUsd;
 use serde_json::{Value, json};
 
@@ -27,6 +29,7 @@ fn usd_per_hour(provider: &str, labels: Value) -> Option<MicroUsd> {
         feeds: &FeedRules::default(),
         catalog: &Catalog::builtin(),
         prices: &prices,
+        dra: &DraFacts::default(),
     };
     let node: SlimNode =
         serde_json::from_value(json!({"metadata": {"name": "n", "labels": labels}})).unwrap();

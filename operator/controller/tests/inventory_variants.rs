@@ -8,7 +8,7 @@ use ampacity_api::accelerator_type::{AcceleratorMatch, AcceleratorPower};
 use ampacity_api::{AcceleratorType, AcceleratorTypeSpec};
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_controller::inventory::{
-    FeedRules, HeldOnNode, MemberContext, NodeInventory, NoteReason, SlimNode, SlimPod,
+    DraFacts, FeedRules, HeldOnNode, MemberContext, NodeInventory, NoteReason, SlimNode, SlimPod,
     SlimResourceClaim, SlimResourceSlice, UnsupportedReason, node_spec, pod_usage,
 };
 use ampacity_placement::{CapacityType, Level};
@@ -29,6 +29,7 @@ fn take_with(catalog: &Catalog, node: Value, slices: &[Value], held: &HeldOnNode
         feeds: &FeedRules::default(),
         catalog,
         prices: &Prices::default(),
+        dra: &DraFacts::default(),
     };
     node_spec(&ctx, &node, &slices, held)
 }
@@ -177,7 +178,9 @@ fn whole_devices_of_every_cloud() {
 
 #[test]
 fn shares_are_no_devices() {
-    use UnsupportedReason::{Cores, Partitioned, TimeSliced, UnknownModel, VirtualGpu};
+    use UnsupportedReason::{
+        Cores, Partitioned, PassedThrough, Surplus, TimeSliced, UnknownModel, VirtualGpu,
+    };
     let it = "node.kubernetes.io/instance-type";
     let t4 = "nvidia.com/gpu.product";
     let cases = [
@@ -239,19 +242,57 @@ fn shares_are_no_devices() {
             VirtualGpu,
             1,
         ),
-        // HAMi keeps the plain name: ten shares of each of eight cards.
+        // More than there are, and nothing tells why.
         (
             json!({t4: "NVIDIA-A100-SXM4-80GB", "nvidia.com/gpu.count": "8"}),
             json!({"nvidia.com/gpu": "80"}),
-            VirtualGpu,
+            Surplus,
             80,
         ),
         (
             json!({it: "p5.48xlarge"}),
             json!({"nvidia.com/gpu": "80"}),
-            VirtualGpu,
+            Surplus,
             80,
         ),
+        // No board of SXM modules has more than eight.
+        (
+            json!({t4: "NVIDIA-H100-80GB-HBM3"}),
+            json!({"nvidia.com/gpu": "56"}),
+            Surplus,
+            56,
+        ),
+        (
+            json!({t4: "NVIDIA-L4"}),
+            json!({"nvidia.com/gpu": "40"}),
+            Surplus,
+            40,
+        ),
+        (
+            json!({"amd.com/gpu.device-id": "74a5"}),
+            json!({"amd.com/gpu": "63"}),
+            Surplus,
+            63,
+        ),
+        (
+            json!({"amd.com/gpu.device-id": "74a1", "amd.com/gpu.cu-count": "38"}),
+            json!({"amd.com/gpu": "64"}),
+            Partitioned,
+            64,
+        ),
+        (
+            json!({"beta.amd.com/gpu.device-id.74a1": "4", "beta.amd.com/gpu.simd-count.608": "4"}),
+            json!({"amd.com/gpu": "4"}),
+            Partitioned,
+            4,
+        ),
+        (
+            json!({"habana.ai/device_type": "GAUDI2"}),
+            json!({"habana.ai/gaudi": "16"}),
+            Surplus,
+            16,
+        ),
+        (json!({}), json!({"nvidia.com/pgpu": "8"}), PassedThrough, 8),
         (
             json!({"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM", "amd.com/gpu.compute-memory-partition": "cpx_nps4"}),
             json!({"amd.com/gpu": "64"}),
@@ -533,6 +574,48 @@ fn a_plugin_and_slices_on_one_node_count_once() {
     let inventory = take(idle, &[devices]);
     assert_eq!(inventory.spec.devices[0].resource, "gpu.nvidia.com");
     assert_eq!(reasons(&inventory), []);
+}
+
+#[test]
+fn what_a_node_has_beside_devices_is_read() {
+    let others = |resources: Value, held: &HeldOnNode| {
+        let inventory = take_with(&Catalog::builtin(), node(json!({}), resources), &[], held);
+        let reasons = reasons(&inventory);
+        let other = inventory.spec.other.into_iter();
+        let other = other.map(|(name, amount)| (name, amount.total, amount.held));
+        (other.collect::<Vec<_>>(), reasons)
+    };
+    let has = json!({"cpu": "8", "memory": "1Gi", "pods": "9", "nvidia.com/gpu": "0", "vpc.amazonaws.com/efa": "32",
+        "hugepages-2Mi": "4Mi", "hugepages-1Gi": "0", "ephemeral-storage": "1Ki", "kubernetes.io/batch-cpu": "900",
+        "attachable-volumes-aws-ebs": "39", "rdma/ib": "many"});
+    let mut held = HeldOnNode::default();
+    held.extended.insert("vpc.amazonaws.com/efa".into(), 4);
+    let (other, reasons) = others(has, &held);
+    let expected = [
+        ("ephemeral-storage".to_owned(), 1024, 0),
+        ("hugepages-2Mi".to_owned(), 4 << 20, 0),
+        ("vpc.amazonaws.com/efa".to_owned(), 32, 4),
+    ];
+    assert_eq!(other, expected);
+    assert_eq!(reasons, [NoteReason::BadNumber]);
+    // A file that leaves the disk out says nothing of it.
+    let (other, _) = others(json!({"cpu": "8"}), &HeldOnNode::default());
+    assert_eq!(other, [("ephemeral-storage".to_owned(), u64::MAX, 0)]);
+}
+
+#[test]
+fn a_device_with_half_the_memory_of_its_type_is_a_part_of_one() {
+    let of = |memory: &str| {
+        let device = json!({"name": "gpu-0", "attributes": {"type": {"string": "amdgpu"},
+            "productName": {"string": "AMD Instinct MI300X"}}, "capacity": {"memory": {"value": memory}}});
+        let slice = json!({"metadata": {"name": "s"}, "spec": {"driver": "gpu.amd.com", "nodeName": "n",
+            "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1}, "devices": [device]}});
+        take(node(json!({}), json!({})), &[slice])
+    };
+    assert_eq!(seen(&of("191Gi")), [("amd-mi300x", 1, 0)]);
+    let part = of("24Gi");
+    assert_eq!(seen(&part), []);
+    assert_eq!(part.unsupported[0].reason, UnsupportedReason::Partitioned);
 }
 
 #[test]

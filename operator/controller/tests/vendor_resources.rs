@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ampacity_catalog::{Catalog, Family, Prices, Unit};
 use ampacity_controller::inventory::{
-    FeedRules, HeldOnNode, MemberContext, NodeInventory, node_spec,
+    DraFacts, FeedRules, HeldOnNode, MemberContext, NodeInventory, node_spec,
 };
 use serde_json::json;
 
@@ -30,6 +30,7 @@ fn take(resource: &str) -> NodeInventory {
         feeds: &FeedRules::default(),
         catalog: &Catalog::builtin(),
         prices: &Prices::default(),
+        dra: &DraFacts::default(),
     };
     let node = serde_json::from_value(node).unwrap();
     node_spec(&ctx, &node, &[], &HeldOnNode::default())

@@ -296,7 +296,7 @@ fn a_verdict_names_the_binding_constraint_with_its_numbers_and_what_helps() {
             gang("j", 1, 8),
             Reason::NodesUnavailable {
                 nodes: 1,
-                fault: "Cordoned".into(),
+                fault: "cordoned".into(),
             },
             Some(Fix::RestoreNodes {
                 cluster: "a".into(),

@@ -155,7 +155,9 @@ proptest! {
                     let taken: u32 = plan.placements.iter().map(|d| &d.reservation).filter(|r| r.cluster == cluster && r.part == DevicePart::Whole)
                         .flat_map(|r| r.nodes.iter().filter(|s| s.name == node.name).map(|s| s.replicas * r.devices_per_replica)).sum();
                     total += u64::from(group.devices);
-                    if node.fault.is_none() {
+                    // Of a node that is one unit nothing is free beside a tenant.
+                    let has_tenant = group.whole_node && group.held + taken > 0;
+                    if node.fault.is_none() && !has_tenant {
                         free += u64::from(group.devices - group.held - taken);
                     }
                 }

@@ -107,6 +107,7 @@ const MEMBER_ALLOWED: &[Question] = &[
     ("delete", "", "pods", "research", ""),
     ("watch", "resource.k8s.io", "resourceslices", "", ""),
     ("watch", "resource.k8s.io", "resourceclaims", "", ""),
+    ("watch", "resource.k8s.io", "devicetaintrules", "", ""),
     (
         "create",
         "resource.k8s.io",

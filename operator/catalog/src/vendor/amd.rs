@@ -3,6 +3,8 @@
 //! Sources: ROCm/k8s-device-plugin (README, cmd/k8s-node-labeller), ROCm/gpu-operator docs/device_plugin, the DRA driver of AMD,
 //! node-problem-detector rules of the GPU Operator, HAMi's charts.
 
+use ampacity_placement::Labels;
+
 use super::facts::{FamilyFacts, Health, Sign};
 use crate::evidence::{Clues, DeviceQuery, Found, pci_id};
 use crate::part::{Cut, NodeView, NotAskable, Offer, by_unit};
@@ -10,6 +12,8 @@ use crate::published::{Dra, PublishedDevice, PublishedKind};
 use crate::resource::Unit;
 
 const GPU: &str = "amd.com/gpu";
+/// SIMD units of a compute unit.
+const SIMDS_PER_UNIT: u64 = 4;
 /// Prefixes of the node labeller's keys, the older one last.
 const LABEL_PREFIXES: [&str; 2] = ["amd.com", "beta.amd.com"];
 /// Labels with the way in which all devices of the node are partitioned, such as `cpx_nps4`.
@@ -35,8 +39,10 @@ pub(super) const GPUS: FamilyFacts = FamilyFacts {
         ("amd.com/gpucores", Unit::Measure),
     ],
     device_resources: &[GPU],
+    most_devices,
     dra: Dra {
         drivers: &["gpu.amd.com"],
+        pods: &["*k8s-gpu-dra-driver-kubeletplugin-*"],
         model: |device| device.text("productName"),
         kind: published_kind,
         ..Dra::NONE
@@ -114,6 +120,54 @@ fn published_kind(device: &dyn PublishedDevice) -> PublishedKind {
     }
 }
 
+/// A baseboard of OAM modules has 8. Cards: no server chassis, expansion included, has more than 32.
+fn most_devices(accelerator_type: &str) -> Option<u64> {
+    let is_module = |name: &&str| accelerator_type.ends_with(*name);
+    let modules = ["mi300x", "mi325x", "mi350x", "mi355x"];
+    Some(if modules.iter().any(is_module) { 8 } else { 32 })
+}
+
+/// Compute units and memory in GiB of a whole device, by PCI id. AMD's data sheets.
+const WHOLE: [(&[&str], u64, u64); 6] = [
+    (&["738c", "738e"], 120, 32),
+    (&["740f"], 104, 64),
+    (&["74a0"], 228, 128),
+    (&["74a1", "74a9", "74b5", "74bd"], 304, 192),
+    (&["74a5", "74b9"], 304, 256),
+    (&["75a0", "75a3", "75b0", "75b3"], 256, 288),
+];
+
+/// Whether the labels count fewer compute units, or less memory, than a whole device of that id has: half of them or less.
+fn is_smaller_than_whole(labels: &Labels) -> bool {
+    let Some(id) = label(labels, "device-id").map(|id| pci_id(&id)) else {
+        return false;
+    };
+    let whole = WHOLE.iter().find(|(ids, ..)| ids.contains(&id.as_str()));
+    let Some((_, compute_units, memory_gib)) = whole else {
+        return false;
+    };
+    let number = |name: &str| label(labels, name)?.parse::<u64>().ok();
+    let units = number("cu-count").or_else(|| Some(number("simd-count")? / SIMDS_PER_UNIT));
+    // `24G`, `191G`: rounded down.
+    let memory = label(labels, "vram").and_then(|text| text.strip_suffix('G')?.parse::<u64>().ok());
+    units.is_some_and(|n| n > 0 && n * 2 <= *compute_units)
+        || memory.is_some_and(|n| n > 0 && n * 2 <= *memory_gib)
+}
+
+/// A label of the node labeller: `amd.com/gpu.cu-count=38`, or as it used to be, `beta.amd.com/gpu.cu-count.38=8`.
+fn label(labels: &Labels, name: &str) -> Option<String> {
+    LABEL_PREFIXES.iter().find_map(|prefix| {
+        let key = format!("{prefix}/gpu.{name}");
+        if let Some(value) = labels.get(&key) {
+            return Some(value.clone());
+        }
+        let old = format!("{key}.");
+        let mut values = labels.keys().filter_map(|key| key.strip_prefix(&old));
+        let only = values.next()?;
+        values.next().is_none().then(|| only.to_owned())
+    })
+}
+
 /// Under the naming strategy `single` partitions have the name of devices.
 fn cut(node: &NodeView<'_>, offer: &Offer<'_>, offers: &[Offer<'_>]) -> Result<Cut, NotAskable> {
     let partitioned = PARTITION.iter().any(|key| {
@@ -124,7 +178,7 @@ fn cut(node: &NodeView<'_>, offer: &Offer<'_>, offers: &[Offer<'_>]) -> Result<C
     let physical = node.shape.map(|shape| u64::from(shape.devices));
     let more_than_there_are = physical.is_some_and(|n| n > 0 && offer.count.capacity > n);
     let is_device = matches!(offer.unit, Unit::Device | Unit::DeviceAlias);
-    if is_device && (partitioned || more_than_there_are) {
+    if is_device && (partitioned || more_than_there_are || is_smaller_than_whole(node.labels)) {
         return Err(NotAskable::Partitioned);
     }
     by_unit(node, offer, offers)

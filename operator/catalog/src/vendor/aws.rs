@@ -42,8 +42,10 @@ pub(super) const NEURONS: FamilyFacts = FamilyFacts {
     ],
     device_resources: &[NEURON, NEURON_DEVICE],
     cores_per_device: Some(2),
+    most_devices: |_| Some(16),
     dra: Dra {
         drivers: &["neuron.aws.com"],
+        pods: &["*neuron-dra-driver*-kubelet-plugin-*"],
         instance_type: Some("instanceType"),
         kind: published_kind,
         ..Dra::NONE

@@ -25,6 +25,13 @@ pub struct FamilyFacts {
     pub resources: &'static [(&'static str, Unit)],
     /// Extended resources by which whole devices are asked for, the preferred one first.
     pub device_resources: &'static [&'static str],
+    /// Most devices that a machine with devices of a type has, by the type's name; `None` where any number may be. More units of a
+    /// whole device than that are shares under its name.
+    pub most_devices: fn(&str) -> Option<u64>,
+    /// Whether the devices of a node are one machine to their runtime, so that all of them go to one replica.
+    pub whole_nodes: bool,
+    /// What the messages of containers say that did not start because they could not be given a device.
+    pub failed_starts: &'static [&'static str],
     /// Resources of whole devices that a device plugin may offer many times over under the same name: no number is a mistake.
     pub shareable_resources: &'static [&'static str],
     /// Cores of a device on nodes that do not tell; `None` where cores are no resource.
@@ -101,6 +108,9 @@ impl FamilyFacts {
         has_type: |_| true,
         resources: &[],
         device_resources: &[],
+        most_devices: |_| None,
+        whole_nodes: false,
+        failed_starts: &[],
         shareable_resources: &[],
         cores_per_device: None,
         dra: Dra::NONE,

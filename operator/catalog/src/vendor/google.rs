@@ -20,6 +20,9 @@ pub(super) const TPUS: FamilyFacts = FamilyFacts {
     vendor: "google",
     resources: &[(TPU, Unit::Device)],
     device_resources: &[TPU],
+    // A TPU VM has 1, 4 or 8 chips, and its runtime takes hold of all of them: GKE asks for requests of all chips of a host.
+    most_devices: |_| Some(8),
+    whole_nodes: true,
     dra: Dra {
         drivers: &["tpu.google.com"],
         model: |device| device.text("tpuGen"),

@@ -30,8 +30,10 @@ pub(super) const GAUDI: FamilyFacts = FamilyFacts {
         ("habana.ai/goya", Unit::Device),
     ],
     device_resources: &[GAUDI_DEVICE],
+    most_devices: |_| Some(8),
     dra: Dra {
         drivers: &["gaudi.intel.com"],
+        pods: &["*intel-gaudi-resource-driver-kubelet-plugin-*"],
         model,
         // `0000-a0-00-0-0x1020`
         pci_id: |device| device.name().rsplit_once("-0x").map(|(_, id)| id),
@@ -59,8 +61,10 @@ pub(super) const GPUS: FamilyFacts = FamilyFacts {
     device_resources: &[I915, XE],
     // The plugin offers each card `-shared-dev-num` times.
     shareable_resources: &[I915, XE],
+    most_devices: |_| Some(32),
     dra: Dra {
         drivers: &["gpu.intel.com"],
+        pods: &["*intel-gpu-resource-driver-kubelet-plugin-*"],
         model,
         pci_id: |device| device.text("pciId"),
         kind: published_gpu,

@@ -149,7 +149,28 @@ pub fn family_of(resource_or_driver: &str) -> Option<Family> {
     if let Some((family, _)) = resource_unit(resource_or_driver) {
         return Some(family);
     }
-    Family::all().find(|family| family.dra.drivers.contains(&resource_or_driver))
+    Family::all().find(|family| {
+        let classes = [family.dra.drivers, family.dra.part_classes];
+        classes.iter().any(|of| of.contains(&resource_or_driver))
+    })
+}
+
+/// The DRA driver whose pod on a node has this name.
+pub fn driver_of_pod(name: &str) -> Option<&'static str> {
+    Family::all().find_map(|family| {
+        let mut pods = family.dra.pods.iter();
+        let driver = family.dra.drivers.first().copied();
+        driver.filter(|_| pods.any(|form| has_form(name, form)))
+    })
+}
+
+/// Whether a container's message says that it did not start because it could not be given a device.
+pub fn is_failed_device_start(message: &str) -> bool {
+    !message.is_empty()
+        && Family::all().any(|family| {
+            let mut texts = family.failed_starts.iter();
+            texts.any(|text| message.contains(text))
+        })
 }
 
 /// Whether the key of a node's annotation says something to a vendor's file.
@@ -174,6 +195,15 @@ mod tests {
             ("nvidia.com/gpu.shared", Some(("nvidia", Unit::TimeSlice))),
             ("nvidia.com/mig-1g.5gb", Some(("nvidia", Unit::Partition))),
             ("nvidia.com/mlnxnics", None),
+            ("nvidia.com/pgpu", Some(("nvidia", Unit::PassedThrough))),
+            (
+                "nvidia.com/GA102GL_A10",
+                Some(("nvidia", Unit::PassedThrough)),
+            ),
+            (
+                "nvidia.com/TU104GL_Tesla_T4",
+                Some(("nvidia", Unit::PassedThrough)),
+            ),
             ("volcano.sh/vgpu-number", Some(("nvidia", Unit::VirtualGpu))),
             ("volcano.sh/vgpu-cores", Some(("nvidia", Unit::Measure))),
             ("amd.com/spx_nps1", Some(("amd", Unit::DeviceAlias))),
@@ -215,6 +245,7 @@ mod tests {
         }
         let name = |of: &str| family_of(of).map(|family| family.name);
         assert_eq!(name("gpu.nvidia.com"), Some("nvidia"));
+        assert_eq!(name("mig.nvidia.com"), Some("nvidia"));
         assert_eq!(name("dra.net"), None);
         assert_eq!(name("compute-domain.nvidia.com"), None);
     }
@@ -256,6 +287,42 @@ mod tests {
                 "{resource}"
             );
             assert!(is_accelerator_resource(resource), "{resource}");
+        }
+    }
+
+    #[test]
+    fn pods_of_drivers_are_known_by_their_names() {
+        let cases = [
+            (
+                "nvidia-dra-driver-gpu-kubelet-plugin-x7k2p",
+                Some("gpu.nvidia.com"),
+            ),
+            (
+                "dra-driver-nvidia-gpu-kubelet-plugin-x7k2p",
+                Some("gpu.nvidia.com"),
+            ),
+            ("nvidia-dra-driver-gpu-controller-x7k2p", None),
+            (
+                "site-k8s-gpu-dra-driver-kubeletplugin-2",
+                Some("gpu.amd.com"),
+            ),
+            (
+                "intel-gpu-resource-driver-kubelet-plugin-2",
+                Some("gpu.intel.com"),
+            ),
+            (
+                "intel-gaudi-resource-driver-kubelet-plugin-2",
+                Some("gaudi.intel.com"),
+            ),
+            (
+                "neuron-dra-driver-kubelet-plugin-prfn4",
+                Some("neuron.aws.com"),
+            ),
+            ("nvidia-device-plugin-daemonset-2", None),
+            ("", None),
+        ];
+        for (name, driver) in cases {
+            assert_eq!(driver_of_pod(name), driver, "{name}");
         }
     }
 

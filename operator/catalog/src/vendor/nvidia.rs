@@ -21,6 +21,8 @@ use crate::resource::Unit;
 const GPU: &str = "nvidia.com/gpu";
 const SHARED_GPU: &str = "nvidia.com/gpu.shared";
 const PRODUCT: &str = "nvidia.com/gpu.product";
+const COUNT: &str = "nvidia.com/gpu.count";
+const GKE_COUNT: &str = "cloud.google.com/gke-accelerator-count";
 const REPLICAS: &str = "nvidia.com/gpu.replicas";
 /// GKE's name of the device.
 const GKE_ACCELERATOR: &str = "cloud.google.com/gke-accelerator";
@@ -44,6 +46,16 @@ pub(super) const GPUS: FamilyFacts = FamilyFacts {
         // KubeVirt's vGPU resources carry the profile: nvidia.com/GRID_A100-4C, nvidia.com/NVIDIA_A16-4Q.
         ("nvidia.com/GRID_*", Unit::VirtualGpu),
         ("nvidia.com/NVIDIA_*", Unit::VirtualGpu),
+        // KubeVirt and Kata name a device that is passed through by its chip: nvidia.com/GA102GL_A10, nvidia.com/TU104GL_Tesla_T4.
+        ("nvidia.com/pgpu", Unit::PassedThrough),
+        ("nvidia.com/GM2*_*", Unit::PassedThrough),
+        ("nvidia.com/GP1*_*", Unit::PassedThrough),
+        ("nvidia.com/GV1*_*", Unit::PassedThrough),
+        ("nvidia.com/TU1*_*", Unit::PassedThrough),
+        ("nvidia.com/GA1*_*", Unit::PassedThrough),
+        ("nvidia.com/AD1*_*", Unit::PassedThrough),
+        ("nvidia.com/GH1*_*", Unit::PassedThrough),
+        ("nvidia.com/GB*_*", Unit::PassedThrough),
         ("nvidia.com/vgpu", Unit::VirtualGpu),
         ("nvidia.com/vgpu*", Unit::Unlisted),
         // HAMi.
@@ -58,9 +70,20 @@ pub(super) const GPUS: FamilyFacts = FamilyFacts {
         ("tencent.com/vcuda-*", Unit::Measure),
     ],
     device_resources: &[GPU],
+    most_devices,
+    failed_starts: &[
+        "nvidia-container-cli",
+        "nvidia-container-runtime",
+        "unresolvable CDI devices nvidia.com/",
+    ],
     shareable_resources: &[GPU],
     dra: Dra {
         drivers: &["gpu.nvidia.com"],
+        part_classes: &[mig::DEVICE_CLASS],
+        pods: &[
+            "*nvidia-dra-driver-gpu-kubelet-plugin-*",
+            "*dra-driver-nvidia-gpu-kubelet-plugin-*",
+        ],
         model: |device| device.text("productName"),
         id: Some("uuid"),
         parent_id: Some("parentUUID"),
@@ -88,7 +111,8 @@ pub(super) const GPUS: FamilyFacts = FamilyFacts {
     physical_devices: |node| Gpus(node).physical(),
     in_words,
     fabric: Fabric {
-        labels: &["nvidia.com/gpu.clique"],
+        // The second is what earlier versions of GPU feature discovery write.
+        labels: &["nvidia.com/gpu.clique", "nvidia.com/gpu.imex-domain"],
         domain: gke_nvl72,
     },
     health: Health {
@@ -111,6 +135,8 @@ pub(super) const GPUS: FamilyFacts = FamilyFacts {
             "GpuPowerWatch",
             "GpuDriverWatch",
             "GpuCudaWatch",
+            // GKE's device plugin: an XID that its configuration calls critical.
+            "XidCriticalError",
         ],
         end_work: &[
             "SysLogsXIDError",
@@ -179,6 +205,21 @@ fn identify(query: &DeviceQuery<'_>, clues: &mut Clues) -> Found {
         }
     }
     aws::by_instance_labels(query, clues)
+}
+
+/// A board of SXM modules has 8 (DGX-2: 16), a GB200 or GB300 tray 4, a GH200 host 1 or 2. Cards: no server chassis, expansion
+/// included, has more than 32.
+fn most_devices(accelerator_type: &str) -> Option<u64> {
+    const BY_NAME: [(&str, u64); 5] = [
+        ("-gb200", 4),
+        ("-gb300", 4),
+        ("-gh200", 2),
+        ("-v100-sxm", 16),
+        ("-sxm", 8),
+    ];
+    let mut known = BY_NAME.iter();
+    let board = known.find(|(part, _)| accelerator_type.contains(part));
+    Some(board.map_or(32, |(_, most)| *most))
 }
 
 /// Memory of one device in MiB from labels; CoreWeave's `vram` is in GiB.
@@ -296,10 +337,22 @@ impl Gpus<'_> {
 
     /// Devices in the node. The label counts MIG instances where all devices are cut up in one way.
     fn physical(&self) -> Option<u64> {
-        self.number("nvidia.com/gpu.count")
-            .filter(|n| *n > 0 && !self.is_mig())
-            .or_else(|| self.0.shape.map(|shape| shape.devices.into()))
-            .or_else(|| self.number("cloud.google.com/gke-accelerator-count"))
+        self.counted().map(|(devices, _)| devices)
+    }
+
+    /// The same, with what tells it.
+    fn counted(&self) -> Option<(u64, &'static str)> {
+        let by_label = self.number(COUNT).filter(|n| *n > 0 && !self.is_mig());
+        let by_instance = || self.0.shape.map(|shape| u64::from(shape.devices));
+        by_label
+            .map(|n| (n, "label nvidia.com/gpu.count"))
+            .or_else(|| Some((by_instance()?, "the instance type")))
+            .or_else(|| {
+                Some((
+                    self.number(GKE_COUNT)?,
+                    "label cloud.google.com/gke-accelerator-count",
+                ))
+            })
     }
 
     fn mig_instance(&self, offer: &Offer<'_>) -> Result<Cut, NotAskable> {
@@ -355,15 +408,25 @@ impl Gpus<'_> {
             return self.slice(offer, 0);
         }
         let units = offer.count.capacity.max(offer.count.allocatable);
-        let more_than_there_are = self.physical().is_some_and(|n| units > n);
         let hami = self
             .0
             .annotations
             .into_iter()
             .flatten()
             .any(|(key, _)| key.starts_with(HAMI) && key.contains("nvidia"));
-        if more_than_there_are || hami || offer.count.capacity > MAX_DEVICES_PER_NODE {
+        if hami {
             return Err(NotAskable::VirtualGpu);
+        }
+        // Nothing says that they are shared: cards of which the labels count one model, or a plugin that counts them twice.
+        let counted = self.counted().filter(|(there_are, _)| units > *there_are);
+        if let Some((there_are, told_by)) = counted {
+            return Err(NotAskable::Surplus { there_are, told_by });
+        }
+        if units > MAX_DEVICES_PER_NODE {
+            return Err(NotAskable::Surplus {
+                there_are: MAX_DEVICES_PER_NODE,
+                told_by: "the largest machine there is",
+            });
         }
         Ok(Cut::Whole)
     }

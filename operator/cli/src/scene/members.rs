@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_api::{MemberCluster, labels};
 use ampacity_controller::state::{
-    Change, Member, Reach, SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice, State,
-    pod_usage,
+    Change, Member, Reach, SlimDeviceTaintRule, SlimNode, SlimPod, SlimResourceClaim,
+    SlimResourceSlice, State, pod_usage,
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -26,6 +26,9 @@ struct Shown {
     pods: Vec<SlimPod>,
     slices: Vec<SlimResourceSlice>,
     claims: Vec<SlimResourceClaim>,
+    taint_rules: Vec<SlimDeviceTaintRule>,
+    /// Pods that have ended: they hold nothing, but tell of their nodes.
+    ended: Vec<SlimPod>,
 }
 
 /// Puts clusters, nodes, pods and DRA objects into the state, as if their members had shown them; everything odd becomes a note.
@@ -41,6 +44,7 @@ pub(super) fn add_members(objects: &Objects, state: &mut State, notes: &mut Vec<
     add_pods(objects, &clusters, &named, &mut shown, notes);
     add_slices(objects, &clusters, &named, &mut shown, notes);
     add_claims(objects, &named, &mut shown, notes);
+    add_taint_rules(objects, &clusters, &mut shown, notes);
     for ((cluster, _), node) in &nodes {
         if let Some(shown) = shown.get_mut(cluster.as_str()) {
             shown.nodes.push(node.clone());
@@ -54,11 +58,15 @@ pub(super) fn add_members(objects: &Objects, state: &mut State, notes: &mut Vec<
             ..Member::new("", &state.kinds)
         };
         member.nodes.apply(Change::All(shown.nodes));
-        member
-            .pods
-            .apply(Change::All(shown.pods), Timestamp::UNIX_EPOCH);
+        for pod in shown.ended {
+            member.signs.apply(&Change::Applied(Box::new(pod)));
+        }
+        let pods = Change::All(shown.pods);
+        member.signs.apply(&pods);
+        member.pods.apply(pods, Timestamp::UNIX_EPOCH);
         member.slices.apply(Change::All(shown.slices));
         member.claims.apply(Change::All(shown.claims));
+        member.taint_rules.apply(Change::All(shown.taint_rules));
         for workloads in member.workloads.values_mut() {
             workloads.apply(Change::All(Vec::new()));
         }
@@ -242,10 +250,19 @@ fn add_pods(
     let mut first = FirstPods::new();
     for (number, given) in objects.pods.iter().enumerate() {
         let pod = &given.object;
+        let label = pod.labels().get(labels::CLUSTER);
         let Some(usage) = pod_usage(pod) else {
+            // One whose node is not given tells nothing.
+            let node = pod.spec.node_name.as_deref().unwrap_or_default();
+            if let Ok(cluster) = bound_cluster(label, node, clusters, nodes)
+                && let Some(shown) = shown.get_mut(cluster.as_str())
+            {
+                let mut pod = pod.clone();
+                name_if_nameless(&mut pod.metadata, number);
+                shown.ended.push(pod);
+            }
             continue;
         };
-        let label = pod.labels().get(labels::CLUSTER);
         let cluster = match bound_cluster(label, &usage.node, clusters, nodes) {
             Ok(cluster) => cluster,
             Err(why) => {
@@ -318,6 +335,17 @@ fn add_slices(
     for (number, given) in objects.slices.iter().enumerate() {
         let slice = &given.object;
         let on = slice.nodes();
+        if on.is_empty() && slice.spec.devices.is_empty() {
+            // Counters of a pool over several nodes: the pool is whole only with them.
+            if let Ok(cluster) = cluster_of(slice.labels().get(labels::CLUSTER), clusters)
+                && let Some(shown) = shown.get_mut(cluster)
+            {
+                let mut slice = slice.clone();
+                name_if_nameless(&mut slice.metadata, number);
+                shown.slices.push(slice);
+            }
+            continue;
+        }
         if on.is_empty() {
             notes.push(format!(
                 "{}: ResourceSlice {} names no node; its devices are left out",
@@ -389,6 +417,46 @@ fn add_claims(
                 let mut claim = claim.clone();
                 name_if_nameless(&mut claim.metadata, number);
                 shown.claims.push(claim);
+            }
+        }
+    }
+}
+
+/// A rule without a label is taken for every cluster: which of several it is of nothing else says, and a device that is out of
+/// service is not promised.
+fn add_taint_rules(
+    objects: &Objects,
+    clusters: &BTreeMap<String, MemberCluster>,
+    shown: &mut BTreeMap<&str, Shown>,
+    notes: &mut Vec<String>,
+) {
+    for (number, given) in objects.taint_rules.iter().enumerate() {
+        let mut rule = given.object.clone();
+        name_if_nameless(&mut rule.metadata, number);
+        let label = rule.labels().get(labels::CLUSTER).cloned();
+        if let Some(label) = label
+            .as_ref()
+            .filter(|label| !clusters.contains_key(*label))
+        {
+            notes.push(format!(
+                "{}: DeviceTaintRule {} is left out: label {} names MemberCluster {label:?}, which is not given; add it or correct the label",
+                given.origin.name(),
+                rule.name_any(),
+                labels::CLUSTER
+            ));
+            continue;
+        }
+        if label.is_none() && clusters.len() > 1 {
+            notes.push(format!(
+                "{}: DeviceTaintRule {} counts in every cluster; label it {}=NAME where it is of one",
+                given.origin.name(),
+                rule.name_any(),
+                labels::CLUSTER
+            ));
+        }
+        for (name, shown) in shown.iter_mut() {
+            if label.as_ref().is_none_or(|label| label == name) {
+                shown.taint_rules.push(rule.clone());
             }
         }
     }

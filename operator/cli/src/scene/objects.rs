@@ -8,7 +8,7 @@ use ampacity_api::{
 };
 use ampacity_controller::kinds;
 use ampacity_controller::state::{
-    JobKey, SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice, StoredJob,
+    JobKey, SlimDeviceTaintRule, SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice, StoredJob,
 };
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt;
@@ -43,6 +43,7 @@ pub(crate) struct Objects {
     pub(crate) pods: Vec<Given<SlimPod>>,
     pub(crate) slices: Vec<Given<SlimResourceSlice>>,
     pub(crate) claims: Vec<Given<SlimResourceClaim>>,
+    pub(crate) taint_rules: Vec<Given<SlimDeviceTaintRule>>,
     /// What was passed over, in words.
     pub(crate) notes: Vec<String>,
     ignored: BTreeMap<String, usize>,
@@ -115,6 +116,10 @@ impl Objects {
             }
             ("resource.k8s.io", "ResourceClaim") => {
                 let unread = lenient(document, &mut self.claims);
+                self.note_unread(unread);
+            }
+            ("resource.k8s.io", "DeviceTaintRule") => {
+                let unread = lenient(document, &mut self.taint_rules);
                 self.note_unread(unread);
             }
             ("scheduling.k8s.io", "PriorityClass") => return self.add_priority_class(&document),

@@ -1,6 +1,7 @@
 //! Keeps the link to one member: connects, watches, probes, and reconnects when the Secret changes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ampacity_api::{JobKind, labels};
@@ -16,10 +17,12 @@ use super::credentials::{CredentialsError, member_config};
 use super::watch::watch;
 use crate::runtime::Clients;
 use crate::state::{
-    Cause, Change, KindFacts, Kinds, Link, LinkSource, SlimNode, SlimPod, SlimResourceClaim,
-    SlimResourceSlice, WatchFailure, Workload,
+    Cause, Change, KindFacts, Kinds, Link, LinkSource, SlimDeviceTaintRule, SlimNode, SlimPod,
+    SlimResourceClaim, SlimResourceSlice, WatchFailure, Workload,
 };
 
+/// A kind that members have since Kubernetes 1.37 (resource.k8s.io/v1).
+const DEVICE_TAINT_RULE: &str = "DeviceTaintRule";
 /// Pause between probes of a connected member.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// A probe that takes longer counts as failed.
@@ -69,6 +72,8 @@ pub enum MemberChange {
     Slice(Change<SlimResourceSlice>),
     /// DRA allocations.
     Claim(Change<SlimResourceClaim>),
+    /// DRA devices that are taken out of service.
+    TaintRule(Change<SlimDeviceTaintRule>),
     /// What runs our placements, of this kind of job.
     Workload(JobKind, Change<Workload>),
 }
@@ -81,6 +86,7 @@ impl MemberChange {
             Self::Pod(_) => "Pod",
             Self::Slice(_) => "ResourceSlice",
             Self::Claim(_) => "ResourceClaim",
+            Self::TaintRule(_) => DEVICE_TAINT_RULE,
             Self::Workload(kind, _) => kind.as_str(),
         }
     }
@@ -298,6 +304,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         self.watch_kind(&mut set, to, all.clone(), MemberChange::Pod);
         self.watch_kind(&mut set, to, all.clone(), MemberChange::Slice);
         self.watch_kind(&mut set, to, all.clone(), MemberChange::Claim);
+        self.watch_kind(&mut set, to, all.clone(), MemberChange::TaintRule);
         for facts in self.kinds.iter() {
             // Kinds may be run by the same resource: each follows its own objects.
             let kind = facts.kind.as_str();
@@ -324,7 +331,7 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
     {
         // Members without DRA have no such kinds: that is no failure, there just are none.
         let name = K::kind(&()).into_owned();
-        let may_be_absent = name.starts_with("Resource");
+        let may_be_absent = name.starts_with("Resource") || name == DEVICE_TAINT_RULE;
         let api = Api::<K>::all(to.clients.watches.clone());
         let what = format!("{name} objects of {}", to.server);
         self.watch_api(set, api, config, what, may_be_absent, change);
@@ -358,13 +365,23 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
         let (wrap, failed) = (self.wrap.clone(), self.wrap.clone());
         let of_all = change.clone();
         let kind = change(Change::All(Vec::new())).kind();
+        // A role of an earlier version does not name the kind, and an API server that has no such kind refuses it all the same.
+        let may_be_refused = kind == DEVICE_TAINT_RULE;
+        let refused = AtomicBool::new(false);
         let watch = watch(
             api,
             config,
             self.inbox.clone(),
             move |event| wrap(LinkEvent::Changed(change(event))),
             move |failure| {
-                let event = if may_be_absent && failure.code == Some(404) {
+                let is_absent = may_be_absent && failure.code == Some(404);
+                let is_refused = may_be_refused && failure.code == Some(403);
+                if is_refused && !refused.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "a member's role may not watch {kind} objects, so devices that they take out of service count as usable; install the member role of this version of the chart"
+                    );
+                }
+                let event = if is_absent || is_refused {
                     LinkEvent::Changed(of_all(Change::All(Vec::new())))
                 } else {
                     LinkEvent::WatchFailed(WatchFailure {

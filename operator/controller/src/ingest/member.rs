@@ -103,9 +103,17 @@ pub fn take_in_change(
             nodes.extend(nodes_of_claims(member, &change));
             member.claims.apply(change);
         }
+        MemberChange::TaintRule(change) => {
+            // Rules are few and may select anything: every node with DRA devices is read again.
+            let slices = member.slices.values();
+            nodes.extend(slices.flat_map(SlimResourceSlice::nodes).map(str::to_owned));
+            member.taint_rules.apply(change);
+        }
         MemberChange::Pod(change) => {
+            let told = member.signs.apply(&change);
             let touched = member.pods.apply(change, now);
             nodes = touched.nodes;
+            nodes.extend(told);
             placements = touched.placements;
         }
         MemberChange::Workload(kind, change) => {
@@ -171,11 +179,28 @@ fn nodes_of_slices(member: &Member, change: &Change<SlimResourceSlice>) -> BTree
         Change::Deleted(_) => Vec::new(),
         Change::Forgotten(key) => member.slices.get(key).into_iter().collect(),
     };
-    let slices = change.objects().iter().chain(before);
-    slices
-        .flat_map(SlimResourceSlice::nodes)
+    let changed: Vec<&SlimResourceSlice> = change.objects().iter().chain(before).collect();
+    let mut nodes: BTreeSet<String> = changed
+        .iter()
+        .flat_map(|slice| slice.nodes())
         .map(str::to_owned)
-        .collect()
+        .collect();
+    // A pool over several nodes is whole, or not, for all of them.
+    let shared: BTreeSet<&str> = changed
+        .iter()
+        .filter(|slice| slice.is_of_shared_pool())
+        .map(|slice| slice.spec.pool.name.as_str())
+        .collect();
+    if !shared.is_empty() {
+        let of_pools = member.slices.values();
+        let of_pools = of_pools.filter(|slice| shared.contains(slice.spec.pool.name.as_str()));
+        nodes.extend(
+            of_pools
+                .flat_map(SlimResourceSlice::nodes)
+                .map(str::to_owned),
+        );
+    }
+    nodes
 }
 
 /// Nodes whose devices changed claims hold or held.

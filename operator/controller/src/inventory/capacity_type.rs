@@ -10,7 +10,7 @@ use crate::state::SlimTaint;
 /// are seen on nodes of the same clouds and of others.
 type Rule = (&'static str, fn(&str) -> Option<CapacityType>);
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 23] = [
     (CAPACITY_TYPE, word),
     ("karpenter.sh/capacity-type", word),
     ("eks.amazonaws.com/capacityType", word),
@@ -31,10 +31,23 @@ const RULES: [Rule; 17] = [
     ("node-lifecycle", spot_lifecycle),
     ("kops.k8s.io/instance-lifecycle", spot_lifecycle),
     ("doks.digitalocean.com/spot", spot_if_true),
+    // Cluster API and OpenShift put the label without a value on interruptible machines.
+    ("cluster.x-k8s.io/interruptible", spot_unless_false),
+    (
+        "machine.openshift.io/interruptible-instance",
+        spot_unless_false,
+    ),
+    // Spot Ocean: spot or od.
+    ("spotinst.io/node-lifecycle", spot_lifecycle),
+    // CAST AI; a node that stands in for a spot one is on demand, whatever else it is called.
+    ("scheduling.cast.ai/spot-fallback", on_demand_if_true),
+    ("scheduling.cast.ai/spot", spot_unless_false),
+    ("node-role.kubernetes.io/spot-worker", spot_unless_false),
 ];
 
 /// Taints that only interruptible nodes have.
-const SPOT_TAINTS: [(&str, &str); 4] = [
+const SPOT_TAINTS: [(&str, &str); 5] = [
+    ("scheduling.cast.ai/spot", ""),
     ("kubernetes.azure.com/scalesetpriority", "spot"),
     ("cloud.google.com/gke-spot", "true"),
     ("cloud.google.com/gke-preemptible", "true"),
@@ -95,6 +108,14 @@ fn word(value: &str) -> Option<CapacityType> {
 
 fn spot_if_true(value: &str) -> Option<CapacityType> {
     (value == "true").then_some(CapacityType::Spot)
+}
+
+fn spot_unless_false(value: &str) -> Option<CapacityType> {
+    (!value.eq_ignore_ascii_case("false")).then_some(CapacityType::Spot)
+}
+
+fn on_demand_if_true(value: &str) -> Option<CapacityType> {
+    (value == "true").then_some(CapacityType::OnDemand)
 }
 
 fn gke_provisioning(value: &str) -> Option<CapacityType> {
@@ -211,6 +232,36 @@ mod tests {
             (&[("node.kubernetes.io/lifecycle", "spot")], "aws", Spot),
             (
                 &[("node.kubernetes.io/lifecycle", "normal")],
+                "aws",
+                OnDemand,
+            ),
+            (&[("cluster.x-k8s.io/interruptible", "")], "aws", Spot),
+            (
+                &[("cluster.x-k8s.io/interruptible", "false")],
+                "aws",
+                OnDemand,
+            ),
+            (
+                &[("machine.openshift.io/interruptible-instance", "")],
+                "gcp",
+                Spot,
+            ),
+            (&[("spotinst.io/node-lifecycle", "spot")], "aws", Spot),
+            (&[("spotinst.io/node-lifecycle", "od")], "aws", OnDemand),
+            (&[("scheduling.cast.ai/spot", "true")], "aws", Spot),
+            (
+                &[
+                    ("scheduling.cast.ai/spot", "true"),
+                    ("scheduling.cast.ai/spot-fallback", "true"),
+                ],
+                "aws",
+                OnDemand,
+            ),
+            (
+                &[
+                    ("eks.amazonaws.com/capacityType", "ON_DEMAND"),
+                    ("cluster.x-k8s.io/interruptible", ""),
+                ],
                 "aws",
                 OnDemand,
             ),

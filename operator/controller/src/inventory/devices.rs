@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ampacity_catalog::{Catalog, DeviceQuery, Family, InstanceShape, NodeView, NotAskable};
 use ampacity_placement::{DeviceGroup, Labels};
 
+use super::dra_facts::DraFacts;
 use super::held::HeldOnNode;
 use super::note::{Unsupported, UnsupportedReason};
 use crate::state::SlimNode;
@@ -18,6 +19,7 @@ pub(super) struct Subject<'a> {
     pub(super) shape: Option<&'a InstanceShape>,
     pub(super) catalog: &'a Catalog,
     pub(super) held: &'a HeldOnNode,
+    pub(super) dra: &'a DraFacts,
 }
 
 impl<'a> Subject<'a> {
@@ -50,8 +52,19 @@ pub(super) struct Devices {
     pub(super) unsupported: Vec<Unsupported>,
     /// Families of which something is shown, usable or not.
     pub(super) shown: BTreeSet<Family>,
+    /// Drivers whose pools are whole and list no device, with the pool.
+    pub(super) empty_pools: Vec<(Family, String, String)>,
     /// Families of which pods may use something, whole or not.
     pub(super) offered: BTreeSet<Family>,
+}
+
+/// Where a node's devices are one machine, one of them that cannot be used takes the others with it.
+pub(super) fn as_one_unit(mut group: DeviceGroup) -> DeviceGroup {
+    if group.whole_node && group.unusable > 0 {
+        group.unusable = group.unusable.saturating_add(group.devices);
+        group.devices = 0;
+    }
+    group
 }
 
 /// Taints that pods for the device tolerate by themselves.
@@ -72,6 +85,8 @@ impl From<NotAskable> for UnsupportedReason {
             NotAskable::VirtualGpu => Self::VirtualGpu,
             NotAskable::Cores => Self::Cores,
             NotAskable::Integrated => Self::Integrated,
+            NotAskable::PassedThrough => Self::PassedThrough,
+            NotAskable::Surplus { .. } => Self::Surplus,
         }
     }
 }

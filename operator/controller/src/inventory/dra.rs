@@ -8,14 +8,16 @@ use ampacity_catalog::{
 };
 use ampacity_placement::DeviceGroup;
 
-use super::devices::{Devices, Subject, taint_keys};
+use super::devices::{Devices, Subject, as_one_unit, taint_keys};
+use super::dra_facts::PoolCount;
 use super::held::DeviceId;
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
-use crate::state::{SlimAttribute, SlimDevice, SlimResourceSlice, parse_bytes};
+use crate::state::{SlimAttribute, SlimDevice, SlimResourceSlice, SlimTaint, parse_bytes};
 
 /// Finds the devices in the slices of a node. Slices of other nodes, of network cards and of compute domains are passed over.
 ///
-/// A pool counts as a whole or not at all: only its highest generation, and only when all `resourceSliceCount` slices are there.
+/// A pool counts as a whole or not at all: only its highest generation, and only when all `resourceSliceCount` slices are there, on
+/// whatever nodes.
 /// For the families in `offered` a device plugin is what counts, so nothing is noted about them.
 pub(super) fn find(
     subject: &Subject<'_>,
@@ -38,24 +40,22 @@ pub(super) fn find(
         } else {
             &mut *notes
         };
-        let newest = slices.iter().map(|s| s.spec.pool.generation).max();
+        let count = subject.dra.pool(driver, pool).unwrap_or_else(|| {
+            let mut count = PoolCount::default();
+            slices.iter().for_each(|slice| count.add(slice));
+            count
+        });
         let current: Vec<&SlimResourceSlice> = slices
             .into_iter()
-            .filter(|s| Some(s.spec.pool.generation) == newest)
+            .filter(|s| s.spec.pool.generation == count.generation)
             .collect();
-        let wanted = current
-            .iter()
-            .filter_map(|s| s.spec.pool.resource_slice_count)
-            .max();
-        devices.shown.insert(family);
-        if let Some(wanted) =
-            wanted.filter(|n| *n > i64::try_from(current.len()).unwrap_or(i64::MAX))
-        {
+        if let Some(wanted) = count.missing_of() {
+            devices.shown.insert(family);
             notes.add(
                 NoteReason::IncompletePool,
                 format!(
                     "pool {pool:?} of {driver} has {} of {wanted} ResourceSlices, so its devices are not counted until it is whole",
-                    current.len()
+                    count.slices
                 ),
             );
             continue;
@@ -68,6 +68,12 @@ pub(super) fn find(
             })
             .map(|(_, device)| Member::new(device, driver))
             .collect();
+        if members.is_empty() {
+            let of_pool = (family, driver.to_owned(), pool.to_owned());
+            devices.empty_pools.push(of_pool);
+            continue;
+        }
+        devices.shown.insert(family);
         count_pool(subject, family, driver, pool, &members, &mut devices, notes);
     }
     devices
@@ -98,7 +104,7 @@ fn is_of(slice: &SlimResourceSlice, node_name: &str) -> bool {
 }
 
 /// The driver; where a trimmed file leaves it out, it is read from the slice's name (`<node>-<driver>-<suffix>`).
-fn driver(slice: &SlimResourceSlice) -> &str {
+pub(super) fn driver(slice: &SlimResourceSlice) -> &str {
     if !slice.spec.driver.is_empty() {
         return &slice.spec.driver;
     }
@@ -155,7 +161,7 @@ impl<'a> Member<'a> {
             .taints
             .iter()
             .chain(&self.device.taints)
-            .any(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
+            .any(SlimTaint::keeps_claims_off);
         let said = self
             .attribute("healthy")
             .is_some_and(|a| a.bool == Some(false) || a.string.as_deref() == Some("false"));
@@ -215,7 +221,7 @@ fn count_pool(
 ) {
     let held = held_devices(subject, family, driver, pool, members);
     let silicon = Silicon::of(family, members);
-    let mut groups: BTreeMap<(&str, Cut), (u32, u32)> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, Cut), Counted> = BTreeMap::new();
     let mut unsupported: BTreeMap<(UnsupportedReason, Option<&str>), u64> = BTreeMap::new();
     let mut unhealthy = 0_u32;
     let mut names = BTreeSet::new();
@@ -233,10 +239,17 @@ fn count_pool(
             instance_type,
             ..subject.query(driver)
         };
-        let known = match subject.catalog.identify(&query) {
-            Identity::Known { accelerator, .. } => Some(accelerator.name.as_str()),
-            Identity::Unknown { .. } => None,
+        let identity = subject.catalog.identify(&query);
+        let is_doubted = !identity.is_by_match();
+        let (known, memory_gib) = match identity {
+            Identity::Known { accelerator, .. } => {
+                (Some(accelerator.name.as_str()), accelerator.memory_gib)
+            }
+            Identity::Unknown { .. } => (None, 0),
         };
+        // A driver that does not say how its devices are cut up says how much memory each has.
+        let is_smaller = |mib: u64| mib.saturating_mul(2) <= u64::from(memory_gib) * 1024;
+        let is_part = is_doubted && query.memory_mib.is_some_and(is_smaller);
         let cut = match kind {
             PublishedKind::Other => continue,
             PublishedKind::Mig(_) | PublishedKind::Split(NotAskable::Partitioned)
@@ -249,16 +262,25 @@ fn count_pool(
             }
             PublishedKind::Split(why) => Err(why.into()),
             PublishedKind::Mig(profile) => Ok(Cut::Mig(profile)),
+            PublishedKind::Whole if is_part && known.is_some() => {
+                Err(UnsupportedReason::Partitioned)
+            }
             PublishedKind::Whole => Ok(Cut::Whole),
         };
         match (cut, known) {
             (Err(reason), known) => *unsupported.entry((reason, known)).or_default() += 1,
-            (Ok(_), _) if member.is_unhealthy() => unhealthy += 1,
             (Ok(cut), Some(name)) => {
-                let (count, in_use) = groups.entry((name, cut)).or_default();
-                *count += 1;
-                *in_use += u32::from(held.contains(member.name));
+                let group = groups.entry((name, cut)).or_default();
+                let is_tainted = subject.dra.is_tainted(driver, pool, member.name);
+                if is_tainted || member.is_unhealthy() {
+                    group.unusable += 1;
+                    unhealthy += 1;
+                } else {
+                    group.devices += 1;
+                    group.held += u32::from(held.contains(member.name));
+                }
             }
+            (Ok(_), None) if member.is_unhealthy() => unhealthy += 1,
             (Ok(_), None) => {
                 *unsupported
                     .entry((UnsupportedReason::UnknownModel, None))
@@ -273,23 +295,30 @@ fn count_pool(
             format!("{unhealthy} devices of {driver} are tainted or reported unhealthy"),
         );
     }
-    for ((name, cut), (count, in_use)) in groups {
+    for ((name, cut), counted) in groups {
         let class = match cut {
             Cut::Mig(_) => MigProfile::device_class(),
             Cut::Whole | Cut::Slice(_) => driver,
         };
         devices.groups.push((
             Some(family),
-            DeviceGroup {
+            as_one_unit(DeviceGroup {
                 accelerator_type: name.to_owned(),
                 resource: class.to_owned(),
                 part: cut.part(),
                 share: cut.share(name),
-                devices: count,
-                held: in_use,
+                devices: counted.devices,
+                held: counted.held,
+                unusable: counted.unusable,
+                unusable_why: if counted.unusable > 0 {
+                    format!("devices of {driver} are tainted or reported unhealthy")
+                } else {
+                    String::new()
+                },
+                whole_node: family.whole_nodes,
                 node_devices: silicon.devices,
                 taint_keys: taint_keys(Some(family), class),
-            },
+            }),
         ));
     }
     for ((reason, known), count) in unsupported {
@@ -309,6 +338,14 @@ fn count_pool(
             accelerator_type: known.map(str::to_owned),
         });
     }
+}
+
+/// Devices of one type and cut.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    devices: u32,
+    held: u32,
+    unusable: u32,
 }
 
 /// Which published devices are the same silicon.

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_catalog::{Accelerator, Count, Cut, Family, Identity, Offer, Unit, resource_unit};
+use ampacity_catalog::{
+    Accelerator, Count, Cut, Family, Identity, InstanceShape, NotAskable, Offer, Unit,
+    resource_unit,
+};
 use ampacity_placement::DeviceGroup;
 
-use super::devices::{Devices, Subject, taint_keys};
+use super::devices::{Devices, Subject, as_one_unit, taint_keys};
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
 use super::parts;
 use super::resources::extended;
@@ -47,6 +50,8 @@ pub(super) fn find(subject: &Subject<'_>, notes: &mut Notes<'_>) -> Devices {
                     note_unhealthy(resource, count, notes);
                     let whole = (resource, count, &Cut::Whole);
                     add_group(subject, &mut devices, None, whole, accelerator);
+                    // Whatever else the labels say of such devices, here they are.
+                    devices.shown.extend(accelerator.family);
                 }
             }
             _ => {}
@@ -70,6 +75,8 @@ fn family_devices(
     devices: &mut Devices,
     notes: &mut Notes<'_>,
 ) {
+    let before = devices.groups.len();
+    let mut idle: Vec<(&Offer<'_>, Cut, &Accelerator)> = Vec::new();
     let has = |unit: Unit| offers.iter().any(|o| o.unit == unit);
     let (has_device, has_alias) = (has(Unit::Device), has(Unit::DeviceAlias));
     for offer in offers {
@@ -82,14 +89,26 @@ fn family_devices(
             continue;
         }
         note_unhealthy(offer.resource, offer.count, notes);
+        let query = subject.query(offer.resource);
+        // Who names a partition, a core or a device of a virtual machine in a `match` makes it a type of its own.
+        let by_match = matches!(
+            offer.unit,
+            Unit::Partition | Unit::Core | Unit::PassedThrough
+        )
+        .then(|| subject.catalog.identify_by_match(&query))
+        .flatten();
         if offer.count.allocatable == 0 {
+            let identity = subject.catalog.identify(&query);
+            let known = by_match.map(|accelerator| (Cut::Whole, accelerator));
+            let by_labels = || match ((family.cut)(&subject.view(), offer, offers), identity) {
+                (Ok(Cut::Whole), Identity::Known { accelerator, .. }) => {
+                    Some((Cut::Whole, accelerator))
+                }
+                _ => None,
+            };
+            idle.extend(known.or_else(by_labels).map(|(cut, a)| (offer, cut, a)));
             continue;
         }
-        let query = subject.query(offer.resource);
-        // Who names a partition or a core in a `match` makes it a type of its own.
-        let by_match = matches!(offer.unit, Unit::Partition | Unit::Core)
-            .then(|| subject.catalog.identify_by_match(&query))
-            .flatten();
         if let Some(accelerator) = by_match {
             let whole = (offer.resource, offer.count, &Cut::Whole);
             add_group(subject, devices, Some(family), whole, accelerator);
@@ -102,6 +121,14 @@ fn family_devices(
             _ => query,
         };
         let identity = subject.catalog.identify(&query);
+        let cut = match (cut, &identity) {
+            // Whoever names the resource in a `match` says what a unit of it is.
+            (Err(NotAskable::Surplus { .. }), identity) if identity.is_by_match() => Ok(Cut::Whole),
+            (Ok(cut), Identity::Known { accelerator, .. }) if !identity.is_by_match() => {
+                no_surplus(subject, family, offer, cut, accelerator)
+            }
+            (cut, _) => cut,
+        };
         match (cut, identity) {
             (Err(why), identity) => {
                 let reason = UnsupportedReason::from(why);
@@ -109,7 +136,7 @@ fn family_devices(
                     Identity::Known { accelerator, .. } => Some(accelerator.name.clone()),
                     Identity::Unknown { .. } => None,
                 };
-                note_split(offer, &reason, notes);
+                note_split(offer, why, &reason, notes);
                 devices.unsupported.push(Unsupported {
                     resource: offer.resource.to_owned(),
                     count: offer.count.allocatable,
@@ -168,18 +195,76 @@ fn family_devices(
             }
         }
     }
+    // Left-overs of an earlier configuration beside devices that can be used say nothing; where none can be, these are what is there.
+    if devices.groups.len() == before {
+        for (offer, cut, accelerator) in idle {
+            let units = (offer.resource, offer.count, &cut);
+            add_group(subject, devices, Some(family), units, accelerator);
+        }
+    }
 }
 
-fn note_split(offer: &Offer<'_>, reason: &UnsupportedReason, notes: &mut Notes<'_>) {
-    notes.add(
-        NoteReason::NotWholeDevices,
-        format!(
-            "{} × {} are {} and are not used for jobs that ask for whole devices",
-            offer.count.allocatable,
-            offer.resource,
-            reason.words()
+/// Whole devices are no more than the instance type has, or than any machine with the type has: what is beyond that counts shares,
+/// or is wrong.
+fn no_surplus(
+    subject: &Subject<'_>,
+    family: Family,
+    offer: &Offer<'_>,
+    cut: Cut,
+    accelerator: &Accelerator,
+) -> Result<Cut, NotAskable> {
+    // Where a label counts the devices, the vendor's file has compared already.
+    if cut != Cut::Whole || (family.physical_devices)(&subject.view()).is_some() {
+        return Ok(cut);
+    }
+    let of_family = |shape: &&InstanceShape| {
+        let type_ = subject.catalog.get(&shape.accelerator);
+        type_.is_some_and(|type_| type_.family == Some(family)) && shape.devices > 0
+    };
+    let by_instance = subject.shape.filter(of_family);
+    let by_instance = by_instance.map(|shape| (u64::from(shape.devices), "the instance type"));
+    let by_type = (family.most_devices)(&accelerator.name).map(|most| (most, "the device type"));
+    let units = offer.count.capacity.max(offer.count.allocatable);
+    match by_instance
+        .into_iter()
+        .chain(by_type)
+        .find(|(most, _)| units > *most)
+    {
+        Some((there_are, told_by)) => Err(NotAskable::Surplus { there_are, told_by }),
+        None => Ok(cut),
+    }
+}
+
+fn note_split(
+    offer: &Offer<'_>,
+    why: NotAskable,
+    reason: &UnsupportedReason,
+    notes: &mut Notes<'_>,
+) {
+    let (units, resource) = (offer.count.allocatable, offer.resource);
+    let (about, message) = match why {
+        NotAskable::Surplus { there_are, told_by } => (
+            NoteReason::ConflictingFacts,
+            format!(
+                "{units} × {resource} are offered, but {told_by} tells of {there_are}: the count and what the node says of itself disagree, so they are not used for jobs that ask for whole devices; correct the label or the device plugin, or say with an AcceleratorType that has spec.match what they are"
+            ),
         ),
-    );
+        NotAskable::PassedThrough => (
+            NoteReason::NotWholeDevices,
+            format!(
+                "{units} × {resource} are {} and are not used for jobs that ask for devices of containers; to use them, create an AcceleratorType with spec.match.resourceNames [{resource}]",
+                reason.words()
+            ),
+        ),
+        _ => (
+            NoteReason::NotWholeDevices,
+            format!(
+                "{units} × {resource} are {} and are not used for jobs that ask for whole devices",
+                reason.words()
+            ),
+        ),
+    };
+    notes.add(about, message);
 }
 
 fn note_unhealthy(resource: &str, count: Count, notes: &mut Notes<'_>) {
@@ -191,7 +276,7 @@ fn note_unhealthy(resource: &str, count: Count, notes: &mut Notes<'_>) {
         notes.add(
             NoteReason::UnhealthyDevices,
             format!(
-                "{missing} of {} × {resource} are not allocatable: the device plugin reports them unhealthy",
+                "{missing} of {} × {resource} are not allocatable: the device plugin reports them unhealthy, or does not run",
                 count.capacity
             ),
         );
@@ -205,23 +290,33 @@ fn add_group(
     (resource, count, cut): (&str, Count, &Cut),
     accelerator: &Accelerator,
 ) {
-    if count.allocatable == 0 {
-        return;
-    }
     let devices_count = u32::try_from(count.allocatable).unwrap_or(u32::MAX);
     let held = held_units(subject, family, resource);
+    let unusable = count.capacity.saturating_sub(count.allocatable);
+    if count.capacity.max(count.allocatable) == 0 {
+        return;
+    }
     devices.groups.push((
         family,
-        DeviceGroup {
+        as_one_unit(DeviceGroup {
             accelerator_type: accelerator.name.clone(),
             resource: resource.to_owned(),
             part: cut.part(),
             share: cut.share(&accelerator.name),
             devices: devices_count,
             held: u32::try_from(held).unwrap_or(u32::MAX).min(devices_count),
+            unusable: u32::try_from(unusable).unwrap_or(u32::MAX),
+            unusable_why: if unusable > 0 {
+                format!(
+                    "units of {resource} are not allocatable: the device plugin reports them unhealthy, or does not run"
+                )
+            } else {
+                String::new()
+            },
+            whole_node: *cut == Cut::Whole && family.is_some_and(|family| family.whole_nodes),
             node_devices: 0,
             taint_keys: taint_keys(family, resource),
-        },
+        }),
     ));
 }
 

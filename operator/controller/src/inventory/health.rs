@@ -245,6 +245,12 @@ mod tests {
                 "False",
                 Some(NodeFault::Unhealthy("NetworkingReady=False".into())),
             ),
+            (
+                "XidCriticalError",
+                "True",
+                Some(NodeFault::Unhealthy("XidCriticalError=True".into())),
+            ),
+            ("XidCriticalError", "False", None),
             ("GpuEcc", "False", None),
             ("GpuEcc", "Unknown", None),
             (

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::state::PodUsage;
-use crate::state::SlimResourceClaim;
+use crate::state::{ObjectKey, PodUsage, SlimResourceClaim};
 
 /// A device of a DRA pool.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,10 +28,14 @@ pub struct HeldOnNode {
     pub extended: BTreeMap<String, u64>,
     /// DRA devices. Those of other nodes may be among them and are passed over.
     pub devices: BTreeSet<DeviceId>,
-    /// Claims that the pods use.
-    pub claims: BTreeSet<String>,
-    /// Whether [`Self::add_claims`] was called, so that `devices` is complete.
-    pub claims_known: bool,
+    /// Units of extended resources of pods for which no claim says which devices serve them.
+    pub unclaimed: BTreeMap<String, u64>,
+    /// Claims that the pods use and of which nothing says which devices they hold.
+    pub unresolved: BTreeSet<ObjectKey>,
+    /// Whether a pod uses a claim of which nothing tells the name.
+    pub has_unnamed_claim: bool,
+    /// Claims for extended resources, with the units that they are for.
+    extended_claims: Vec<(ObjectKey, BTreeMap<String, u64>)>,
 }
 
 impl HeldOnNode {
@@ -54,16 +57,43 @@ impl HeldOnNode {
         self.memory_bytes = self.memory_bytes.saturating_add(pod.memory_bytes);
         self.pods = self.pods.saturating_add(1);
         for (resource, units) in &pod.extended {
-            let sum = self.extended.entry(resource.clone()).or_default();
-            *sum = sum.saturating_add(*units);
+            for sums in [&mut self.extended, &mut self.unclaimed] {
+                let sum = sums.entry(resource.clone()).or_default();
+                *sum = sum.saturating_add(*units);
+            }
         }
-        self.claims.extend(pod.claims.iter().cloned());
+        if let Some(claim) = &pod.extended_claim {
+            self.extended_claims
+                .push((claim.clone(), pod.extended.clone()));
+        }
+        self.unresolved.extend(pod.claims.iter().cloned());
+        self.has_unnamed_claim |= pod.has_unnamed_claim;
+    }
+
+    /// Tells the claims that pods use: one that is found and allocated says itself what it holds ([`Self::add_claims`]).
+    pub fn resolve<'a>(&mut self, find: impl Fn(&ObjectKey) -> Option<&'a SlimResourceClaim>) {
+        let is_known = |key: &ObjectKey| {
+            find(key).is_some_and(|claim| !claim.status.allocation.devices.results.is_empty())
+        };
+        self.unresolved.retain(|key| !is_known(key));
+        for (_, units) in self.extended_claims.iter().filter(|(key, _)| is_known(key)) {
+            for (resource, units) in units {
+                if let Some(sum) = self.unclaimed.get_mut(resource) {
+                    *sum = sum.saturating_sub(*units);
+                }
+            }
+        }
+        self.extended_claims.retain(|(key, _)| !is_known(key));
+    }
+
+    /// Whether devices may be held of which nothing says which they are.
+    pub fn is_unresolved(&self) -> bool {
+        self.has_unnamed_claim || !self.unresolved.is_empty()
     }
 
     /// Adds the devices of allocated claims, of whatever node: all but those made for placements that are counted already.
     /// Admin access holds nothing.
     pub fn add_claims<'a>(&mut self, claims: impl IntoIterator<Item = &'a SlimResourceClaim>) {
-        self.claims_known = true;
         for claim in claims {
             let results = &claim.status.allocation.devices.results;
             self.devices.extend(

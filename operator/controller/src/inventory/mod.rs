@@ -19,6 +19,8 @@
 //! * `allocatable` decides what can be used; where it is absent, `capacity` stands for it, as in the API server's own defaulting.
 //! * MIG instances and time slices of NVIDIA devices are groups of their own, never whole devices. AMD partitions, vGPU profiles
 //!   and the shares of HAMi and Volcano cannot be asked for: they are listed in [`NodeInventory::unsupported`].
+//! * Devices that are there and that no pod can be given (not allocatable, tainted, their driver down) are counted apart, so that
+//!   the verdict can say so.
 //! * Silicon counts once: a whole device that could be cut up, and the instances that could be cut from it, are one device.
 //! * A device that is shown in several ways (device plugin and DRA; `neuron`, `neurondevice` and `neuroncore`) counts once.
 //! * A device whose model nothing tells is unsupported too, with a note that says how to name it.
@@ -29,6 +31,7 @@ mod capacity_type;
 mod cluster;
 mod devices;
 mod dra;
+mod dra_facts;
 mod extended;
 mod facts;
 mod feeds;
@@ -41,8 +44,10 @@ mod platform;
 mod power;
 mod refresh;
 mod resources;
+mod signs;
 mod topology;
 
+pub use dra_facts::DraFacts;
 pub use facts::refresh_facts;
 pub use feeds::FeedRules;
 pub use health::failing;
@@ -52,6 +57,6 @@ pub use note::{InventoryNote, NoteReason, Unsupported, UnsupportedReason};
 pub use refresh::refresh;
 
 pub use crate::state::{
-    PodUsage, SlimCondition, SlimNode, SlimPod, SlimResourceClaim, SlimResourceSlice, SlimTaint,
-    pod_usage,
+    PodUsage, SlimCondition, SlimDeviceTaintRule, SlimNode, SlimPod, SlimResourceClaim,
+    SlimResourceSlice, SlimTaint, pod_usage,
 };

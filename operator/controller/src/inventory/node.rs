@@ -7,10 +7,11 @@ use ampacity_catalog::{Catalog, DeviceQuery, Family, Identity, MigProfile, Price
 use ampacity_placement::{Amount, DeviceGroup, DevicePart, Labels, NodeSpec, Taint, TaintEffect};
 
 use super::devices::{Devices, Subject};
+use super::dra_facts::DraFacts;
 use super::feeds::FeedRules;
 use super::held::HeldOnNode;
 use super::note::{InventoryNote, NoteReason, Notes, Unsupported, UnsupportedReason};
-use super::resources::{Basics, basics, held_mib};
+use super::resources::{Basics, basics, held_mib, others};
 use super::{capacity_type, dra, extended, health, platform, topology};
 use crate::state::{SlimNode, SlimResourceSlice, SlimTaint};
 
@@ -31,6 +32,8 @@ pub struct MemberContext<'a> {
     pub catalog: &'a Catalog,
     /// Prices.
     pub prices: &'a Prices,
+    /// DRA pools over several nodes, and DeviceTaintRules.
+    pub dra: &'a DraFacts,
 }
 
 /// A node as the engine sees it, and what is to be said about it.
@@ -74,11 +77,14 @@ pub fn node_spec(
         shape: shape.as_ref(),
         catalog: ctx.catalog,
         held,
+        dra: ctx.dra,
     };
     let mut devices = all_devices(&subject, name, slices, &mut notes);
     let mut offered = basics(node, shape.as_ref(), &mut notes);
+    let mut other = others(node, &held.extended, &mut notes);
     if let Some(os) = platform::foreign_os(node, &labels) {
         offered = offer_nothing(os, &mut devices, &mut notes);
+        other.clear();
     }
     let groups: Vec<DeviceGroup> = devices.groups.into_iter().map(|(_, group)| group).collect();
     let capacity_type =
@@ -116,6 +122,7 @@ pub fn node_spec(
             total: offered.pods,
             held: held.pods,
         },
+        other,
         taints: node.spec.taints.iter().map(taint).collect(),
         fault: health::fault(node, &labels),
         domains: topology::domains(&labels, zone, ctx.topology_levels),
@@ -161,6 +168,20 @@ fn all_devices(
             ),
         );
     }
+    // Of a claim that is not known nobody can tell which devices it holds: what may be held is not promised.
+    let is_unresolved = subject.held.is_unresolved() && !dra.groups.is_empty();
+    if is_unresolved {
+        for (_, group) in &mut dra.groups {
+            group.held = group.devices;
+        }
+        let count: u64 = dra.groups.iter().map(|(_, g)| u64::from(g.devices)).sum();
+        notes.add(
+            NoteReason::UnresolvedClaims,
+            format!(
+                "pods here use ResourceClaims that are not given, or not as allocated: none of the {count} DRA devices is promised, since they may be held; give the claims too, with kubectl get resourceclaims --all-namespaces -o yaml"
+            ),
+        );
+    }
     // What DRA claims hold cannot be had from the plugin either.
     for (family, group) in &mut devices.groups {
         let through_dra: u32 = dra
@@ -171,22 +192,24 @@ fn all_devices(
             .sum();
         group.held = group.held.saturating_add(through_dra).min(group.devices);
     }
-    // With claims unknown, requests for the extended resource are all that tells who holds DRA devices (they may be served by DRA).
-    if !subject.held.claims_known {
-        for (family, group) in &mut dra.groups {
-            let asked: u64 = plugin_resources(*family, &group.part)
-                .iter()
-                .filter_map(|r| subject.held.extended.get(r))
-                .fold(0, |sum, n| sum.saturating_add(*n));
-            group.held = u32::try_from(asked).unwrap_or(u32::MAX).min(group.devices);
-        }
-        if !subject.held.claims.is_empty() && !dra.groups.is_empty() {
-            notes.add(
-                NoteReason::UnresolvedClaims,
-                "pods here use ResourceClaims that were not given; devices that they hold may be counted as free".to_owned(),
-            );
-        }
+    // Requests for the extended resource may be served by DRA: where no claim says so, they are all that tells who holds devices.
+    for (family, group) in &mut dra.groups {
+        let asked: u64 = plugin_resources(*family, &group.part)
+            .iter()
+            .filter_map(|r| subject.held.unclaimed.get(r))
+            .fold(0, |sum, n| sum.saturating_add(*n));
+        let asked = u32::try_from(asked).unwrap_or(u32::MAX);
+        group.held = group.held.saturating_add(asked).min(group.devices);
     }
+    // Devices that a plugin does not offer any more are those that DRA does.
+    let by_dra: BTreeSet<Family> = dra
+        .groups
+        .iter()
+        .filter_map(|(family, _)| *family)
+        .collect();
+    devices.groups.retain(|(family, group)| {
+        group.devices > 0 || family.is_none_or(|family| !by_dra.contains(&family))
+    });
     let counted = |family: &Option<Family>| family.is_none_or(|f| !twice.contains(&f));
     devices
         .groups
@@ -200,7 +223,7 @@ fn all_devices(
     );
     devices.shown.extend(dra.shown);
     if platform::foreign_os(subject.node, subject.labels).is_none() {
-        note_absent(subject, &devices.shown, notes);
+        note_absent(subject, &devices.shown, &dra.empty_pools, notes);
     }
     devices
 }
@@ -216,7 +239,12 @@ fn plugin_resources(family: Option<Family>, part: &DevicePart) -> Vec<String> {
 }
 
 /// Labels or the instance type show devices of a family, and nothing offers them.
-fn note_absent(subject: &Subject<'_>, shown: &BTreeSet<Family>, notes: &mut Notes<'_>) {
+fn note_absent(
+    subject: &Subject<'_>,
+    shown: &BTreeSet<Family>,
+    empty_pools: &[(Family, String, String)],
+    notes: &mut Notes<'_>,
+) {
     for family in Family::all() {
         if shown.contains(&family) {
             continue;
@@ -231,6 +259,16 @@ fn note_absent(subject: &Subject<'_>, shown: &BTreeSet<Family>, notes: &mut Note
             Identity::Unknown { .. } => format!("{} devices of an unknown model", family.vendor),
         };
         let what = (family.in_words)(subject.labels, what);
+        let mut of_family = empty_pools.iter().filter(|(of, ..)| *of == family);
+        if let Some((_, driver, pool)) = of_family.next() {
+            notes.add(
+                NoteReason::LabelsWithoutCapacity,
+                format!(
+                    "{by} shows {what}, but DRA driver {driver} published no device in pool {pool:?}: 0 devices; look at the log of the driver's pod on the node"
+                ),
+            );
+            continue;
+        }
         notes.add(
             NoteReason::LabelsWithoutCapacity,
             format!(

@@ -31,6 +31,10 @@ pub enum NoteReason {
     MissingResource,
     /// Pods hold DRA claims that were not given.
     UnresolvedClaims,
+    /// A DRA driver does not run.
+    DriverDown,
+    /// The kubelet refuses pods.
+    RefusesPods,
 }
 
 /// Something odd about a node, with what to do about it.
@@ -68,6 +72,10 @@ pub enum UnsupportedReason {
     Partitioned,
     /// Virtual GPUs: GRID profiles, HAMi and Volcano shares, fractional cloud instances.
     VirtualGpu,
+    /// Devices passed through to virtual machines.
+    PassedThrough,
+    /// More units than the node has devices.
+    Surplus,
     /// Only single cores of the devices are offered.
     Cores,
     /// A graphics unit in a processor.
@@ -83,6 +91,8 @@ impl UnsupportedReason {
             Self::TimeSliced => "shared by time slices or MPS",
             Self::Partitioned => "partitions of devices",
             Self::VirtualGpu => "virtual GPUs",
+            Self::PassedThrough => "devices passed through to virtual machines",
+            Self::Surplus => "more than the node has devices",
             Self::Cores => "single cores, and the device itself is not offered",
             Self::UnknownModel | Self::Integrated | Self::NotLinux => "no whole devices",
         }

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::cluster::cluster_spec;
+use super::dra_facts::DraFacts;
 use super::feeds::FeedRules;
 use super::health::failing;
 use super::held::HeldOnNode;
 use super::node::{MemberContext, node_spec};
+use super::signs::take_signs;
 use crate::state::{Failing, Member, ObjectKey, Outage, SlimResourceClaim, State};
 
 /// Reads changed clusters and nodes anew.
@@ -56,6 +58,8 @@ pub fn refresh(state: &mut State, now: Timestamp) {
         .collect();
     let slices = slices_by_node(state, &nodes);
     let claims = claims_by_pool(state, &slices);
+    let dra = dra_facts(state, &slices);
+    let none = DraFacts::default();
     for key in nodes {
         if let Some(feeds) = feeds.get(&key.0) {
             let reading = Reading {
@@ -64,6 +68,7 @@ pub fn refresh(state: &mut State, now: Timestamp) {
                 node: &key.1,
                 slices: slices.get(&key).map(Vec::as_slice).unwrap_or_default(),
                 claims: claims.get(&key.0),
+                dra: dra.get(&key.0).unwrap_or(&none),
             };
             read_node(state, &reading, now);
         }
@@ -118,6 +123,20 @@ fn claims_by_pool(
     found
 }
 
+/// Pools over several nodes and DeviceTaintRules of each cluster whose nodes have slices, found in one pass.
+fn dra_facts(
+    state: &State,
+    slices: &BTreeMap<(String, String), Vec<ObjectKey>>,
+) -> BTreeMap<String, DraFacts> {
+    let clusters: BTreeSet<&String> = slices.keys().map(|(cluster, _)| cluster).collect();
+    let members = clusters.into_iter().filter_map(|cluster| {
+        let member = state.members.get(cluster)?;
+        let facts = DraFacts::of(member.slices.values(), member.taint_rules.values());
+        Some((cluster.clone(), facts))
+    });
+    members.collect()
+}
+
 /// Whether a claim was made for a placement of ours that is there.
 fn is_ours(member: &Member, claim: &SlimResourceClaim) -> bool {
     let (own, annotations) = (claim.labels(), claim.annotations());
@@ -140,6 +159,7 @@ struct Reading<'a> {
     slices: &'a [ObjectKey],
     /// Claims of the cluster, by the pool of their devices.
     claims: Option<&'a BTreeMap<String, Vec<ObjectKey>>>,
+    dra: &'a DraFacts,
 }
 
 fn read_node(state: &mut State, reading: &Reading<'_>, now: Timestamp) {
@@ -147,6 +167,7 @@ fn read_node(state: &mut State, reading: &Reading<'_>, now: Timestamp) {
         feeds,
         cluster,
         node,
+        dra,
         ..
     } = *reading;
     let is_named = state.named.contains(cluster, node);
@@ -172,6 +193,7 @@ fn read_node(state: &mut State, reading: &Reading<'_>, now: Timestamp) {
         feeds,
         catalog: &state.catalog,
         prices: &state.prices,
+        dra,
     };
     let slices: Vec<_> = reading
         .slices
@@ -187,8 +209,10 @@ fn read_node(state: &mut State, reading: &Reading<'_>, now: Timestamp) {
             .flatten()
             .filter_map(|key| member.claims.get(key));
         held.add_claims(here.filter(|claim| !is_ours(member, claim)));
+        held.resolve(|key| member.claims.get(key));
     }
-    let inventory = node_spec(&context, object, &slices, &held);
+    let mut inventory = node_spec(&context, object, &slices, &held);
+    take_signs(&member.signs, cluster, node, now, &mut inventory);
     let failing = failing(object);
     let notes: Vec<String> = inventory.notes.iter().map(ToString::to_string).collect();
     note_outage(member, node, failing, now);

@@ -1,10 +1,13 @@
 //! Amounts in a node's status.
 
+use std::collections::BTreeMap;
+
 use ampacity_catalog::{Count, InstanceShape, MAX_DEVICES_PER_NODE};
+use ampacity_placement::Amount;
 
 use super::note::{NoteReason, Notes};
 use crate::state::SlimNode;
-use crate::state::{parse_bytes, parse_milli};
+use crate::state::{is_other_resource, parse_bytes, parse_milli};
 
 /// No node has more shares of devices.
 const MAX_SHARES: u64 = 10_000_000;
@@ -144,6 +147,45 @@ pub(super) fn basics(
         );
     }
     basics
+}
+
+/// What a node has beside CPU, memory, pods and accelerators: extended resources such as NICs, disk, huge pages.
+///
+/// Of what the status does not list there is nothing, but for disk, which every node has: a file that leaves it out says nothing
+/// of it. An amount that cannot be read is nothing, with a note.
+pub(super) fn others(
+    node: &SlimNode,
+    held: &BTreeMap<String, u64>,
+    notes: &mut Notes<'_>,
+) -> BTreeMap<String, Amount> {
+    let listed = node
+        .status
+        .allocatable
+        .as_ref()
+        .unwrap_or(&node.status.capacity);
+    let mut others = BTreeMap::new();
+    for (name, text) in listed.iter().filter(|(name, _)| is_other_resource(name)) {
+        match parse_bytes(text) {
+            Ok(0) => {}
+            Ok(total) => {
+                let held = held.get(name).copied().unwrap_or(0);
+                others.insert(name.clone(), Amount { total, held });
+            }
+            Err(_) => notes.add(
+                NoteReason::BadNumber,
+                format!(
+                    "{} is {text:?}, which is no amount; none of it is used, look at the node's device plugin",
+                    usable_field(node, name)
+                ),
+            ),
+        }
+    }
+    const DISK: &str = "ephemeral-storage";
+    if usable(node, DISK).is_none() && !node.status.capacity.contains_key(DISK) {
+        let total = u64::MAX;
+        others.insert(DISK.to_owned(), Amount { total, held: 0 });
+    }
+    others
 }
 
 /// Held bytes as MiB, rounded up.

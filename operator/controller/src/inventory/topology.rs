@@ -17,6 +17,8 @@ const DEFAULTS: [(Level, &[&str]); 3] = [
         &[
             "ds.coreweave.com/nvlink.domain",
             "oci.oraclecloud.com/host.gpu_memory_fabric_id",
+            // HyperPod: P6e-GB200 and Trn2 UltraServers.
+            "topology.k8s.aws/ultraserver-id",
             "accelerator.topograph.run/domain",
             "network.topology.nvidia.com/accelerator",
         ],
@@ -175,6 +177,16 @@ mod tests {
             ),
             (
                 &[("nvidia.com/gpu.clique", "5b-c1.3")],
+                Level::NvlinkDomain,
+                Some("5b-c1.3"),
+            ),
+            (
+                &[("topology.k8s.aws/ultraserver-id", "us-0")],
+                Level::NvlinkDomain,
+                Some("us-0"),
+            ),
+            (
+                &[("nvidia.com/gpu.imex-domain", "5b-c1.3")],
                 Level::NvlinkDomain,
                 Some("5b-c1.3"),
             ),

@@ -85,6 +85,7 @@ mod tests {
                 devices_per_replica: 1,
                 cpu_milli: 0,
                 memory_mib: 0,
+                other: Default::default(),
                 nodes: shares.collect(),
                 watts: Watts(1001),
                 feeds: NodeFeeds::runs(nodes.iter().map(|(_, _, feeds)| feeds.as_slice())),

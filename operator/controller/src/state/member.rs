@@ -14,9 +14,11 @@ use super::cache::Cache;
 use super::key::ObjectKey;
 use super::kind::Kinds;
 use super::outage::Outage;
+use super::pod_signs::PodSigns;
 use super::pods::PodIndex;
 use super::reach::Reach;
 use super::slim::{SlimNode, SlimResourceClaim, SlimResourceSlice};
+use super::taint_rule::SlimDeviceTaintRule;
 use super::watch_health::WatchHealth;
 use super::workload::Workload;
 
@@ -108,10 +110,14 @@ pub struct Member {
     pub slices: Cache<SlimResourceSlice>,
     /// DRA allocations.
     pub claims: Cache<SlimResourceClaim>,
+    /// Devices that are taken out of service.
+    pub taint_rules: Cache<SlimDeviceTaintRule>,
     /// Whether nobody said what claims hold: only files may leave them out.
     pub claims_unknown: bool,
     /// Pods.
     pub pods: PodIndex,
+    /// What pods tell of their nodes beside what they hold.
+    pub signs: PodSigns,
     /// What runs our placements, by the kind of their job.
     pub workloads: BTreeMap<JobKind, Cache<Workload>>,
     /// Nodes that are out of order, and those that are gone while a placement names them.
@@ -143,6 +149,7 @@ impl Member {
             && self.workloads.values().all(Cache::is_synced)
             && self.slices.is_synced()
             && self.claims.is_synced()
+            && self.taint_rules.is_synced()
     }
 
     /// The workload that was made from this very placement. An object of its name may be of an earlier one, or of anybody.
@@ -185,6 +192,7 @@ impl Member {
         self.nodes.await_list();
         self.slices.await_list();
         self.claims.await_list();
+        self.taint_rules.await_list();
         self.pods.await_list();
         for workloads in self.workloads.values_mut() {
             workloads.await_list();

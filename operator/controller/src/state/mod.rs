@@ -24,6 +24,7 @@ mod object;
 mod outage;
 mod part;
 mod placements;
+mod pod_signs;
 mod pod_wait;
 mod pods;
 mod quantity;
@@ -32,6 +33,7 @@ mod reach;
 mod reservations;
 mod reserved;
 mod slim;
+mod taint_rule;
 mod text;
 mod timers;
 mod usage;
@@ -65,6 +67,7 @@ pub use object::{ApiObject, NamespacedObject};
 pub use outage::{Failing, Outage};
 pub use part::{PartFields, asked_part, device_name, device_part};
 pub use placements::{PlacementState, Placements, Progress};
+pub use pod_signs::{DownDriver, PodSigns};
 pub use pod_wait::PodWait;
 pub use pods::{OurPod, PodIndex, Touched, missing_pods};
 pub use quantity::{QuantityError, parse_bytes, parse_milli};
@@ -76,9 +79,10 @@ pub use slim::{
     SlimAttribute, SlimCondition, SlimContainer, SlimDevice, SlimNode, SlimPod, SlimResourceClaim,
     SlimResourceSlice, SlimResources, SlimTaint,
 };
+pub use taint_rule::SlimDeviceTaintRule;
 pub use text::shorten;
 pub use timers::Timers;
-pub use usage::{PodUsage, pod_usage};
+pub use usage::{PodUsage, is_other_resource, pod_usage};
 pub use watch_health::WatchHealth;
 pub use workload::{Workload, WorkloadCondition};
 

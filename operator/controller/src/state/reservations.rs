@@ -20,6 +20,8 @@ pub struct Charge {
     pub cpu_milli: u64,
     /// Memory of one replica in MiB.
     pub memory_mib: u64,
+    /// Other resources of one replica by name.
+    pub other: BTreeMap<String, u64>,
     /// When what is held should be free again, Unix seconds; `None`: nobody knows.
     pub ends_seconds: Option<i64>,
 }
@@ -30,6 +32,7 @@ impl Default for Charge {
             queue: DEFAULT_QUEUE.to_owned(),
             cpu_milli: 0,
             memory_mib: 0,
+            other: BTreeMap::new(),
             ends_seconds: None,
         }
     }
@@ -42,6 +45,7 @@ impl Charge {
             queue: known.queue.clone(),
             cpu_milli: known.cpu_milli,
             memory_mib: known.memory_mib,
+            other: known.other.clone(),
             ends_seconds: known.ends_seconds,
         }
     }
@@ -95,6 +99,7 @@ fn held(placement: &Placement, charge: Charge, nodes: Vec<NodeShare>) -> Reserva
         devices_per_replica: u32::try_from(spec.devices_per_replica).unwrap_or(0),
         cpu_milli: charge.cpu_milli,
         memory_mib: charge.memory_mib,
+        other: charge.other,
         nodes,
         watts: Watts(spec.watts),
         feeds,

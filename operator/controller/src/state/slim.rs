@@ -208,6 +208,15 @@ pub struct SlimPodStatus {
     /// The same, in words.
     #[serde(deserialize_with = "text")]
     pub message: String,
+    /// When the kubelet took it on.
+    #[serde(deserialize_with = "some_time")]
+    pub start_time: Option<Timestamp>,
+    /// Node that it will have once what was preempted for it there has gone.
+    #[serde(deserialize_with = "some_text")]
+    pub nominated_node_name: Option<String>,
+    /// The claim that the scheduler made for its extended resources, where DRA serves them.
+    #[serde(deserialize_with = "or_default")]
+    pub extended_resource_claim_status: SlimExtendedClaim,
     /// States of the init containers.
     #[serde(deserialize_with = "or_default")]
     pub init_container_statuses: Vec<SlimContainerStatus>,
@@ -241,34 +250,42 @@ pub struct SlimContainerStatus {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct SlimContainerState {
-    /// It does not run yet.
-    pub waiting: Option<SlimContainerWaiting>,
-    /// It has ended.
-    pub terminated: Option<SlimContainerTerminated>,
+    /// Why it does not run yet.
+    pub waiting: Option<SlimCause>,
+    /// How it ended.
+    pub terminated: Option<SlimCause>,
 }
 
-/// Why a container does not run yet.
+/// A reason with its message.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct SlimContainerWaiting {
-    /// `ImagePullBackOff`, `CreateContainerConfigError`, …
+#[serde(rename_all = "camelCase", default)]
+pub struct SlimCause {
+    /// Exit code, of one that ended.
+    #[serde(deserialize_with = "or_default")]
+    pub exit_code: i32,
+    /// Reason, such as `CrashLoopBackOff` or `OOMKilled`.
     #[serde(deserialize_with = "text")]
     pub reason: String,
-    /// In words.
+    /// Message.
     #[serde(deserialize_with = "text")]
     pub message: String,
 }
 
-/// How a container ended.
+/// The claim of a pod's extended resources.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct SlimContainerTerminated {
-    /// Exit code.
-    #[serde(deserialize_with = "or_default")]
-    pub exit_code: i32,
-    /// `Error`, `OOMKilled`, …
-    #[serde(deserialize_with = "text")]
-    pub reason: String,
+pub struct SlimExtendedClaim {
+    /// Name of the ResourceClaim.
+    #[serde(deserialize_with = "some_text")]
+    pub resource_claim_name: Option<String>,
+}
+
+impl SlimTaint {
+    /// Whether a device with this taint goes to no claim that does not tolerate it. An effect that is not known is none, as for
+    /// the scheduler.
+    pub fn keeps_claims_off(&self) -> bool {
+        matches!(self.effect.as_str(), "NoSchedule" | "NoExecute")
+    }
 }
 
 /// A ResourceSlice of `resource.k8s.io/v1`; the nesting of `v1beta1` is read too.
@@ -285,6 +302,11 @@ pub struct SlimResourceSlice {
 }
 
 impl SlimResourceSlice {
+    /// Whether its pool may have slices of several nodes: a pool of one node is named after it, and its slices name the node.
+    pub fn is_of_shared_pool(&self) -> bool {
+        self.spec.node_name.as_deref() != Some(self.spec.pool.name.as_str())
+    }
+
     /// The nodes that its devices are on: the one that it names, or those that its devices name.
     pub fn nodes(&self) -> BTreeSet<&str> {
         let devices = self.spec.devices.iter().map(|d| &d.node_name);

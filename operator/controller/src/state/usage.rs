@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use ampacity_api::labels;
-use ampacity_catalog::resource_unit;
+use ampacity_catalog::{is_accelerator_resource, resource_unit};
 
+use super::key::ObjectKey;
 use super::quantity::{parse_bytes, parse_milli};
 use super::slim::{SlimContainer, SlimPod, SlimResources};
 
@@ -19,22 +20,28 @@ pub struct PodUsage {
     pub cpu_milli: u64,
     /// Memory in bytes.
     pub memory_bytes: u64,
-    /// Extended resources by name, in units.
+    /// Other resources by name, in units or bytes: extended ones, disk, huge pages.
     pub extended: BTreeMap<String, u64>,
-    /// Names of the ResourceClaims that it uses.
-    pub claims: Vec<String>,
+    /// ResourceClaims that it uses, but for the one of its extended resources.
+    pub claims: Vec<ObjectKey>,
+    /// Whether it uses a claim of which nothing tells the name.
+    pub has_unnamed_claim: bool,
+    /// The claim that the scheduler made for its extended resources, where DRA serves them (KEP-5004).
+    pub extended_claim: Option<ObjectKey>,
 }
 
-/// What `pod` holds: `None` where it is bound to no node or has ended.
+/// What `pod` holds: `None` where it is bound to no node or has ended. A pod that preempted others holds what was freed for it on
+/// the node that it is nominated for.
 ///
 /// The amount of each resource is what the scheduler counts: the larger of the running containers with all sidecars and of any init
 /// step with the sidecars started before it; requests of the pod as a whole stand in for CPU and memory; overhead comes on top.
 /// Amounts that cannot be read count as nothing.
 pub fn pod_usage(pod: &SlimPod) -> Option<PodUsage> {
-    let node = pod.spec.node_name.clone().filter(|n| !n.is_empty())?;
     if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") {
         return None;
     }
+    let bound = pod.spec.node_name.clone().filter(|n| !n.is_empty());
+    let node = bound.or_else(|| nominated(pod))?;
     let mut total = Amounts::default();
     for container in &pod.spec.containers {
         total.add(&Amounts::of(&container.resources));
@@ -74,29 +81,44 @@ pub fn pod_usage(pod: &SlimPod) -> Option<PodUsage> {
         cpu_milli: take("cpu"),
         memory_bytes: take("memory"),
         extended: total.0.into_iter().filter(|(_, n)| *n > 0).collect(),
-        claims: claims(pod),
+        has_unnamed_claim: claim_names(pod).any(|name| name.is_none()),
+        claims: claim_names(pod)
+            .flatten()
+            .map(|name| claim_key(pod, name))
+            .collect(),
+        extended_claim: pod
+            .status
+            .extended_resource_claim_status
+            .resource_claim_name
+            .as_deref()
+            .map(|name| claim_key(pod, name)),
     })
+}
+
+/// The node that a pod is nominated for. One that waits for a gate is not about to come.
+fn nominated(pod: &SlimPod) -> Option<String> {
+    let comes = pod.metadata.deletion_timestamp.is_none() && pod.spec.scheduling_gates.is_empty();
+    pod.status.nominated_node_name.clone().filter(|_| comes)
+}
+
+fn claim_key(pod: &SlimPod, name: &str) -> ObjectKey {
+    ObjectKey::new(pod.metadata.namespace.as_deref().unwrap_or_default(), name)
 }
 
 fn is_sidecar(container: &SlimContainer) -> bool {
     container.restart_policy == "Always"
 }
 
-fn claims(pod: &SlimPod) -> Vec<String> {
-    pod.spec
-        .resource_claims
-        .iter()
-        .filter_map(|claim| {
-            claim.resource_claim_name.clone().or_else(|| {
-                pod.status
-                    .resource_claim_statuses
-                    .iter()
-                    .find(|status| status.name == claim.name)?
-                    .resource_claim_name
-                    .clone()
-            })
+/// Names of the claims that a pod uses; `None` for one whose name is not given.
+fn claim_names(pod: &SlimPod) -> impl Iterator<Item = Option<&str>> {
+    pod.spec.resource_claims.iter().map(|claim| {
+        claim.resource_claim_name.as_deref().or_else(|| {
+            let mut made = pod.status.resource_claim_statuses.iter();
+            made.find(|status| status.name == claim.name)?
+                .resource_claim_name
+                .as_deref()
         })
-        .collect()
+    })
 }
 
 /// Amounts by resource: millicores of CPU, bytes of memory, units of extended resources.
@@ -141,11 +163,21 @@ impl Amounts {
     }
 }
 
-/// CPU, memory and extended resources; disk and huge pages are left to the scheduler.
+/// All that a node may run out of: CPU, memory, accelerators and the others.
 fn is_counted(resource: &str) -> bool {
     matches!(resource, "cpu" | "memory")
         || resource_unit(resource).is_some()
-        || (resource.contains('/') && !resource.starts_with("kubernetes.io/"))
+        || is_other_resource(resource)
+}
+
+/// Whether a resource is counted beside CPU, memory, pods and accelerators: disk, huge pages, extended resources. Names of
+/// `kubernetes.io` are no extended resources: some schedulers keep amounts of their own there, which change all the time.
+pub fn is_other_resource(resource: &str) -> bool {
+    resource == "ephemeral-storage"
+        || resource.starts_with("hugepages-")
+        || (resource.contains('/')
+            && !resource.starts_with("kubernetes.io/")
+            && !is_accelerator_resource(resource))
 }
 
 #[cfg(test)]
@@ -213,16 +245,56 @@ mod tests {
         assert_eq!(pod(Some("n"), "Succeeded"), None);
         assert_eq!(pod(Some("n"), "Failed"), None);
         assert_eq!(pod(None, "Pending"), None);
+        let nominated = |change: fn(&mut serde_json::Value)| {
+            let mut pod = json!({"metadata": {}, "spec": {"containers": [cpu(1)]},
+                "status": {"phase": "Pending", "nominatedNodeName": "n"}});
+            change(&mut pod);
+            usage(pod).map(|usage| usage.node)
+        };
+        assert_eq!(nominated(|_| ()).as_deref(), Some("n"));
+        assert_eq!(nominated(|p| p["status"]["phase"] = "Failed".into()), None);
+        assert_eq!(
+            nominated(|p| p["spec"]["schedulingGates"] = json!([{"name": "wait"}])),
+            None
+        );
+        assert_eq!(
+            nominated(|p| p["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into()),
+            None
+        );
         assert!(pod(Some("n"), "Running").is_some());
         assert!(pod(Some("n"), "").is_some(), "a file without status");
     }
 
     #[test]
     fn claims_are_named_directly_or_by_their_template() {
-        let pod = json!({"spec": {"nodeName": "n", "resourceClaims": [
+        let pod = json!({"metadata": {"namespace": "team"}, "spec": {"nodeName": "n", "resourceClaims": [
                 {"name": "a", "resourceClaimName": "mine"},
                 {"name": "b", "resourceClaimTemplateName": "t"}]},
-            "status": {"resourceClaimStatuses": [{"name": "b", "resourceClaimName": "t-x7k"}]}});
-        assert_eq!(usage(pod).unwrap().claims, ["mine", "t-x7k"]);
+            "status": {"resourceClaimStatuses": [{"name": "b", "resourceClaimName": "t-x7k"}],
+                "extendedResourceClaimStatus": {"resourceClaimName": "ext"}}});
+        let key = |name| ObjectKey::new("team", name);
+        let seen = usage(pod.clone()).unwrap();
+        assert_eq!(seen.claims, [key("mine"), key("t-x7k")]);
+        assert_eq!(seen.extended_claim, Some(key("ext")));
+        assert!(!seen.has_unnamed_claim);
+        let mut trimmed = pod;
+        trimmed["status"] = json!({});
+        let seen = usage(trimmed).unwrap();
+        assert_eq!(seen.claims, [key("mine")]);
+        assert!(seen.has_unnamed_claim);
+    }
+
+    #[test]
+    fn all_that_a_node_may_run_out_of_is_counted() {
+        let pod = json!({"spec": {"nodeName": "n", "containers": [{"resources": {"requests": {
+            "ephemeral-storage": "1Gi", "hugepages-2Mi": "4Mi", "vpc.amazonaws.com/efa": "4",
+            "kubernetes.io/odd": "1", "storage": "1Gi"}}}]}});
+        let expected = [
+            ("ephemeral-storage", 1 << 30),
+            ("hugepages-2Mi", 4 << 20),
+            ("vpc.amazonaws.com/efa", 4),
+        ];
+        let expected = expected.map(|(name, n)| (name.to_owned(), n));
+        assert_eq!(usage(pod).unwrap().extended, BTreeMap::from(expected));
     }
 }

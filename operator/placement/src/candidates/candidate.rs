@@ -89,28 +89,17 @@ pub(crate) fn score(job: &JobSpec, alternative: &Alternative, quote: &Quote) -> 
         (Kind::Training { .. }, Objective::Energy) => i128::from(quote.watts)
             .saturating_mul(i128::from(quote.duration_seconds.unwrap_or(i64::MAX))),
         (Kind::Inference { .. }, objective) => {
-            // Per unit of throughput where every alternative says its own; a faster replica is then worth its price.
+            // So many replicas are asked for, whatever one of them does: the cheapest are those that cost least an hour. What a
+            // replica does counts where the fastest are asked for, and every alternative says it.
             let comparable = job
                 .alternatives
                 .iter()
                 .all(|a| a.throughput_micro.is_some_and(|t| t > 0));
             let rate = alternative.throughput_micro.unwrap_or(0).max(1);
-            let amount = match objective {
-                Objective::Cost => quote.usd_per_hour,
-                Objective::Energy => quote.watts,
-                Objective::Time if comparable => {
-                    return Score {
-                        objective: -i128::from(rate),
-                        usd: quote.usd_per_hour,
-                        watts: quote.watts,
-                    };
-                }
-                Objective::Time => quote.usd_per_hour,
-            };
-            if comparable {
-                i128::from(amount).saturating_mul(1_000_000_000_000) / i128::from(rate)
-            } else {
-                i128::from(amount)
+            match objective {
+                Objective::Time if comparable => -i128::from(rate),
+                Objective::Cost | Objective::Time => i128::from(quote.usd_per_hour),
+                Objective::Energy => i128::from(quote.watts),
             }
         }
     };

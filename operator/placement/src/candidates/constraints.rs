@@ -97,6 +97,20 @@ pub(crate) enum PoolRefusal<'a> {
     Taint(&'a Taint),
     /// The job has a budget and the pool no price.
     Unpriced,
+    /// No node has enough of another resource for one replica.
+    Resource {
+        /// Its name.
+        name: &'a str,
+        /// What one replica needs.
+        each: u64,
+    },
+    /// Nodes are one unit each, and a replica asks for another number of devices than they have.
+    OneUnit {
+        /// Devices that a replica asks for.
+        asked: u32,
+        /// Devices of a node.
+        node: u32,
+    },
 }
 
 impl PoolRefusal<'_> {
@@ -105,12 +119,25 @@ impl PoolRefusal<'_> {
         match self {
             Self::Taint(_) => 0,
             Self::Unpriced => 1,
+            Self::Resource { .. } => 2,
+            Self::OneUnit { .. } => 3,
         }
     }
 
-    /// The reason, where so many nodes are kept out by it.
-    pub(crate) fn reason(self, nodes: u64) -> Reason {
+    /// The reason, where so many nodes are kept out by it and the others have devices for `fitting` of `needed` replicas.
+    pub(crate) fn reason(self, nodes: u64, needed: u64, fitting: u64) -> Reason {
         match self {
+            Self::Resource { name, each } => Reason::InsufficientResource {
+                resource: name.to_owned(),
+                needed,
+                fitting,
+                each,
+            },
+            Self::OneUnit { asked, node } => Reason::NodeIsOneUnit {
+                devices_per_replica: asked,
+                node_devices: node,
+                nodes,
+            },
             Self::Taint(taint) => Reason::TaintNotTolerated {
                 taint: taint_text(taint),
                 nodes,
@@ -123,7 +150,7 @@ impl PoolRefusal<'_> {
 /// The first reason why an alternative may not use a pool, whatever is free there; `None` when it may.
 pub(crate) fn pool_refusal<'a>(
     job: &JobSpec,
-    alternative: &Alternative,
+    alternative: &'a Alternative,
     pool: &'a Pool,
 ) -> Option<PoolRefusal<'a>> {
     let pod = &alternative.pod;
@@ -135,7 +162,18 @@ pub(crate) fn pool_refusal<'a>(
         return Some(PoolRefusal::Taint(taint));
     }
     let limited = job.budget.max_usd.is_some() || job.budget.max_usd_per_hour.is_some();
-    (limited && pool.key.price.is_unpriced()).then_some(PoolRefusal::Unpriced)
+    if limited && pool.key.price.is_unpriced() {
+        return Some(PoolRefusal::Unpriced);
+    }
+    if let Some((name, each)) = pool.key.lacks(&pod.other) {
+        return Some(PoolRefusal::Resource { name, each });
+    }
+    let asked = alternative.devices_per_replica;
+    let is_other = pool.key.whole_node && pool.key.devices != asked;
+    is_other.then_some(PoolRefusal::OneUnit {
+        asked,
+        node: pool.key.devices,
+    })
 }
 
 /// Seconds by which work of this duration would miss the deadline if it started now, if any.

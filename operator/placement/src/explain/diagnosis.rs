@@ -4,7 +4,7 @@ use crate::arena::GroupIndex;
 use crate::candidates::group_refusal;
 use crate::fleet::Fleet;
 use crate::model::{Alternative, JobSpec, Kind, Reason};
-use crate::nodes::Shortfall;
+use crate::nodes::{NodeRequest, Shortfall, total};
 
 /// Why an alternative was not taken on a group.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Fleet {
         now_seconds: i64,
     ) -> Reason {
         self.binding_constraint(job, alternative, group, shortfall, now_seconds)
-            .unwrap_or_else(|| self.too_few(alternative, group, shortfall.of(job, alternative)))
+            .unwrap_or_else(|| self.too_few(&self.request_of(job, alternative, group, shortfall)))
     }
 
     /// The binding constraint of one alternative on one group: the first whose lifting nothing before it could replace. `None`
@@ -48,9 +48,7 @@ impl Fleet {
         if let Some(reason) = self.diagnose_devices(job, alternative, group, needed) {
             return Some(reason);
         }
-        let mut pools = self.admitted(job, alternative, group);
-        pools.sort_unstable();
-        let request = self.node_request(alternative, group, needed, Some(pools));
+        let request = self.request_of(job, alternative, group, shortfall);
         self.diagnose_nodes(job, &request)
             .or_else(|| self.diagnose_power(job, &request))
             .or_else(|| self.diagnose_money(job, alternative, &request, shortfall, now_seconds))
@@ -64,6 +62,20 @@ impl Fleet {
                 }),
                 _ => None,
             })
+    }
+
+    /// What is asked of the nodes of a group that the job admits.
+    fn request_of<'a>(
+        &self,
+        job: &JobSpec,
+        alternative: &'a Alternative,
+        group: GroupIndex,
+        shortfall: Shortfall,
+    ) -> NodeRequest<'a> {
+        let mut pools = self.admitted(job, alternative, group);
+        pools.sort_unstable();
+        let needed = shortfall.of(job, alternative);
+        self.node_request(alternative, group, needed, Some(pools))
     }
 
     /// Whether watts are what keeps a gang's alternative from a group.
@@ -80,10 +92,17 @@ impl Fleet {
         )
     }
 
-    fn too_few(&self, alternative: &Alternative, group: GroupIndex, replicas: u64) -> Reason {
-        Reason::InsufficientDevices {
-            needed: replicas.saturating_mul(u64::from(alternative.devices_per_replica)),
-            available: self.cells.get(self.groups[group].root).free_devices,
+    /// Nothing that is looked at explains it: told in devices where these are short, else in replicas.
+    fn too_few(&self, request: &NodeRequest<'_>) -> Reason {
+        let needed = request.replicas.saturating_mul(u64::from(request.devices));
+        let available = self.cells.get(self.groups[request.group].root).free_devices;
+        if available < needed {
+            return Reason::InsufficientDevices { needed, available };
+        }
+        Reason::Fragmented {
+            needed: request.replicas,
+            fitting: total(&self.fill(request)).min(request.replicas.saturating_sub(1)),
+            available,
         }
     }
 }

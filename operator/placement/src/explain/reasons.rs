@@ -23,21 +23,24 @@ pub(super) fn rank(reason: &Reason) -> u8 {
         Reason::TopologyUnknown { .. } => 11,
         Reason::InsufficientCpu { .. } => 12,
         Reason::InsufficientMemory { .. } => 13,
-        Reason::InsufficientPodSlots { .. } => 14,
-        Reason::NodesUnavailable { .. } => 15,
-        Reason::NodeSelectorMismatch { .. } => 16,
-        Reason::TaintNotTolerated { .. } => 17,
-        Reason::Unpriced => 18,
-        Reason::ClusterAvoided => 19,
-        Reason::Fragmented { .. } => 20,
-        Reason::InsufficientDevices { .. } => 21,
-        Reason::InsufficientCapacity { .. } => 22,
-        Reason::CapacityTypeNotAllowed { .. } => 23,
-        Reason::ClusterUnreachable => 24,
-        Reason::NoSuchPart { .. } => 25,
-        Reason::NoSuchAccelerator { .. } => 26,
-        Reason::NamespaceNotAllowed => 27,
-        Reason::ClusterNotSelected => 28,
+        Reason::InsufficientResource { .. } => 14,
+        Reason::InsufficientPodSlots { .. } => 15,
+        Reason::NodesUnavailable { .. } => 16,
+        Reason::NodeSelectorMismatch { .. } => 17,
+        Reason::TaintNotTolerated { .. } => 18,
+        Reason::NodeIsOneUnit { .. } => 19,
+        Reason::Unpriced => 20,
+        Reason::ClusterAvoided => 21,
+        Reason::Fragmented { .. } => 22,
+        Reason::InsufficientDevices { .. } => 23,
+        Reason::NodesTooSmall { .. } => 24,
+        Reason::InsufficientCapacity { .. } => 25,
+        Reason::CapacityTypeNotAllowed { .. } => 26,
+        Reason::ClusterUnreachable => 27,
+        Reason::NoSuchPart { .. } => 28,
+        Reason::NoSuchAccelerator { .. } => 29,
+        Reason::NamespaceNotAllowed => 30,
+        Reason::ClusterNotSelected => 31,
     }
 }
 
@@ -75,6 +78,12 @@ pub(super) fn shortage(reason: &Reason) -> i128 {
             needed, fitting, ..
         }
         | Reason::InsufficientPodSlots { needed, fitting }
+        | Reason::InsufficientResource {
+            needed, fitting, ..
+        }
+        | Reason::NodesTooSmall {
+            needed, fitting, ..
+        }
         | Reason::Fragmented {
             needed, fitting, ..
         } => less(*needed, *fitting),
@@ -110,13 +119,14 @@ pub(super) fn kinds(reason: &Reason) -> &'static [FixKind] {
     use FixKind as O;
     match reason {
         Reason::CapacityTypeNotAllowed { .. } => &[O::Capacity],
-        Reason::InsufficientCapacity { .. } => &[O::Add],
+        Reason::InsufficientCapacity { .. } | Reason::NodesTooSmall { .. } => &[O::Add],
         Reason::InsufficientDevices { .. } | Reason::Fragmented { .. } => {
             &[O::Restore, O::Add, O::Free]
         }
         Reason::InsufficientCpu { .. }
         | Reason::InsufficientMemory { .. }
         | Reason::InsufficientPodSlots { .. }
+        | Reason::InsufficientResource { .. }
         | Reason::NodeSelectorMismatch { .. }
         | Reason::NodesUnavailable { .. } => &[O::Restore, O::Add],
         Reason::TopologyTooSmall { .. } | Reason::TopologyUnknown { .. } => {
@@ -140,6 +150,9 @@ pub(super) fn is_jobs_own(reason: &Reason) -> bool {
             | Reason::NoThroughput
             | Reason::TaintNotTolerated { .. }
             | Reason::NodeSelectorMismatch { .. }
+            | Reason::NodeIsOneUnit { .. }
+            | Reason::NodesTooSmall { .. }
+            | Reason::InsufficientResource { fitting: 0, .. }
             | Reason::ClusterNotSelected
             | Reason::NamespaceNotAllowed
             | Reason::NoSuchAccelerator { .. }

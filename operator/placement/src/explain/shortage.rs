@@ -1,5 +1,7 @@
-//! What a group is short of for a job: devices, pools that it may use, nodes in service, CPU, memory, pod slots, one domain.
+//! What a group is short of for a job: devices, pools that it may use, nodes in service, CPU, memory, other resources, pod slots,
+//! one domain.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::arena::{GroupIndex, NodeIndex, PoolIndex};
@@ -7,6 +9,23 @@ use crate::candidates::{PoolRefusal, pool_refusal, requirement};
 use crate::fleet::Fleet;
 use crate::model::{Alternative, JobSpec, Kind, Level, Reason};
 use crate::nodes::NodeRequest;
+
+/// Nodes out of service, by why: how many, and the most frequent cause, the first by name among equals.
+fn unavailable(faults: impl Iterator<Item = (String, u64)>) -> Reason {
+    let mut by_cause: BTreeMap<String, u64> = BTreeMap::new();
+    for (cause, nodes) in faults {
+        let sum = by_cause.entry(cause).or_default();
+        *sum = sum.saturating_add(nodes);
+    }
+    let nodes = by_cause.values().copied().fold(0, u64::saturating_add);
+    let most = by_cause
+        .into_iter()
+        .min_by_key(|(_, nodes)| Reverse(*nodes));
+    Reason::NodesUnavailable {
+        nodes,
+        fault: most.map_or_else(String::new, |(cause, _)| cause),
+    }
+}
 
 impl Fleet {
     /// Devices, taints, prices, node selectors, faults.
@@ -34,9 +53,21 @@ impl Fleet {
         }
         let needed_devices = needed.saturating_mul(u64::from(devices));
         if capacity < needed {
-            return Some(Reason::InsufficientCapacity {
-                needed: needed_devices,
-                total,
+            if let Some(reason) = self.unusable(all, total, needed_devices) {
+                return Some(reason);
+            }
+            return Some(if total < needed_devices {
+                Reason::InsufficientCapacity {
+                    needed: needed_devices,
+                    total: self.there(all, total),
+                }
+            } else {
+                Reason::NodesTooSmall {
+                    needed,
+                    fitting: capacity,
+                    devices_per_replica: devices,
+                    total,
+                }
             });
         }
         if fitting(all) < needed {
@@ -52,6 +83,7 @@ impl Fleet {
                     available,
                 }
             } else {
+                // Of what is free, some may be on nodes out of service.
                 Reason::Fragmented {
                     needed,
                     fitting: fitting(all),
@@ -86,7 +118,7 @@ impl Fleet {
                 }
             }
             let (refusal, nodes) = nodes.into_iter().max_by_key(|(_, nodes)| *nodes)?;
-            return Some(refusal.reason(nodes));
+            return Some(refusal.reason(nodes, needed, fitting(&kept)));
         }
         let admitted = self.admitted(job, alternative, group);
         if let Some(wanted) = requirement(&alternative.pod) {
@@ -111,20 +143,34 @@ impl Fleet {
             .get(self.groups[group].root)
             .capacity(devices, |pool| admitted.contains(&pool));
         if usable < needed {
-            let mut faults: BTreeMap<String, u64> = BTreeMap::new();
-            for &pool in &admitted {
-                for (fault, nodes) in &self.pools[pool].faults {
-                    *faults.entry(format!("{fault:?}")).or_default() += nodes;
-                }
-            }
-            let nodes = faults.values().sum();
-            let (fault, _) = faults
-                .into_iter()
-                .max_by_key(|(_, nodes)| *nodes)
-                .unwrap_or_default();
-            return Some(Reason::NodesUnavailable { nodes, fault });
+            let faults = admitted
+                .iter()
+                .flat_map(|&pool| &self.pools[pool].faults)
+                .map(|(fault, nodes)| (fault.to_string(), *nodes));
+            return Some(unavailable(faults));
         }
         None
+    }
+
+    /// Why so many devices cannot be had where some are there that no pod can be given; `None` where those would not do either.
+    fn unusable(&self, pools: &[PoolIndex], total: u64, needed: u64) -> Option<Reason> {
+        let there = self.there(pools, total);
+        if there < needed || there == total {
+            return None;
+        }
+        let of_pools = pools.iter().flat_map(|&pool| &self.pools[pool].unusable);
+        let whys = of_pools.map(|(why, unusable)| (why.to_string(), unusable.nodes));
+        Some(unavailable(whys))
+    }
+
+    /// Devices that there are: so many that pods can be given, and the others.
+    fn there(&self, pools: &[PoolIndex], total: u64) -> u64 {
+        let unusable = pools
+            .iter()
+            .flat_map(|&pool| self.pools[pool].unusable.values());
+        unusable
+            .map(|unusable| unusable.units)
+            .fold(total, u64::saturating_add)
     }
 
     /// CPU, memory, pod slots, topology.
@@ -147,6 +193,7 @@ impl Fleet {
         let mut nodes: Vec<NodeIndex> = Vec::new();
         self.offered_below(self.groups[request.group].root, &mut nodes);
         let (mut all, mut cpu, mut memory, mut slots, mut any) = (0_u64, 0, 0, 0, 0_u64);
+        let mut other: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         let (mut admitted, mut largest) = (false, 0_u64);
         for &index in &nodes {
             let Some((slot, room)) = self.usable(&unpowered, index) else {
@@ -162,19 +209,31 @@ impl Fleet {
             cpu += limit(node.cpu_free.checked_div(request.cpu_milli));
             memory += limit(node.memory_free.checked_div(request.memory_mib));
             slots += limit(Some(node.pods_free));
+            for (name, each) in request.other {
+                let free = node.other(name, &self.symbols).map_or(0, |o| o.free);
+                let (fitting, _) = other.entry(name).or_insert((0, *each));
+                *fitting = fitting.saturating_add(limit(free.checked_div(*each)));
+            }
         }
+        let scarcest = other.into_iter().min_by_key(|(_, (fitting, _))| *fitting);
         let needed = request.replicas;
         if any < needed || !admitted {
             // Selected nodes have devices, but the usable ones among them not enough.
-            let faults = self.nodes_of(self.cluster_of(request.group));
-            let out = faults
-                .filter(|&node| {
-                    self.nodes[node].fault.is_some() && self.usable(request, node).is_some()
-                })
-                .count();
-            return Some(Reason::NodesUnavailable {
-                nodes: u64::try_from(out).unwrap_or(u64::MAX),
-                fault: "Unavailable".into(),
+            let selected = self.nodes_of(self.cluster_of(request.group));
+            let faults = selected
+                .filter(|&node| self.usable(request, node).is_some())
+                .filter_map(|node| Some((self.nodes[node].fault.as_ref()?.to_string(), 1)));
+            return Some(unavailable(faults));
+        }
+        if let Some((name, (fitting, each))) = scarcest
+            && all < needed
+            && fitting <= cpu.min(memory).min(slots)
+        {
+            return Some(Reason::InsufficientResource {
+                resource: name.to_owned(),
+                needed,
+                fitting: fitting.min(all),
+                each,
             });
         }
         if all < needed {

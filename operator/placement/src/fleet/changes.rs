@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::counts::count_down;
 use super::index::Fleet;
-use super::node::{AbsentHolder, Holder, Node, Slot};
+use super::node::{AbsentHolder, Holder, Node, Other, Slot};
 use super::pool::{GroupKey, PoolKey};
 use super::power::chargeable;
 use crate::arena::NodeIndex;
@@ -108,7 +108,8 @@ impl Fleet {
         let mut slots: Vec<Slot> = Vec::new();
         for devices in &spec.devices {
             let group = self.group_index(GroupKey::of(cluster, &spec, devices));
-            if devices.devices == 0 || slots.iter().any(|slot| slot.group == group) {
+            let is_nothing = devices.devices == 0 && devices.unusable == 0;
+            if is_nothing || slots.iter().any(|slot| slot.group == group) {
                 continue;
             }
             let pool = self.pool_index(PoolKey::of(group, &spec, devices, &zone, feed));
@@ -123,9 +124,16 @@ impl Fleet {
                 held: devices.held,
                 free: 0,
                 offered: 0,
+                unusable: (devices.unusable > 0)
+                    .then(|| (devices.unusable_why.as_str().into(), devices.unusable)),
             });
             let pool = &mut self.pools[pool];
             *pool.by_free.entry(0).or_default() += 1;
+            if let Some((why, units)) = slots.last().and_then(|slot| slot.unusable.clone()) {
+                let unusable = pool.unusable.entry(why).or_default();
+                unusable.nodes += 1;
+                unusable.units = unusable.units.saturating_add(u64::from(units));
+            }
             if let Some(fault) = &spec.fault {
                 *pool.faults.entry(fault.clone()).or_default() += 1;
             }
@@ -136,6 +144,16 @@ impl Fleet {
             .map(|(key, value)| (self.symbols.acquire(key), self.symbols.acquire(value)))
             .collect();
         labels.sort_unstable();
+        let other: Vec<Other> = spec
+            .other
+            .iter()
+            .filter(|(_, amount)| amount.total > 0)
+            .map(|(name, amount)| Other {
+                resource: self.symbols.acquire(name),
+                amount: *amount,
+                free: 0,
+            })
+            .collect();
         let name: Arc<str> = spec.name.as_str().into();
         let absent = self.ledger.take_absent(&spec.cluster, &spec.name);
         self.power.discharge_absent(&absent);
@@ -154,6 +172,7 @@ impl Fleet {
             cpu_free: 0,
             memory_free: 0,
             pods_free: 0,
+            other: other.into(),
             slots: slots.into(),
             holders,
             feed,
@@ -191,6 +210,15 @@ impl Fleet {
             if let Some(fault) = &self.nodes[node].fault {
                 count_down(&mut pool.faults, fault);
             }
+            if let Some((why, units)) = &slot.unusable
+                && let Some(unusable) = pool.unusable.get_mut(why)
+            {
+                unusable.nodes = unusable.nodes.saturating_sub(1);
+                unusable.units = unusable.units.saturating_sub(u64::from(*units));
+                if unusable.nodes == 0 {
+                    pool.unusable.remove(why);
+                }
+            }
         }
         let feed = self.nodes[node].feed;
         self.power.charge(feed, -self.nodes[node].held_watts);
@@ -206,6 +234,9 @@ impl Fleet {
             self.symbols.release(key);
             self.symbols.release(value);
         }
+        for other in &std::mem::take(&mut self.nodes[node].other) {
+            self.symbols.release(other.resource);
+        }
         if let Some(nodes) = self.node_by_name.get_mut(&cluster) {
             nodes.remove(&name);
         }
@@ -220,7 +251,10 @@ impl Fleet {
             .iter()
             .map(|slot| {
                 let each = self.watts_each(slot.group);
-                each.saturating_mul(i64::from(slot.held.min(slot.devices)))
+                // What runs on units that no new pod can be given draws power all the same.
+                let unusable = slot.unusable.as_ref().map_or(0, |(_, units)| *units);
+                let there = slot.devices.saturating_add(unusable);
+                each.saturating_mul(i64::from(slot.held.min(there)))
             })
             .fold(0, i64::saturating_add);
         let watts = chargeable(watts);
@@ -237,9 +271,13 @@ impl Fleet {
             groups,
             pools,
             cells,
+            symbols,
             ..
         } = self;
         let node = &mut nodes[index];
+        for other in &mut node.other {
+            other.free = other.amount.total.saturating_sub(other.amount.held);
+        }
         let (mut cpu, mut memory, mut pods) = (node.cpu.held, node.memory.held, node.pods.held);
         let mut free: Vec<u32> = node
             .slots
@@ -254,6 +292,13 @@ impl Fleet {
             cpu = cpu.saturating_add(reservation.cpu_milli.saturating_mul(replicas));
             memory = memory.saturating_add(reservation.memory_mib.saturating_mul(replicas));
             pods = pods.saturating_add(replicas);
+            for (name, each) in &reservation.other {
+                let resource = symbols.find(name);
+                let other = node.other.iter_mut();
+                for other in other.filter(|other| Some(other.resource) == resource) {
+                    other.free = other.free.saturating_sub(each.saturating_mul(replicas));
+                }
+            }
             let devices = u64::from(reservation.devices_per_replica).saturating_mul(replicas);
             let devices = u32::try_from(devices).unwrap_or(u32::MAX);
             let fit = |slot: &Slot| groups[slot.group].key.fit(reservation);
@@ -272,6 +317,9 @@ impl Fleet {
         node.pods_free = node.pods.total.saturating_sub(pods);
         let usable = node.fault.is_none();
         for (slot, free) in node.slots.iter_mut().zip(free) {
+            // What one tenant holds of such a node nobody else can use the rest of.
+            let is_taken = pools[slot.pool].key.whole_node && free < slot.devices;
+            let free = if is_taken { 0 } else { free };
             let offered = if usable { free } else { 0 };
             cells.shift(
                 slot.cell,

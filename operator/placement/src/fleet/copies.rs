@@ -17,6 +17,14 @@ impl Fleet {
             cpu_milli: node.cpu,
             memory_mib: node.memory,
             pod_slots: node.pods,
+            other: node
+                .other
+                .iter()
+                .map(|other| {
+                    let name = self.symbols.text(other.resource).to_owned();
+                    (name, other.amount)
+                })
+                .collect(),
             labels: node
                 .labels
                 .iter()

@@ -38,6 +38,7 @@ impl Fleet {
             members: BTreeSet::new(),
             faults: BTreeMap::new(),
             by_free: BTreeMap::new(),
+            unusable: BTreeMap::new(),
         });
         self.groups[group].pools.push(pool);
         self.pool_by_key.insert(key, pool);

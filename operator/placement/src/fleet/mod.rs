@@ -23,7 +23,7 @@ mod symbols;
 
 pub use index::{DeviceCount, Fleet};
 pub(crate) use mix::{Sizes, stranded};
-pub(crate) use node::Slot;
+pub(crate) use node::{ReplicaNeed, Slot};
 pub(crate) use pool::{Cluster, GroupKey, GroupsOfType, Pool};
 pub(crate) use power::{PowerLimit, PowerShortage, PowerTrial};
 pub(crate) use rate::{hourly, nearest};

@@ -1,5 +1,6 @@
 //! What the fleet keeps of one node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::symbols::{Symbol, Symbols};
@@ -23,6 +24,8 @@ pub(crate) struct Slot {
     pub(crate) free: u32,
     /// Free devices as the index has them: 0 where the node takes no new work.
     pub(crate) offered: u32,
+    /// Units that no pod can be given, with why.
+    pub(crate) unusable: Option<(Arc<str>, u32)>,
 }
 
 /// A reservation's part on a node.
@@ -43,6 +46,30 @@ pub(crate) struct AbsentHolder {
     pub(crate) holder: Holder,
     /// The power domains that it is charged to: what cannot be seen may draw its watts all the same. `None`: not known.
     pub(crate) feed: Option<FeedIndex>,
+}
+
+/// A resource of a node beside devices, CPU, memory and pods.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Other {
+    /// Its name.
+    pub(crate) resource: Symbol,
+    /// What there is.
+    pub(crate) amount: Amount,
+    /// What is left.
+    pub(crate) free: u64,
+}
+
+/// What one replica needs of its node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReplicaNeed<'a> {
+    /// Units of the group's devices.
+    pub(crate) devices: u32,
+    /// Millicores.
+    pub(crate) cpu_milli: u64,
+    /// MiB.
+    pub(crate) memory_mib: u64,
+    /// Other resources by name.
+    pub(crate) other: &'a BTreeMap<String, u64>,
 }
 
 /// One node.
@@ -68,6 +95,8 @@ pub(crate) struct Node {
     pub(crate) memory_free: u64,
     /// Pod slots left.
     pub(crate) pods_free: u64,
+    /// Other resources that it has, by name.
+    pub(crate) other: Box<[Other]>,
     /// Devices by type.
     pub(crate) slots: Box<[Slot]>,
     /// Reservations here.
@@ -84,13 +113,32 @@ impl Node {
         self.slots.iter().find(|slot| slot.group == group)
     }
 
-    /// Replicas of so many devices, millicores and MiB that `free` devices and the rest of the node have room for.
-    pub(crate) fn room(&self, free: u32, devices: u32, cpu_milli: u64, memory_mib: u64) -> u64 {
-        let by_devices = u64::from(free.checked_div(devices).unwrap_or(0));
-        by_devices
-            .min(self.cpu_free.checked_div(cpu_milli).unwrap_or(u64::MAX))
-            .min(self.memory_free.checked_div(memory_mib).unwrap_or(u64::MAX))
-            .min(self.pods_free)
+    /// Replicas that `free` devices and the rest of the node have room for.
+    pub(crate) fn room(&self, free: u32, need: &ReplicaNeed<'_>, symbols: &Symbols) -> u64 {
+        let by_devices = u64::from(free.checked_div(need.devices).unwrap_or(0));
+        let room = by_devices
+            .min(
+                self.cpu_free
+                    .checked_div(need.cpu_milli)
+                    .unwrap_or(u64::MAX),
+            )
+            .min(
+                self.memory_free
+                    .checked_div(need.memory_mib)
+                    .unwrap_or(u64::MAX),
+            )
+            .min(self.pods_free);
+        // Few jobs ask for anything else.
+        need.other.iter().fold(room, |room, (name, each)| {
+            let free = self.other(name, symbols).map_or(0, |other| other.free);
+            room.min(free.checked_div(*each).unwrap_or(u64::MAX))
+        })
+    }
+
+    /// Another resource, by name; `None` where the node has none of it.
+    pub(crate) fn other(&self, name: &str, symbols: &Symbols) -> Option<&Other> {
+        let resource = symbols.find(name)?;
+        self.other.iter().find(|other| other.resource == resource)
     }
 
     /// Whether a pod's node requirement holds here.
@@ -98,10 +146,7 @@ impl Node {
         self.selected(&requirement.all, symbols)
             && (requirement.any.is_empty()
                 || requirement.any.iter().any(|term| {
-                    term.names
-                        .as_ref()
-                        .is_none_or(|names| names.iter().any(|name| **name == *self.name))
-                        && self.selected(&term.labels, symbols)
+                    term.admits_name(&self.name) && self.selected(&term.labels, symbols)
                 }))
     }
 

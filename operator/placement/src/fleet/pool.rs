@@ -145,6 +145,10 @@ impl GroupsOfType {
     }
 }
 
+/// Units of an extended resource beyond which pools are not told apart: what counts so many is no device but an amount, and may
+/// differ between any two nodes.
+const MOST_UNITS: u64 = 1024;
+
 /// What a pool's nodes have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
@@ -164,6 +168,12 @@ pub(crate) struct PoolKey {
     pub(crate) taints: Vec<Taint>,
     /// Taint keys that the device's pods tolerate by themselves.
     pub(crate) taint_keys: Vec<String>,
+    /// Whether all of a node's units go to one replica.
+    pub(crate) whole_node: bool,
+    /// Extended resources of each node beside devices (`vpc.amazonaws.com/efa`, `rdma/ib`) with their units, up to
+    /// [`MOST_UNITS`], so that nodes without them are passed over by the pool. Amounts that differ from node to node, such as
+    /// disk, are the nodes' own.
+    pub(crate) extended: Vec<(Arc<str>, u64)>,
     /// Price.
     pub(crate) price: NodePrice,
 }
@@ -197,8 +207,28 @@ impl PoolKey {
             feed,
             taints,
             taint_keys,
+            whole_node: devices.whole_node,
+            extended: node
+                .other
+                .iter()
+                .filter(|(name, amount)| name.contains('/') && amount.total > 0)
+                .map(|(name, amount)| (name.as_str().into(), amount.total.min(MOST_UNITS)))
+                .collect(),
             price: node.price.clone(),
         }
+    }
+
+    /// The first resource of which no node of the pool has enough for one replica, with what that needs. Resources that are no
+    /// extended ones are the nodes' own affair.
+    pub(crate) fn lacks<'a>(&self, wanted: &'a BTreeMap<String, u64>) -> Option<(&'a str, u64)> {
+        let has = |name: &str| {
+            let listed = self.extended.iter().find(|(known, _)| **known == *name);
+            listed.map_or(0, |(_, units)| *units)
+        };
+        wanted
+            .iter()
+            .find(|(name, each)| name.contains('/') && has(name) < (**each).min(MOST_UNITS))
+            .map(|(name, each)| (name.as_str(), *each))
     }
 
     /// Makes a node one of the pool, but for its feeds. Every field is named, so that what pools are told apart by is not
@@ -213,6 +243,9 @@ impl PoolKey {
             feed: _,
             taints,
             taint_keys,
+            whole_node,
+            // Part of the node's other resources, which are copied from the node itself.
+            extended: _,
             price,
         } = self;
         let GroupKey {
@@ -231,6 +264,9 @@ impl PoolKey {
             share: *share,
             devices: *devices,
             held: 0,
+            unusable: 0,
+            unusable_why: String::new(),
+            whole_node: *whole_node,
             node_devices: *node_devices,
             taint_keys: taint_keys.clone(),
         });
@@ -252,6 +288,17 @@ pub(crate) struct Pool {
     pub(crate) faults: BTreeMap<NodeFault, u64>,
     /// Nodes by devices that nobody holds, faulty ones included.
     pub(crate) by_free: BTreeMap<u32, u64>,
+    /// Nodes with units that no pod can be given, by why.
+    pub(crate) unusable: BTreeMap<Arc<str>, Unusable>,
+}
+
+/// Units that are there and that no pod can be given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unusable {
+    /// Nodes with such units.
+    pub(crate) nodes: u64,
+    /// The units.
+    pub(crate) units: u64,
 }
 
 impl Pool {

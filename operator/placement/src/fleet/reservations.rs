@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::index::Fleet;
 use super::ledger::Record;
-use super::node::{AbsentHolder, Holder};
+use super::node::{AbsentHolder, Holder, ReplicaNeed};
 use super::power::chargeable;
 use crate::arena::{FeedIndex, NodeIndex, ReservationIndex};
 use crate::model::Reservation;
@@ -186,14 +186,13 @@ impl Fleet {
             let of_type = node.slots.iter().find(|slot| {
                 *self.groups[slot.group].key.accelerator_type == *reservation.accelerator_type
             });
-            let room = of_type.map_or(0, |slot| {
-                node.room(
-                    slot.offered,
-                    reservation.devices_per_replica,
-                    reservation.cpu_milli,
-                    reservation.memory_mib,
-                )
-            });
+            let need = ReplicaNeed {
+                devices: reservation.devices_per_replica,
+                cpu_milli: reservation.cpu_milli,
+                memory_mib: reservation.memory_mib,
+                other: &reservation.other,
+            };
+            let room = of_type.map_or(0, |slot| node.room(slot.offered, &need, &self.symbols));
             if room < u64::from(share.replicas) {
                 return false;
             }

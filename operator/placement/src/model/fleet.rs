@@ -1,6 +1,7 @@
 //! Clusters, nodes, devices and their prices.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::{DevicePart, DeviceShare, Labels, MicroUsd, Taint, Watts};
 
@@ -138,6 +139,12 @@ pub struct DeviceGroup {
     pub devices: u32,
     /// Units held by pods that hold no reservation here.
     pub held: u32,
+    /// Units beside `devices` that are there and that no pod can be given.
+    pub unusable: u32,
+    /// Why they are not usable, in words; equal words on several nodes are counted together.
+    pub unusable_why: String,
+    /// Whether the units of a node go to one replica, all of them or none: a TPU VM, whose chips are one machine to its runtime.
+    pub whole_node: bool,
     /// Devices of this type on the node, whole ones and those in parts, over which the node's price is shared out. 0: as many
     /// as its groups of the type add up to.
     pub node_devices: u32,
@@ -182,6 +189,18 @@ pub enum NodeFault {
     Terminating,
 }
 
+impl fmt::Display for NodeFault {
+    /// In words, such as stand in a verdict.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cordoned => "cordoned",
+            Self::NotReady => "not ready",
+            Self::Unhealthy(why) => why,
+            Self::Terminating => "being drained or deleted",
+        })
+    }
+}
+
 /// One node with what it offers and what others hold of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeSpec {
@@ -205,6 +224,9 @@ pub struct NodeSpec {
     pub memory_mib: Amount,
     /// Pods.
     pub pod_slots: Amount,
+    /// Other countable resources by name (`vpc.amazonaws.com/efa`, `hugepages-2Mi`, `ephemeral-storage`), in units or bytes. Of one
+    /// that is not listed there is nothing.
+    pub other: BTreeMap<String, Amount>,
     /// Labels.
     pub labels: Labels,
     /// Taints.

@@ -1,5 +1,7 @@
 //! What is to be placed.
 
+use std::collections::BTreeMap;
+
 use super::{
     CapacityType, DevicePart, LabelSelector, Level, MicroUsd, NodeRequirement, Toleration,
 };
@@ -95,6 +97,8 @@ pub struct PodShape {
     pub cpu_milli: u64,
     /// Memory requests in MiB, rounded up.
     pub memory_mib: u64,
+    /// Requests of other resources by name, in units or bytes; none of 0.
+    pub other: BTreeMap<String, u64>,
     /// Node selector and required node affinity.
     pub nodes: NodeRequirement,
     /// Tolerations.

@@ -7,6 +7,7 @@ mod plan;
 mod power;
 mod quantity;
 mod replan;
+mod reservation;
 mod selector;
 
 pub use fleet::*;
@@ -17,4 +18,5 @@ pub use power::*;
 pub(crate) use quantity::saturated;
 pub use quantity::*;
 pub use replan::*;
+pub use reservation::*;
 pub use selector::*;

@@ -1,86 +1,6 @@
 //! What the engine decides, and why.
 
-use super::{CapacityType, DevicePart, Level, MicroUsd, Watts};
-
-/// Replicas on one node, in rank order within the plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeShare {
-    /// Node name.
-    pub name: String,
-    /// Replicas on it.
-    pub replicas: u32,
-}
-
-/// What a placement holds: devices on nodes, watts on every ancestor and in its queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reservation {
-    /// Unique key: the job's key, `/`, and the part's number.
-    pub key: String,
-    /// Queue that is charged.
-    pub queue: String,
-    /// Cluster.
-    pub cluster: String,
-    /// Accelerator type.
-    pub accelerator_type: String,
-    /// What one unit is: a whole device or a part of one; of a slice, the size that was given, not what was asked for.
-    pub part: DevicePart,
-    /// Units of one replica.
-    pub devices_per_replica: u32,
-    /// CPU of one replica in millicores.
-    pub cpu_milli: u64,
-    /// Memory of one replica in MiB.
-    pub memory_mib: u64,
-    /// Replicas per node, in rank order.
-    pub nodes: Vec<NodeShare>,
-    /// Watts of the whole reservation (losses not included).
-    pub watts: Watts,
-    /// Power domains that feed the nodes, in runs over `nodes` in their order. A node that is not there is charged to these; where
-    /// they say nothing of it, to those that fed it when it was last there.
-    pub feeds: Vec<NodeFeeds>,
-    /// When it is expected to be released, Unix seconds; `None`: unknown, and never assumed to end. A reservation that has
-    /// outlived its end is expected to last as long again as it is late.
-    pub ends_seconds: Option<i64>,
-}
-
-/// So many nodes in a row that hang on the same power domains.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeFeeds {
-    /// How many nodes.
-    pub nodes: u32,
-    /// Names of the power domains that feed them; several are A/B feeds. Empty: none.
-    pub domains: Vec<String>,
-}
-
-impl Reservation {
-    /// The power domains that feed each of its nodes, in their order; `None` where it does not say.
-    pub fn feeds_of_nodes(&self) -> impl Iterator<Item = Option<&[String]>> {
-        let runs = self.feeds.iter().flat_map(|run| {
-            let nodes = usize::try_from(run.nodes).unwrap_or(usize::MAX);
-            std::iter::repeat_n(Some(run.domains.as_slice()), nodes.min(self.nodes.len()))
-        });
-        runs.chain(std::iter::repeat(None)).take(self.nodes.len())
-    }
-}
-
-impl NodeFeeds {
-    /// Puts the power domains of nodes, in their order, into runs. Nothing where no node hangs on any.
-    pub fn runs<'a>(nodes: impl IntoIterator<Item = &'a [String]>) -> Vec<Self> {
-        let mut runs: Vec<Self> = Vec::new();
-        for domains in nodes {
-            match runs.last_mut() {
-                Some(run) if run.domains == domains => run.nodes = run.nodes.saturating_add(1),
-                _ => runs.push(Self {
-                    nodes: 1,
-                    domains: domains.to_vec(),
-                }),
-            }
-        }
-        if runs.iter().all(|run| run.domains.is_empty()) {
-            runs.clear();
-        }
-        runs
-    }
-}
+use super::{CapacityType, DevicePart, Level, MicroUsd, Reservation, Watts};
 
 /// One chosen candidate. A training job has exactly one; an inference job has one per cluster and pool used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +83,17 @@ pub enum Reason {
         /// Devices there are.
         total: u64,
     },
+    /// Devices enough exist, but nodes with enough of them for a replica are too few, even when everything else is gone.
+    NodesTooSmall {
+        /// Replicas needed.
+        needed: u64,
+        /// Replicas that nodes could hold.
+        fitting: u64,
+        /// Devices of one replica.
+        devices_per_replica: u32,
+        /// Devices there are.
+        total: u64,
+    },
     /// Too few devices are free.
     InsufficientDevices {
         /// Devices needed.
@@ -196,6 +127,26 @@ pub enum Reason {
         fitting: u64,
         /// MiB one replica needs.
         memory_mib: u64,
+    },
+    /// Nodes have the devices but not another resource that the template asks for.
+    InsufficientResource {
+        /// Name of the resource.
+        resource: String,
+        /// Replicas needed.
+        needed: u64,
+        /// Replicas that fit.
+        fitting: u64,
+        /// Units or bytes that one replica needs.
+        each: u64,
+    },
+    /// A node is one unit, and a replica asks for only some of its devices, or for more.
+    NodeIsOneUnit {
+        /// Devices that a replica asks for.
+        devices_per_replica: u32,
+        /// Devices of such a node.
+        node_devices: u32,
+        /// Nodes kept out by it.
+        nodes: u64,
     },
     /// Nodes have no pod slot left.
     InsufficientPodSlots {

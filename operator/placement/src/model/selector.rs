@@ -74,6 +74,16 @@ pub struct NodeTerm {
     pub labels: LabelSelector,
     /// Allowed node names (`matchFields` on `metadata.name`); `None` allows any.
     pub names: Option<Vec<String>>,
+    /// Node names that are not allowed (`matchFields` with `NotIn`).
+    pub except: Vec<String>,
+}
+
+impl NodeTerm {
+    /// Whether a node of this name may be used, as far as names go.
+    pub(crate) fn admits_name(&self, name: &str) -> bool {
+        let listed = |names: &[String]| names.iter().any(|n| n == name);
+        self.names.as_deref().is_none_or(listed) && !listed(&self.except)
+    }
 }
 
 /// A pod's `nodeSelector` and required node affinity together.
@@ -90,13 +100,10 @@ impl NodeRequirement {
     pub fn matches(&self, name: &str, labels: &Labels) -> bool {
         self.all.matches(labels)
             && (self.any.is_empty()
-                || self.any.iter().any(|term| {
-                    term.labels.matches(labels)
-                        && term
-                            .names
-                            .as_ref()
-                            .is_none_or(|names| names.iter().any(|n| n == name))
-                }))
+                || self
+                    .any
+                    .iter()
+                    .any(|term| term.labels.matches(labels) && term.admits_name(name)))
     }
 }
 
@@ -122,14 +129,28 @@ pub struct Taint {
     pub effect: TaintEffect,
 }
 
-/// A pod's toleration. `key: None` with `exists` tolerates everything.
+/// How a toleration compares its value with a taint's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TolerationOperator {
+    /// The values are the same.
+    #[default]
+    Equal,
+    /// No value is compared.
+    Exists,
+    /// The taint's value is a greater whole number (KEP-5471).
+    Gt,
+    /// The taint's value is a smaller whole number (KEP-5471).
+    Lt,
+}
+
+/// A pod's toleration. `key: None` with `Exists` tolerates everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Toleration {
     /// Key; `None` matches every key.
     pub key: Option<String>,
-    /// `operator: Exists`: the value is not compared.
-    pub exists: bool,
-    /// Value compared when `exists` is false.
+    /// How values are compared.
+    pub operator: TolerationOperator,
+    /// Value that is compared, but for `Exists`.
     pub value: String,
     /// Effect; `None` matches every effect.
     pub effect: Option<TaintEffect>,
@@ -140,6 +161,94 @@ impl Toleration {
     pub fn tolerates(&self, taint: &Taint) -> bool {
         self.effect.is_none_or(|e| e == taint.effect)
             && self.key.as_ref().is_none_or(|k| *k == taint.key)
-            && (self.exists || (self.key.is_some() && self.value == taint.value))
+            && self.admits_value(&taint.value)
+    }
+
+    fn admits_value(&self, taint: &str) -> bool {
+        let numbers = || Some((whole_number(taint)?, whole_number(&self.value)?));
+        match self.operator {
+            TolerationOperator::Exists => true,
+            TolerationOperator::Equal => self.key.is_some() && self.value == taint,
+            TolerationOperator::Gt => numbers().is_some_and(|(taint, own)| taint > own),
+            TolerationOperator::Lt => numbers().is_some_and(|(taint, own)| taint < own),
+        }
+    }
+}
+
+/// A whole number as the API server takes it where numbers are compared: no sign but a minus, no leading zeros.
+pub fn whole_number(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits == "0" && text == "0" || !digits.starts_with(['0', '+']);
+    text.parse().ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_as_the_scheduler_compares_them() {
+        use TolerationOperator::{Equal, Exists, Gt, Lt};
+        // Operator, the toleration's value, the taint's, tolerated.
+        let cases = [
+            (Equal, "950", "950", true),
+            (Equal, "950", "951", false),
+            (Exists, "", "951", true),
+            (Gt, "900", "950", true),
+            (Gt, "950", "950", false),
+            (Gt, "950", "900", false),
+            (Lt, "5", "4", true),
+            (Lt, "5", "5", false),
+            (Lt, "-1", "-2", true),
+            (Gt, "-2", "0", true),
+            // What is no plain whole number is never tolerated.
+            (Gt, "1", "010", false),
+            (Gt, "1", "+7", false),
+            (Gt, "1", "many", false),
+            (Gt, "1", "", false),
+            (Lt, "1", "-0", false),
+            (Gt, "1", "99999999999999999999", false),
+        ];
+        for (operator, value, taint, expected) in cases {
+            let toleration = Toleration {
+                key: Some("sla".into()),
+                operator,
+                value: value.into(),
+                effect: None,
+            };
+            let taint = Taint {
+                key: "sla".into(),
+                value: taint.into(),
+                effect: TaintEffect::NoSchedule,
+            };
+            assert_eq!(
+                toleration.tolerates(&taint),
+                expected,
+                "{toleration:?} {taint:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_may_be_allowed_or_left_out() {
+        let term = |names: Option<&[&str]>, except: &[&str]| NodeTerm {
+            labels: LabelSelector::default(),
+            names: names.map(|names| names.iter().map(|n| (*n).to_owned()).collect()),
+            except: except.iter().map(|n| (*n).to_owned()).collect(),
+        };
+        let admitted = |term: NodeTerm| -> Vec<&str> {
+            let requirement = NodeRequirement {
+                all: LabelSelector::default(),
+                any: vec![term],
+            };
+            let names = ["n1", "n2", "n3"].into_iter();
+            names
+                .filter(|name| requirement.matches(name, &Labels::new()))
+                .collect()
+        };
+        assert_eq!(admitted(term(None, &[])), ["n1", "n2", "n3"]);
+        assert_eq!(admitted(term(None, &["n1"])), ["n2", "n3"]);
+        assert_eq!(admitted(term(Some(&["n1", "n2"]), &["n1"])), ["n2"]);
+        assert!(admitted(term(Some(&[]), &[])).is_empty());
     }
 }

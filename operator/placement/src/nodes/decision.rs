@@ -43,6 +43,7 @@ impl Fleet {
                 devices_per_replica: alternative.devices_per_replica,
                 cpu_milli: alternative.pod.cpu_milli,
                 memory_mib: alternative.pod.memory_mib,
+                other: alternative.pod.other.clone(),
                 nodes: allocations
                     .iter()
                     .map(|allocation| NodeShare {

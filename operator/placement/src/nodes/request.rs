@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::arena::{GroupIndex, NodeIndex, PoolIndex};
 use crate::candidates::{PoolUse, requirement};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, ReplicaNeed};
 use crate::model::{Alternative, NodeRequirement};
 
 /// What is looked for within one group.
@@ -25,6 +25,8 @@ pub(crate) struct NodeRequest<'a> {
     pub(crate) cpu_milli: u64,
     /// MiB of one.
     pub(crate) memory_mib: u64,
+    /// Other resources of one.
+    pub(crate) other: &'a BTreeMap<String, u64>,
     /// Watts of one device.
     pub(crate) watts_each: i64,
     /// Condition on each node.
@@ -37,6 +39,16 @@ impl NodeRequest<'_> {
         self.pools
             .as_ref()
             .is_none_or(|pools| pools.binary_search(&pool).is_ok())
+    }
+
+    /// What one replica needs of its node.
+    pub(crate) fn need(&self) -> ReplicaNeed<'_> {
+        ReplicaNeed {
+            devices: self.devices,
+            cpu_milli: self.cpu_milli,
+            memory_mib: self.memory_mib,
+            other: self.other,
+        }
     }
 
     /// Rank of a pool by price: 0 where prices do not differ.
@@ -84,6 +96,7 @@ impl Fleet {
             devices: alternative.devices_per_replica,
             cpu_milli: alternative.pod.cpu_milli,
             memory_mib: alternative.pod.memory_mib,
+            other: &alternative.pod.other,
             watts_each: self.watts_each(group),
             requirement: requirement(&alternative.pod),
         }

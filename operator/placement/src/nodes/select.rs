@@ -215,12 +215,7 @@ impl Fleet {
     }
 
     fn room(&self, request: &NodeRequest<'_>, node: NodeIndex, slot: &Slot) -> u64 {
-        self.nodes[node].room(
-            slot.offered,
-            request.devices,
-            request.cpu_milli,
-            request.memory_mib,
-        )
+        self.nodes[node].room(slot.offered, &request.need(), &self.symbols)
     }
 
     /// Watts that allocations draw, by feed.
@@ -405,6 +400,7 @@ impl Fleet {
             replicas: 1,
             cpu_milli: request.cpu_milli.saturating_mul(request.replicas),
             memory_mib: request.memory_mib.saturating_mul(request.replicas),
+            // Other resources are those of one replica here: whether all have room is asked of each node below.
             ..request.clone()
         };
         let root = self.groups[request.group].root;

@@ -108,6 +108,10 @@ impl Board {
         if candidate.memory_mib > 0 {
             room = room.min(most(node.memory_mib, candidate.memory_mib));
         }
+        for &(resource, each) in &candidate.other {
+            let left = node.other.get(resource).copied().unwrap_or(0);
+            room = room.min(most(left, each));
+        }
         room.min(most(node.pods, u64::from(candidate.replicas)))
     }
 
@@ -133,6 +137,16 @@ impl Board {
             node.cpu_milli = node.cpu_milli.saturating_add(cpu);
             node.memory_mib = node.memory_mib.saturating_add(memory);
             node.pods = node.pods.saturating_add(pods);
+        }
+        for &(resource, each) in &candidate.other {
+            let amount = each.saturating_mul(count);
+            if let Some(left) = node.other.get_mut(resource) {
+                *left = if units > 0 {
+                    left.saturating_sub(amount)
+                } else {
+                    left.saturating_add(amount)
+                };
+            }
         }
         let bin = node.bin as usize;
         self.list(at);

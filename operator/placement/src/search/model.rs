@@ -30,15 +30,18 @@ pub(crate) struct BoardNode {
     pub(crate) memory_mib: u64,
     /// Free pod slots.
     pub(crate) pods: u64,
+    /// Free amounts of the other resources that jobs on the board ask for; none where nobody asks for any.
+    pub(crate) other: Box<[u64]>,
     pub(super) place: u32,
 }
 
 impl BoardNode {
-    /// A node in a bin with so many devices, millicores, MiB and pod slots free.
+    /// A node in a bin with so many devices, millicores, MiB and pod slots free, and so much of the other resources.
     pub(crate) fn new(
         (index, pool): (NodeIndex, PoolIndex),
         bin: u32,
         [free, cpu_milli, memory_mib, pods]: [u64; 4],
+        other: Box<[u64]>,
     ) -> Self {
         Self {
             index,
@@ -48,6 +51,7 @@ impl BoardNode {
             cpu_milli,
             memory_mib,
             pods,
+            other,
             place: 0,
         }
     }
@@ -84,6 +88,8 @@ pub(crate) struct BoardCandidate {
     pub(crate) cpu_milli: u64,
     /// MiB of a unit.
     pub(crate) memory_mib: u64,
+    /// Other resources of a unit, by their place in the nodes' amounts.
+    pub(crate) other: Vec<(usize, u64)>,
     /// Watts of a unit.
     pub(crate) watts: i64,
 }

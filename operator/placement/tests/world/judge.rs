@@ -9,7 +9,7 @@ use ampacity_placement::{
 };
 
 use super::builders::{H100, gang, parted, plan};
-use super::random::World;
+use super::random::{NICS, PAGES, World};
 
 /// Position of the group of a node that a reservation holds units of: its type in its part.
 pub fn group_of(node: &NodeSpec, held: &Reservation) -> Option<usize> {
@@ -39,7 +39,11 @@ pub fn seen(fleet: &Fleet) -> impl PartialEq + std::fmt::Debug + use<> {
     tight.topology.required = Level::Rack;
     let mig = parted("probe-mig", 2, DevicePart::Mig("1g.10gb".into()));
     let slices = parted("probe-slices", 2, DevicePart::Milli(100));
-    let probes = plan(&mut probed, &[gang("probe", 3, 2), tight, mig, slices]);
+    let mut networked = gang("probe-nics", 2, 1);
+    networked.alternatives[0].pod.other =
+        BTreeMap::from([(NICS.to_owned(), 3), (PAGES.to_owned(), 2)]);
+    let jobs = [gang("probe", 3, 2), tight, mig, slices, networked];
+    let probes = plan(&mut probed, &jobs);
     (
         fleet.domain_usage(),
         fleet.budget_usage(),
@@ -60,6 +64,7 @@ pub fn assert_within_limits(world: &World, reservations: &[&Reservation]) {
     let mut watts_at: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for node in &world.nodes {
         let (mut cpu, mut memory, mut pods) = (0_u64, 0_u64, 0_u64);
+        let mut other: BTreeMap<&str, u64> = BTreeMap::new();
         let mut units = vec![0_u64; node.devices.len()];
         for reservation in reservations.iter().filter(|r| r.cluster == node.cluster) {
             for share in reservation.nodes.iter().filter(|s| s.name == node.name) {
@@ -71,11 +76,33 @@ pub fn assert_within_limits(world: &World, reservations: &[&Reservation]) {
                 cpu += replicas * reservation.cpu_milli;
                 memory += replicas * reservation.memory_mib;
                 pods += replicas;
+                for (name, each) in &reservation.other {
+                    *other.entry(name).or_default() += replicas * each;
+                }
+                let whole = &node.devices[group];
+                if whole.whole_node {
+                    let asked = reservation.devices_per_replica;
+                    assert_eq!(
+                        (replicas, asked),
+                        (1, whole.devices),
+                        "{} is one unit",
+                        node.name
+                    );
+                    assert_eq!(whole.held, 0, "{} has another tenant", node.name);
+                }
             }
         }
         assert!(cpu <= node.cpu_milli.total, "CPU of {}", node.name);
         assert!(memory <= node.memory_mib.total, "memory of {}", node.name);
         assert!(pods <= node.pod_slots.total, "pods of {}", node.name);
+        for (name, amount) in other {
+            let there = node.other.get(name).copied().unwrap_or_default();
+            assert!(
+                amount <= there.total.saturating_sub(there.held),
+                "{name} of {}: {amount} of {there:?}",
+                node.name
+            );
+        }
         let mut watts = 0;
         for (group, units) in node.devices.iter().zip(units) {
             assert!(

@@ -13,6 +13,11 @@ use super::builders::{
     H100, L4, alternative, cluster, devices, fleet, gang, mig, node, price, slices,
 };
 
+/// A resource by which pools are told apart.
+pub const NICS: &str = "vpc.amazonaws.com/efa";
+/// A resource that is each node's own.
+pub const PAGES: &str = "hugepages-2Mi";
+
 /// Everything a plan depends on.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -65,16 +70,22 @@ fn node_strategy(at: usize) -> impl Strategy<Value = NodeSpec> {
         ),
         (1..24_u64, 1..24_u64, 1..9_u64, 0..6_u32),
         (0..4_usize, 1..5_i64, 0..12_u32, any::<bool>(), 0..8_usize),
+        (0..4_u64, 0..9_u64, 0..6_u32),
     )
         .prop_map(
             move |(
                 (cluster, count, capacity, rack),
                 (cpu, memory, slots, held),
                 (feed, usd, fault, l4, cut),
+                (nics, pages, odd),
             )| {
                 let mut groups = groups(if l4 { L4 } else { H100 }, count, cut);
                 for group in &mut groups {
                     group.held = held.saturating_sub(3).min(group.devices);
+                    group.whole_node = odd == 0;
+                    if odd == 1 {
+                        (group.unusable, group.unusable_why) = (held + 1, "broken".into());
+                    }
                 }
                 NodeSpec {
                     cluster: ["a", "b"][cluster].into(),
@@ -93,6 +104,22 @@ fn node_strategy(at: usize) -> impl Strategy<Value = NodeSpec> {
                         total: slots,
                         held: 0,
                     },
+                    other: BTreeMap::from([
+                        (
+                            NICS.to_owned(),
+                            Amount {
+                                total: nics * 2,
+                                held: u64::from(held > 4),
+                            },
+                        ),
+                        (
+                            PAGES.to_owned(),
+                            Amount {
+                                total: pages,
+                                held: 0,
+                            },
+                        ),
+                    ]),
                     zone: ["z0", "z0", "z1"][rack].into(),
                     domains: BTreeMap::from([
                         (Level::Block, ["k0", "k0", "k1"][rack].into()),
@@ -164,12 +191,14 @@ fn job_strategy(at: usize) -> impl Strategy<Value = JobSpec> {
             prop::option::of(0..6_usize),
             (0..9_usize, 0..9_usize),
         ),
+        (0..6_u64, 0..6_u64),
     )
         .prop_map(
             move |(
                 (replicas, devices, level, priority, kind),
                 (cpu, memory, queue, selected, skew),
                 (usd, hour, types, preferred, parts),
+                (nics, pages),
             )| {
                 let mut job = gang(&format!("j{at}"), replicas, devices);
                 job.priority = priority;
@@ -210,6 +239,16 @@ fn job_strategy(at: usize) -> impl Strategy<Value = JobSpec> {
                     }
                     alternative.pod.cpu_milli = cpu * 1000;
                     alternative.pod.memory_mib = memory * 1000;
+                    // Half of the jobs ask for nothing else.
+                    let other = [
+                        (NICS, nics.saturating_sub(3)),
+                        (PAGES, pages.saturating_sub(3)),
+                    ];
+                    alternative.pod.other = other
+                        .into_iter()
+                        .filter(|(_, each)| *each > 0)
+                        .map(|(name, each)| (name.to_owned(), each))
+                        .collect();
                 }
                 job
             },

@@ -3,7 +3,7 @@
 /// Before the profile in the name of an extended resource.
 pub(crate) const RESOURCE_PREFIX: &str = "nvidia.com/mig-";
 /// DeviceClass of the MIG instances that `gpu.nvidia.com` publishes; the driver's chart makes it.
-const DEVICE_CLASS: &str = "mig.nvidia.com";
+pub(super) const DEVICE_CLASS: &str = "mig.nvidia.com";
 
 /// Compute slices of most devices that MIG can cut up.
 const SLICES: u32 = 7;

@@ -260,3 +260,123 @@ fn a_member_whose_claims_are_not_listed_takes_nothing() {
     member.claims.clear();
     assert!(!member.is_usable(), "what claims hold would count as free");
 }
+
+#[test]
+fn what_takes_devices_out_of_use_is_seen_by_the_operator_too() {
+    let mut state = state();
+    let device = |n: u32| {
+        json!({"name": format!("gpu-{n}"), "attributes": {
+            "type": {"string": "gpu"}, "productName": {"string": "NVIDIA H100 80GB HBM3"},
+        }})
+    };
+    let slice = object(json!({
+        "metadata": {"name": "d"},
+        "spec": {
+            "driver": "gpu.nvidia.com", "nodeName": "d",
+            "pool": {"name": "d", "generation": 1, "resourceSliceCount": 1},
+            "devices": (0..8).map(device).collect::<Vec<_>>(),
+        }
+    }));
+    let bare: SlimNode = object(json!({
+        "metadata": {"name": "d"}, "spec": {},
+        "status": {"capacity": {"cpu": "96", "memory": "1Ti", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True"}]},
+    }));
+    let member = state.members.get_mut("oslo").unwrap();
+    member.nodes.apply(Change::All(vec![bare]));
+    member.slices.apply(Change::All(vec![slice]));
+    state.dirty.clusters.insert("oslo".to_owned());
+    let gone = ["a", "b", "c"].map(|name| ("oslo".to_owned(), name.to_owned()));
+    state.dirty.nodes.extend(gone);
+    refresh(&mut state, NOW);
+    assert_eq!(devices(&state), h100s(8, 8));
+    let again = |state: &mut State, change: &dyn Fn(&mut Member)| {
+        let member = state.members.get_mut("oslo").unwrap();
+        change(member);
+        let key = ("oslo".to_owned(), "d".to_owned());
+        state.dirty.nodes.insert(key);
+        refresh(state, NOW);
+        devices(state)
+    };
+
+    let rule = || {
+        object(json!({
+            "metadata": {"name": "out"},
+            "spec": {"deviceSelector": {"pool": "d", "device": "gpu-3"},
+                "taint": {"key": "broken", "effect": "NoSchedule"}},
+        }))
+    };
+    let seen = again(&mut state, &|member| {
+        member.taint_rules.apply(Change::All(vec![rule()]));
+    });
+    assert_eq!(seen, h100s(7, 7));
+    let seen = again(&mut state, &|member| {
+        member.taint_rules.apply(Change::All(Vec::new()));
+    });
+    assert_eq!(seen, h100s(8, 8));
+
+    // A pod that uses a claim which has not been heard of.
+    let pod = |status| {
+        object(json!({
+            "metadata": {"name": "p", "namespace": "team"},
+            "spec": {"nodeName": "d", "resourceClaims": [{"name": "c", "resourceClaimName": "c1"}]},
+            "status": status,
+        }))
+    };
+    let running = || pod(json!({"phase": "Running"}));
+    let seen = again(&mut state, &|member| {
+        member.pods.apply(Change::All(vec![running()]), NOW);
+    });
+    assert_eq!(seen, h100s(8, 0));
+    let claim = || {
+        object(json!({
+            "metadata": {"name": "c1", "namespace": "team"},
+            "status": {"allocation": {"devices": {"results": [
+                {"driver": "gpu.nvidia.com", "pool": "d", "device": "gpu-1"},
+            ]}}}
+        }))
+    };
+    let seen = again(&mut state, &|member| {
+        member.claims.apply(Change::All(vec![claim()]));
+    });
+    assert_eq!(seen, h100s(8, 7));
+
+    let driver = |ready: &str| {
+        object(json!({
+            "metadata": {"name": "nvidia-dra-driver-gpu-kubelet-plugin-x", "namespace": "nvidia"},
+            "spec": {"nodeName": "d"},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]},
+        }))
+    };
+    let seen = again(&mut state, &|member| {
+        member
+            .signs
+            .apply(&Change::Applied(Box::new(driver("False"))));
+    });
+    assert_eq!(seen, []);
+    let notes = &state.members["oslo"].notes["d"];
+    assert!(
+        notes.iter().any(|note| note.contains("is not ready")),
+        "{notes:?}"
+    );
+    let seen = again(&mut state, &|member| {
+        member
+            .signs
+            .apply(&Change::Applied(Box::new(driver("True"))));
+    });
+    assert_eq!(seen, h100s(8, 7));
+
+    // The kubelet refuses what it is given.
+    let refused = |n: u32| {
+        let status = json!({"phase": "Failed", "reason": "UnexpectedAdmissionError", "startTime": NOW.to_string()});
+        let mut refused: crate::state::SlimPod = pod(status);
+        refused.metadata.name = Some(format!("r{n}"));
+        refused
+    };
+    let seen = again(&mut state, &|member| {
+        for n in 0..3 {
+            member.signs.apply(&Change::Applied(Box::new(refused(n))));
+        }
+    });
+    assert_eq!(seen, h100s(8, 0));
+}

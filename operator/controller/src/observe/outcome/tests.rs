@@ -556,6 +556,7 @@ fn a_member_is_judged_by_what_was_listed_after_it_came_back() {
         member.nodes.apply(Change::All(Vec::new()));
         member.slices.apply(Change::All(Vec::new()));
         member.claims.apply(Change::All(Vec::new()));
+        member.taint_rules.apply(Change::All(Vec::new()));
         member.pods.apply(Change::All(Vec::new()), at(second));
         for workloads in member.workloads.values_mut() {
             workloads.apply(Change::All(Vec::new()));

@@ -213,6 +213,7 @@ pub fn charge(
         queue: queue.to_owned(),
         cpu_milli: shape.as_ref().map_or(0, |s| s.cpu_milli),
         memory_mib: shape.as_ref().map_or(0, |s| s.memory_mib),
+        other: shape.map(|s| s.other).unwrap_or_default(),
         ends_seconds,
     }
 }

@@ -8,12 +8,14 @@ use k8s_openapi::api::core::v1::{Container, PodTemplateSpec, ResourceRequirement
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{node_requirement, tolerations};
-use crate::state::{JobIssue, QuantityError, parse_bytes, parse_milli};
+use crate::state::{JobIssue, is_other_resource, parse_bytes, parse_milli};
 
 const TEMPLATE: &str = "spec.template.spec";
+const CPU: &str = "cpu";
+const MEMORY: &str = "memory";
 
-/// The pod that `template` makes for `alternative`, whose path is `field`: CPU and memory as the scheduler counts them,
-/// node selector, affinity and tolerations.
+/// The pod that `template` makes for `alternative`, whose path is `field`: CPU, memory and other resources as the scheduler counts
+/// them, node selector, affinity and tolerations. Accelerators are left out: the alternative says which and how many.
 ///
 /// # Errors
 /// When a quantity, selector or toleration cannot be used, or the template names its node itself.
@@ -49,28 +51,30 @@ pub fn pod_shape(
         } else {
             format!("{TEMPLATE}.containers[{index}].resources")
         };
-        containers = containers.plus(Need::of(container.resources.as_ref(), patch, &path)?);
+        containers = containers.plus(&Need::of(container.resources.as_ref(), patch, &path)?);
     }
     // A restartable init container (a sidecar) runs beside everything after it; any other runs alone, once.
     let mut sidecars = Need::default();
     let mut peak = Need::default();
     for (index, container) in pod.init_containers.iter().flatten().enumerate() {
         let path = format!("{TEMPLATE}.initContainers[{index}].resources");
-        let need = sidecars.plus(Need::of(container.resources.as_ref(), None, &path)?);
+        let need = sidecars
+            .clone()
+            .plus(&Need::of(container.resources.as_ref(), None, &path)?);
+        peak = peak.max(&need);
         if is_sidecar(container) {
             sidecars = need;
         }
-        peak = peak.max(need);
     }
-    let mut need = containers.plus(sidecars).max(peak);
+    let mut need = containers.plus(&sidecars).max(&peak);
     // Resources of the whole pod, where given, are what the scheduler counts.
     if let Some(resources) = &pod.resources {
         let path = format!("{TEMPLATE}.resources");
         let whole = Need::of(Some(resources), None, &path)?;
-        need = whole.or(need, resources);
+        need = whole.or(need);
     }
     if let Some(overhead) = &pod.overhead {
-        need = need.plus(Need::read(overhead, &format!("{TEMPLATE}.overhead"))?);
+        need = need.plus(&Need::read(overhead, &format!("{TEMPLATE}.overhead"))?);
     }
     Ok(PodShape {
         nodes: node_requirement(pod, TEMPLATE)?,
@@ -83,12 +87,9 @@ fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
-/// CPU and memory of a container or a pod.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Need {
-    cpu_milli: u64,
-    memory_bytes: u64,
-}
+/// What a container or a pod asks of its node, by resource: millicores of CPU, bytes of memory, units or bytes of the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Need(BTreeMap<String, u64>);
 
 impl Need {
     /// Requests, or limits where there is no request; `patch` goes over `base` by name.
@@ -112,63 +113,58 @@ impl Need {
     }
 
     fn read(amounts: &BTreeMap<String, Quantity>, field: &str) -> Result<Self, JobIssue> {
-        let read =
-            |name: &str, parse: fn(&str) -> Result<u64, QuantityError>| match amounts.get(name) {
-                None => Ok(0),
-                Some(Quantity(text)) => parse(text).map_err(|error| {
-                    JobIssue::new(
-                        format!("{field}.{name}"),
-                        ConditionReason::InvalidTemplate,
-                        error.to_string(),
-                    )
-                }),
+        let mut need = BTreeMap::new();
+        for (name, Quantity(text)) in amounts {
+            let amount = match name.as_str() {
+                CPU => parse_milli(text),
+                MEMORY => parse_bytes(text),
+                other if is_other_resource(other) => parse_bytes(text),
+                _ => continue,
             };
-        Ok(Self {
-            cpu_milli: read("cpu", parse_milli)?,
-            memory_bytes: read("memory", parse_bytes)?,
-        })
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            cpu_milli: self.cpu_milli.saturating_add(other.cpu_milli),
-            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+            let amount = amount.map_err(|error| {
+                JobIssue::new(
+                    format!("{field}.{name}"),
+                    ConditionReason::InvalidTemplate,
+                    error.to_string(),
+                )
+            })?;
+            need.insert(name.clone(), amount);
         }
+        Ok(Self(need))
     }
 
-    fn max(self, other: Self) -> Self {
-        Self {
-            cpu_milli: self.cpu_milli.max(other.cpu_milli),
-            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+    fn plus(mut self, other: &Self) -> Self {
+        for (name, amount) in &other.0 {
+            let sum = self.0.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*amount);
         }
+        self
     }
 
-    /// `self` for what `given` names, `other` for the rest.
-    fn or(self, other: Self, given: &ResourceRequirements) -> Self {
-        let names = |name: &str| {
-            [&given.requests, &given.limits]
-                .into_iter()
-                .flatten()
-                .any(|amounts| amounts.contains_key(name))
-        };
-        Self {
-            cpu_milli: if names("cpu") {
-                self.cpu_milli
-            } else {
-                other.cpu_milli
-            },
-            memory_bytes: if names("memory") {
-                self.memory_bytes
-            } else {
-                other.memory_bytes
-            },
+    fn max(mut self, other: &Self) -> Self {
+        for (name, amount) in &other.0 {
+            let most = self.0.entry(name.clone()).or_default();
+            *most = (*most).max(*amount);
         }
+        self
     }
 
-    fn shape(self) -> PodShape {
+    /// `self`, and `other` for what it does not name.
+    fn or(mut self, other: Self) -> Self {
+        for (name, amount) in other.0 {
+            self.0.entry(name).or_insert(amount);
+        }
+        self
+    }
+
+    fn shape(mut self) -> PodShape {
+        let cpu_milli = self.0.remove(CPU).unwrap_or(0);
+        let memory_bytes = self.0.remove(MEMORY).unwrap_or(0);
+        self.0.retain(|_, amount| *amount > 0);
         PodShape {
-            cpu_milli: self.cpu_milli,
-            memory_mib: self.memory_bytes.div_ceil(1 << 20),
+            cpu_milli,
+            memory_mib: memory_bytes.div_ceil(1 << 20),
+            other: self.0,
             ..PodShape::default()
         }
     }
@@ -234,7 +230,50 @@ mod tests {
     }
 
     #[test]
+    fn other_resources_are_counted_too_and_accelerators_are_not() {
+        let template = "{spec: {
+            initContainers: [{name: i, resources: {requests: {ephemeral-storage: 9Gi}}}],
+            containers: [
+              {name: a, resources: {limits: {vpc.amazonaws.com/efa: 16, nvidia.com/gpu: 8, hugepages-2Mi: 1Gi, rdma/ib: 0}}},
+              {name: b, resources: {requests: {vpc.amazonaws.com/efa: 16, ephemeral-storage: 1Gi}}}]}}";
+        let patch = "{limits: {vpc.amazonaws.com/efa: 4}, requests: {rdma/hca: 1}}";
+        let other = |resources: &str| {
+            let other = shape(template, resources).unwrap().other;
+            Vec::from_iter(other)
+        };
+        let expected = |list: &[(&str, u64)]| -> Vec<(String, u64)> {
+            list.iter()
+                .map(|(name, n)| ((*name).to_owned(), *n))
+                .collect()
+        };
+        let (disk, pages) = (("ephemeral-storage", 9 << 30), ("hugepages-2Mi", 1 << 30));
+        assert_eq!(
+            other("null"),
+            expected(&[disk, pages, ("vpc.amazonaws.com/efa", 32)])
+        );
+        assert_eq!(
+            other(patch),
+            expected(&[disk, pages, ("rdma/hca", 1), ("vpc.amazonaws.com/efa", 20)])
+        );
+        let whole = "{spec: {resources: {requests: {cpu: 9, hugepages-2Mi: 2Mi}}, containers: [{name: a, resources: {requests: {cpu: 1, memory: 1Gi, rdma/ib: 1}}}]}}";
+        let seen = shape(whole, "null").unwrap();
+        assert_eq!((seen.cpu_milli, seen.memory_mib), (9000, 1024));
+        assert_eq!(
+            Vec::from_iter(seen.other),
+            expected(&[("hugepages-2Mi", 2 << 20), ("rdma/ib", 1)])
+        );
+    }
+
+    #[test]
     fn a_bad_amount_and_a_fixed_node_are_named() {
+        assert_eq!(
+            shape(
+                "{spec: {containers: [{name: a, resources: {limits: {rdma/ib: some}}}]}}",
+                "null"
+            )
+            .unwrap_err(),
+            "spec.template.spec.containers[0].resources.rdma/ib: \"some\" is not an amount; write a number of at least 0 with an optional suffix, such as \"500m\", \"8\" or \"64Gi\""
+        );
         assert_eq!(
             shape(
                 "{spec: {containers: [{name: a, resources: {requests: {memory: 12GB}}}]}}",

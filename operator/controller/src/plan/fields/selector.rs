@@ -2,7 +2,9 @@
 
 use ampacity_api::ConditionReason;
 use ampacity_placement as engine;
-use ampacity_placement::{NodeRequirement, NodeTerm, Operator, Requirement, TaintEffect};
+use ampacity_placement::{
+    NodeRequirement, NodeTerm, Operator, Requirement, TaintEffect, TolerationOperator,
+};
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, PodSpec, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -83,8 +85,8 @@ fn node_term(
     // Kubernetes: an empty term selects nothing.
     if expressions.is_empty() && fields.is_empty() {
         return Ok(NodeTerm {
-            labels: engine::LabelSelector::default(),
             names: Some(Vec::new()),
+            ..NodeTerm::default()
         });
     }
     let mut labels = Vec::new();
@@ -98,23 +100,49 @@ fn node_term(
         )?);
     }
     let mut names: Option<Vec<String>> = None;
+    let mut except = Vec::new();
     for (index, expression) in fields.iter().enumerate() {
         let values = expression.values.as_deref().unwrap_or_default();
-        if expression.key != "metadata.name" || expression.operator != "In" {
-            return Err(JobIssue::new(
-                format!("{path}.matchFields[{index}]"),
+        let issue = |name: &str, message: String| {
+            JobIssue::new(
+                format!("{path}.matchFields[{index}].{name}"),
                 ConditionReason::InvalidTemplate,
-                "only metadata.name with operator In can be selected; use matchExpressions on a label instead",
+                message,
+            )
+        };
+        if expression.key != "metadata.name" {
+            return Err(issue(
+                "key",
+                format!(
+                    "{:?} is no field that nodes can be selected by; use metadata.name, or matchExpressions on a label",
+                    expression.key
+                ),
             ));
         }
-        names = Some(match names {
-            None => values.to_vec(),
-            Some(before) => before.into_iter().filter(|n| values.contains(n)).collect(),
-        });
+        // As the API server has it: fields are compared with one value.
+        if values.len() != 1 {
+            return Err(issue("values", "give exactly one node name".to_owned()));
+        }
+        match expression.operator.as_str() {
+            "In" => {
+                names = Some(match names {
+                    None => values.to_vec(),
+                    Some(before) => before.into_iter().filter(|n| values.contains(n)).collect(),
+                });
+            }
+            "NotIn" => except.extend(values.iter().cloned()),
+            other => {
+                return Err(issue(
+                    "operator",
+                    format!("{other:?} is unknown for a field; use In or NotIn"),
+                ));
+            }
+        }
     }
     Ok(NodeTerm {
         labels: engine::LabelSelector(labels),
         names,
+        except,
     })
 }
 
@@ -140,17 +168,29 @@ fn toleration(toleration: &Toleration, field: &str) -> Result<engine::Toleration
         )
     };
     let key = toleration.key.clone().filter(|key| !key.is_empty());
-    let exists = match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => false,
+    let operator = match toleration.operator.as_deref() {
+        Some("Exists") => TolerationOperator::Exists,
+        None | Some("" | "Equal") => TolerationOperator::Equal,
+        Some("Gt") => TolerationOperator::Gt,
+        Some("Lt") => TolerationOperator::Lt,
         Some(other) => {
             return Err(issue(
                 "operator",
-                format!("{other:?} is not supported; use Exists or Equal"),
+                format!("{other:?} is unknown; use Exists, Equal, Gt or Lt"),
             ));
         }
     };
-    if key.is_none() && !exists {
+    let value = toleration.value.clone().unwrap_or_default();
+    let is_compared = matches!(operator, TolerationOperator::Gt | TolerationOperator::Lt);
+    if is_compared && engine::whole_number(&value).is_none() {
+        return Err(issue(
+            "value",
+            format!(
+                "{value:?} is no whole number of 64 bits without leading zeros, which Gt and Lt compare with"
+            ),
+        ));
+    }
+    if key.is_none() && operator != TolerationOperator::Exists {
         return Err(issue(
             "key",
             "a toleration without a key must have operator Exists".to_owned(),
@@ -172,8 +212,8 @@ fn toleration(toleration: &Toleration, field: &str) -> Result<engine::Toleration
     };
     Ok(engine::Toleration {
         key,
-        exists,
-        value: toleration.value.clone().unwrap_or_default(),
+        operator,
+        value,
         effect,
     })
 }
@@ -274,6 +314,69 @@ affinity:
     }
 
     #[test]
+    fn nodes_are_selected_by_name_as_the_scheduler_does() {
+        let terms = |fields: &str| {
+            let pod = pod(&format!(
+                "{{containers: [], affinity: {{nodeAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: [{{matchFields: {fields}}}]}}}}}}}}"
+            ));
+            node_requirement(&pod, "spec").map_err(|issue| issue.to_string())
+        };
+        let admitted = |fields: &str| -> Vec<&str> {
+            let wanted = terms(fields).unwrap();
+            let names = ["n1", "n2", "n3"].into_iter();
+            names
+                .filter(|name| wanted.matches(name, &BTreeMap::new()))
+                .collect()
+        };
+        let field = |operator: &str, value: &str| {
+            format!("{{key: metadata.name, operator: {operator}, values: [{value}]}}")
+        };
+        assert_eq!(
+            admitted(&format!("[{}]", field("NotIn", "n1"))),
+            ["n2", "n3"]
+        );
+        let both = format!("[{}, {}]", field("NotIn", "n1"), field("NotIn", "n3"));
+        assert_eq!(admitted(&both), ["n2"]);
+        assert_eq!(admitted(&format!("[{}]", field("In", "n1"))), ["n1"]);
+        let never = format!("[{}, {}]", field("In", "n1"), field("NotIn", "n1"));
+        assert!(admitted(&never).is_empty());
+        for (fields, ending) in [
+            (
+                field("Exists", "n1"),
+                "matchFields[0].operator: \"Exists\" is unknown for a field; use In or NotIn",
+            ),
+            (
+                field("In", "n1, n2"),
+                "matchFields[0].values: give exactly one node name",
+            ),
+            (
+                "{key: spec.unschedulable, operator: In, values: ['true']}".to_owned(),
+                "matchFields[0].key: \"spec.unschedulable\" is no field that nodes can be selected by; use metadata.name, or matchExpressions on a label",
+            ),
+        ] {
+            let message = terms(&format!("[{fields}]")).unwrap_err();
+            assert!(message.ends_with(ending), "{message}");
+        }
+    }
+
+    #[test]
+    fn tolerations_that_compare_numbers_are_read() {
+        let read = tolerations(
+            &pod(
+                "{containers: [], tolerations: [{key: sla, operator: Gt, value: '900', effect: NoExecute}]}",
+            ),
+            "spec",
+        );
+        let expected = engine::Toleration {
+            key: Some("sla".into()),
+            operator: TolerationOperator::Gt,
+            value: "900".into(),
+            effect: Some(TaintEffect::NoExecute),
+        };
+        assert_eq!(read.unwrap(), [expected]);
+    }
+
+    #[test]
     fn an_affinity_of_empty_terms_selects_nothing() {
         let pod = pod("
 containers: []
@@ -296,7 +399,15 @@ affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeS
             ),
             (
                 "{containers: [], tolerations: [{key: a, operator: Like}]}",
-                "spec.tolerations[0].operator: \"Like\" is not supported; use Exists or Equal",
+                "spec.tolerations[0].operator: \"Like\" is unknown; use Exists, Equal, Gt or Lt",
+            ),
+            (
+                "{containers: [], tolerations: [{key: a, operator: Gt, value: '0950'}]}",
+                "spec.tolerations[0].value: \"0950\" is no whole number of 64 bits without leading zeros, which Gt and Lt compare with",
+            ),
+            (
+                "{containers: [], tolerations: [{operator: Lt, value: '5'}]}",
+                "spec.tolerations[0].key: a toleration without a key must have operator Exists",
             ),
         ];
         for (yaml, message) in cases {

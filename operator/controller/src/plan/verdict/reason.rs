@@ -49,6 +49,8 @@ names! {
         CapacityTypeNotAllowed,
         /// Too few devices exist.
         InsufficientCapacity,
+        /// Devices enough exist, but on nodes too small for a replica.
+        NodesTooSmall,
         /// Too few devices are free.
         InsufficientDevices,
         /// Devices are free, but on too many nodes.
@@ -57,6 +59,10 @@ names! {
         InsufficientCpu,
         /// Too little memory.
         InsufficientMemory,
+        /// Too little of another resource of the template.
+        InsufficientResource,
+        /// A node goes to one replica as a whole, and the job asks for another number of devices.
+        NodeIsOneUnit,
         /// No pod slots.
         InsufficientPodSlots,
         /// A taint is not tolerated.
@@ -251,6 +257,32 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
                 plural(*total, "exists", "exist")
             ),
         ),
+        Reason::NodesTooSmall {
+            needed,
+            fitting,
+            devices_per_replica,
+            total,
+        } => (
+            Name::NodesTooSmall,
+            vec![
+                ("neededReplicas", Fact::count(*needed)),
+                ("fittingReplicas", Fact::count(*fitting)),
+                ("devicesPerReplica", Fact::count(u64::from(*devices_per_replica))),
+                ("totalDevices", Fact::count(*total)),
+            ],
+            {
+                let each = plural(u64::from(*devices_per_replica), "device", "devices");
+                let all = plural(*total, "device exists", "devices exist");
+                if *fitting == 0 {
+                    format!("no node has the {each} that a replica asks for; {all} in all")
+                } else {
+                    format!(
+                        "nodes with {each} for a replica hold {fitting} of {}, even when nothing else runs; {all} in all",
+                        plural(*needed, "replica", "replicas")
+                    )
+                }
+            },
+        ),
         Reason::InsufficientDevices { needed, available } => (
             Name::InsufficientDevices,
             short(*needed, *available),
@@ -268,7 +300,7 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
             vec![
                 ("neededReplicas", Fact::count(*needed)),
                 ("fittingReplicas", Fact::count(*fitting)),
-                ("available", Fact::count(*available)),
+                ("freeDevices", Fact::count(*available)),
             ],
             format!(
                 "{} free but spread over nodes: {}",
@@ -308,6 +340,40 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
                 plural(*needed, "replica", "replicas")
             ),
         ),
+        Reason::InsufficientResource {
+            resource,
+            needed,
+            fitting,
+            each,
+        } => (
+            Name::InsufficientResource,
+            vec![
+                ("resource", Fact::text(resource)),
+                ("neededReplicas", Fact::count(*needed)),
+                ("fittingReplicas", Fact::count(*fitting)),
+                ("perReplica", Fact::count(*each)),
+            ],
+            format!(
+                "nodes have {resource} for {fitting} of {} ({each} each, by spec.template)",
+                plural(*needed, "replica", "replicas")
+            ),
+        ),
+        Reason::NodeIsOneUnit {
+            devices_per_replica,
+            node_devices,
+            nodes,
+        } => (
+            Name::NodeIsOneUnit,
+            vec![
+                ("devicesPerReplica", Fact::count(u64::from(*devices_per_replica))),
+                ("nodeDevices", Fact::count(u64::from(*node_devices))),
+                ("nodes", Fact::count(*nodes)),
+            ],
+            format!(
+                "{} {node_devices} devices that only one replica can use, all of them, and the alternative asks for {devices_per_replica}; ask for {node_devices}",
+                plural(*nodes, "node has", "nodes have each")
+            ),
+        ),
         Reason::InsufficientPodSlots { needed, fitting } => (
             Name::InsufficientPodSlots,
             vec![
@@ -339,8 +405,8 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
             Name::NodesUnavailable,
             vec![("nodes", Fact::count(*nodes)), ("fault", Fact::text(fault))],
             format!(
-                "{} out of service ({fault})",
-                plural(*nodes, "node is", "nodes are")
+                "{} cannot be used ({fault})",
+                plural(*nodes, "node", "nodes")
             ),
         ),
         Reason::TopologyTooSmall {

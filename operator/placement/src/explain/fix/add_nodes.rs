@@ -35,6 +35,16 @@ impl Fleet {
                     .unwrap_or(u64::MAX),
             )
             .min(node.pods.total.saturating_sub(node.pods.held));
+        let room = alternative
+            .pod
+            .other
+            .iter()
+            .fold(room, |room, (name, each)| {
+                let of_daemons = node.other(name, &self.symbols).map_or(0, |other| {
+                    other.amount.total.saturating_sub(other.amount.held)
+                });
+                room.min(of_daemons.checked_div(*each).unwrap_or(u64::MAX))
+            });
         if room == 0 {
             return None;
         }

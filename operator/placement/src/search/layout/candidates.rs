@@ -21,6 +21,7 @@ impl Schedule<'_, '_> {
         entry: &Entry<'_>,
         board_groups: &[BoardGroup],
         board_group_of: &HashMap<GroupIndex, usize>,
+        resources: &[&str],
         exact: &mut bool,
     ) -> Vec<BoardCandidate> {
         let Some(class) = self.classes.get(entry.class) else {
@@ -54,7 +55,9 @@ impl Schedule<'_, '_> {
             {
                 continue;
             }
-            let Some(board_candidate) = self.board_candidate(entry.job, candidate, place) else {
+            let Some(board_candidate) =
+                self.board_candidate(entry.job, candidate, place, resources)
+            else {
                 *exact = false;
                 continue;
             };
@@ -150,6 +153,7 @@ impl Schedule<'_, '_> {
         job: &JobSpec,
         candidate: &Candidate,
         board_group: usize,
+        resources: &[&str],
     ) -> Option<BoardCandidate> {
         let alternative = job.alternatives.get(candidate.alternative)?;
         // A gang that must share a node is placed as one.
@@ -177,6 +181,15 @@ impl Schedule<'_, '_> {
             devices,
             cpu_milli: alternative.pod.cpu_milli.saturating_mul(all),
             memory_mib: alternative.pod.memory_mib.saturating_mul(all),
+            other: alternative
+                .pod
+                .other
+                .iter()
+                .filter_map(|(name, each)| {
+                    let resource = resources.iter().position(|known| known == name)?;
+                    Some((resource, each.saturating_mul(all)))
+                })
+                .collect(),
             watts: self.watts(devices, candidate.group),
         })
     }

@@ -45,7 +45,8 @@ impl Schedule<'_, '_> {
             gangs_by_group: vec![Vec::new(); board_groups.len()],
             ..Board::default()
         };
-        let board_node_of = self.add_nodes(&mut board, &mut board_groups, &entries)?;
+        let resources = self.other_resources(&entries);
+        let board_node_of = self.add_nodes(&mut board, &mut board_groups, &entries, &resources)?;
         let board_group_of: HashMap<GroupIndex, usize> = board_groups
             .iter()
             .enumerate()
@@ -76,8 +77,13 @@ impl Schedule<'_, '_> {
                     })
                 });
             let class = *class_of.entry(entry.class).or_insert_with(|| {
-                let candidates =
-                    self.board_candidates(entry, &board_groups, &board_group_of, &mut exact);
+                let candidates = self.board_candidates(
+                    entry,
+                    &board_groups,
+                    &board_group_of,
+                    &resources,
+                    &mut exact,
+                );
                 board.candidates.push(candidates);
                 board.queue_of.push(queue);
                 board.candidates.len() - 1

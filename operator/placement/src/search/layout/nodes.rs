@@ -1,6 +1,6 @@
 //! Which groups and nodes are on the board, with what the jobs hold of them still free.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::arena::{CellIndex, GroupIndex, NodeIndex, PoolIndex};
 use crate::model::Level;
@@ -65,15 +65,29 @@ impl Schedule<'_, '_> {
         board_groups
     }
 
-    /// Puts the nodes of the groups on the board, with what the jobs hold of them still free.
+    /// Names of the resources beside devices, CPU, memory and pods that the jobs ask for: mostly none.
+    pub(super) fn other_resources(&self, entries: &[usize]) -> Vec<&str> {
+        let jobs = entries.iter().filter_map(|&at| self.entries.get(at));
+        let alternatives = jobs.flat_map(|entry| &entry.job.alternatives);
+        let names: BTreeSet<&str> = alternatives
+            .flat_map(|alternative| alternative.pod.other.keys())
+            .map(String::as_str)
+            .collect();
+        names.into_iter().collect()
+    }
+
+    /// Puts the nodes of the groups on the board, with what the jobs hold of them still free. Of other resources those in
+    /// `resources`.
     pub(super) fn add_nodes(
         &self,
         board: &mut Board,
         board_groups: &mut [BoardGroup],
         entries: &[usize],
+        resources: &[&str],
     ) -> Option<HashMap<(GroupIndex, NodeIndex), u32>> {
         // Replicas of each job by node, to be added to what is free.
         let mut held: HashMap<(GroupIndex, NodeIndex), [u64; 4]> = HashMap::new();
+        let mut held_other: HashMap<(GroupIndex, NodeIndex, &str), u64> = HashMap::new();
         let mut full: HashMap<GroupIndex, Vec<NodeIndex>> = HashMap::new();
         for &at in entries {
             let Some(place) = self.entries.get(at).and_then(Entry::placement) else {
@@ -96,6 +110,11 @@ impl Schedule<'_, '_> {
                     1,
                 ];
                 for (sum, each) in sum.iter_mut().zip(each) {
+                    *sum = sum.saturating_add(each.saturating_mul(replicas));
+                }
+                for (name, each) in &alternative.pod.other {
+                    let key = (place.group, allocation.node, name.as_str());
+                    let sum = held_other.entry(key).or_default();
                     *sum = sum.saturating_add(each.saturating_mul(replicas));
                 }
                 let offered = self.fleet.nodes[allocation.node].slot(place.group)?.offered;
@@ -145,6 +164,13 @@ impl Schedule<'_, '_> {
                         board.add_bin(key.devices, self.fleet.power.path_of(key.feed).to_vec())
                     });
                 *board_group.devices.entry(bin).or_default() += u64::from(free);
+                let other = resources.iter().map(|name| {
+                    let known = node.other(name, &self.fleet.symbols);
+                    let free = known.map_or(0, |other| other.free);
+                    let ours = held_other.get(&(board_group.group, index, *name));
+                    free.saturating_add(ours.copied().unwrap_or(0))
+                });
+                let other: Box<[u64]> = other.collect();
                 let at = u32::try_from(board.nodes.len()).ok()?;
                 board_node_of.insert((board_group.group, index), at);
                 board.add_node(BoardNode::new(
@@ -156,6 +182,7 @@ impl Schedule<'_, '_> {
                         node.memory_free.saturating_add(memory),
                         node.pods_free.saturating_add(pods),
                     ],
+                    other,
                 ));
             }
         }
