@@ -190,6 +190,10 @@ string_enum! {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InferenceJobStatus {
+    /// Number of the last Placement made: none gets a number that another had.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub attempts: i32,
     /// Where the job is in its life: Pending, Starting, Running or Suspended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<InferenceJobState>,

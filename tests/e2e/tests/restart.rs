@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use ampacity_api::{TrainingJob, TrainingJobState};
-use ampacity_controlplane::SimulatedNode;
+use ampacity_controlplane::{FaultMode, SimulatedNode};
 use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, inference, l4};
 use ampacity_e2e::world::PATIENCE;
@@ -236,6 +236,95 @@ async fn kills_while_replicas_come_and_go_lose_none_and_make_none_twice() -> Res
         .delete("chat", &DeleteParams::default())
         .await?;
     world.nothing_left().await
+}
+
+/// Times that whoever leads is killed while another stands by and a member comes and goes.
+const LEADER_KILLS: u32 = 14;
+
+#[tokio::test]
+async fn leaders_that_are_killed_while_a_member_is_away_lose_nothing_and_start_nothing_twice()
+-> Result<()> {
+    let mut world = World::builder()
+        .nodes("hub", nodes("h"))
+        .nodes("member", nodes("m"))
+        .audited()
+        .without_operator()
+        .start()
+        .await?;
+    let start = |world: &World, number: u32| {
+        let point = POINTS[number as usize % POINTS.len()];
+        let failpoint = format!("{point}:{}", 1 + number % 2);
+        let operator = world.another_operator(
+            &format!("replica-{number}"),
+            &["--lease-seconds=4"],
+            &[("AMPACITY_FAILPOINT", &failpoint)],
+        )?;
+        anyhow::Ok((operator, failpoint))
+    };
+    let mut replicas = vec![start(&world, 0)?, start(&world, 1)?];
+    let (mut started, mut kills, mut rounds) = (2, 0, 0);
+    let until = tokio::time::Instant::now() + 4 * PATIENCE;
+    while kills < LEADER_KILLS {
+        ensure!(
+            tokio::time::Instant::now() < until,
+            "{kills} kills in {:?}\n{}",
+            4 * PATIENCE,
+            replicas[0].0.log_end()
+        );
+        let waiting = unfinished(&world).await?;
+        delete_the_endless(&world, &waiting).await?;
+        if waiting.len() < 3 {
+            for (_, job) in batch(rounds) {
+                world.apply(&job.yaml()).await?;
+            }
+            rounds += 1;
+        }
+        let mut ended = None;
+        for (index, (operator, failpoint)) in replicas.iter_mut().enumerate() {
+            if let Some(status) = operator.ended()? {
+                reached(status, failpoint, &operator.log_end())?;
+                ended = Some(index);
+            }
+        }
+        let Some(index) = ended else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        kills += 1;
+        replicas[index] = start(&world, started)?;
+        started += 1;
+        // The member is away during every second term.
+        let proxy = &world.cluster("member")?.proxy;
+        if kills % 2 == 1 {
+            proxy.set_mode(FaultMode::BlackHole);
+            proxy.cut_connections();
+        } else {
+            proxy.set_mode(FaultMode::Pass);
+        }
+        world.check_invariants().await?;
+    }
+    drop(replicas);
+    world.cluster("member")?.proxy.set_mode(FaultMode::Pass);
+    world.start_operator(&[])?;
+    let settled = ampacity_controlplane::wait_until("every job to end", PATIENCE, || async {
+        let Ok(waiting) = unfinished(&world).await else {
+            return false;
+        };
+        delete_the_endless(&world, &waiting).await.is_ok() && waiting.is_empty()
+    });
+    world.explained(settled.await)?;
+    world.nothing_left().await?;
+    for job in world.training().list(&ListParams::default()).await? {
+        let name = job.name_any();
+        let status = job
+            .status
+            .with_context(|| format!("{name} has no status"))?;
+        ensure!(
+            status.state == Some(TrainingJobState::Succeeded) && status.restarts == 0,
+            "{name}: {status:?}"
+        );
+    }
+    made_once(&world, "jobs")
 }
 
 /// Sees to it that an operator was ended by its failpoint: by an abort, not by an error of its own.

@@ -6,6 +6,7 @@ mod drain;
 mod orphans;
 mod release;
 mod remove;
+mod settle;
 mod shrink;
 mod stuck;
 
@@ -13,4 +14,5 @@ pub use create::commit;
 pub use drain::drain_clusters;
 pub use orphans::collect_orphans;
 pub use release::release;
+pub use settle::settle;
 pub use shrink::shrink;

@@ -45,7 +45,10 @@ pub fn shrink(operator: &mut Operator, key: &ObjectKey, replicas: i32, lost: &BT
 ///
 /// # Errors
 /// The API server's, a conflict among them.
-async fn replace_placement(hub: &Client, placement: &Placement) -> Result<Placement, kube::Error> {
+pub(super) async fn replace_placement(
+    hub: &Client,
+    placement: &Placement,
+) -> Result<Placement, kube::Error> {
     let api: Api<Placement> =
         Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
     failpoint("shrink.before");

@@ -43,7 +43,7 @@ impl Job for InferenceJob {
     }
 
     fn last_attempt(&self) -> i32 {
-        0
+        self.status.as_ref().map_or(0, |status| status.attempts)
     }
 
     fn ended_attempts(&self) -> i32 {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Assessment, Facts, Kind};
 use crate::bind::{bind, bind_call, required_terms};
-use crate::commit::{release, shrink};
+use crate::commit::{release, settle, shrink};
 use crate::dispatch::{Times, dispatch, dispatch_call, renew_fence, scale, target};
 use crate::observe::{
     FailingCall, Known, MemberView, Patience, PlacementView, StatusChange, ToConfirm,
@@ -269,6 +269,10 @@ fn advance<K: Kind>(operator: &mut Operator, key: &ObjectKey, job: &K, now: Time
                 let pod = K::pod_spec(&objects.workload).filter(|_| objects.gated);
                 pod.map(|pod| required_terms(Some(pod)).to_vec())
             });
+            let facts = operator.state.kinds.get(placement.spec.job_ref.kind);
+            if facts.is_some_and(|facts| facts.replicas_move) {
+                settle(operator, key);
+            }
             if let Some(times) = times.filter(|_| K::ONE_AT_A_TIME) {
                 renew_fence(operator, &placement, times, now);
             }

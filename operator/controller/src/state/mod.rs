@@ -73,7 +73,9 @@ pub use pods::{OurPod, PodIndex, Touched, missing_pods};
 pub use quantity::{QuantityError, parse_bytes, parse_milli};
 pub use quota::{QuotaResource, QuotaShortage, QuotaUnit};
 pub use reach::{Cause, Reach};
-pub use reservations::{Charge, actual_shares, moving_placements, planned_shares, reservation};
+pub use reservations::{
+    Charge, actual_shares, feeds_of_nodes, moving_placements, planned_shares, reservation,
+};
 pub use reserved::{reserved_namespace, reserved_priority_class};
 pub use slim::{
     SlimAttribute, SlimCondition, SlimContainer, SlimDevice, SlimNode, SlimPod, SlimResourceClaim,

@@ -52,7 +52,7 @@ impl Charge {
 }
 
 /// What a placement holds, for the ledger. Where the member's scheduler chose nodes for pods, they count on the node that they
-/// are on rather than on the one planned.
+/// are on, and on the one that the placement names until it names the other: it is all that a restarted operator may see.
 pub fn reservation(state: &State, placement: &Placement) -> Reservation {
     let planned = planned_shares(placement);
     let moves = state
@@ -68,11 +68,24 @@ pub fn reservation(state: &State, placement: &Placement) -> Reservation {
             .into_iter()
             .flat_map(BTreeMap::values)
             .filter(|p| p.holds_devices());
-        actual_shares(&planned, holding.filter_map(|p| p.node.as_deref()))
+        let actual = actual_shares(&planned, holding.filter_map(|p| p.node.as_deref()));
+        most_of_each(planned, actual)
     } else {
         planned
     };
     held(placement, charge(state, placement), nodes)
+}
+
+/// On each node as many as either says.
+fn most_of_each(planned: Vec<NodeShare>, actual: Vec<NodeShare>) -> Vec<NodeShare> {
+    let mut most: BTreeMap<String, u32> = BTreeMap::new();
+    for share in planned.into_iter().chain(actual) {
+        let known = most.entry(share.name).or_default();
+        *known = share.replicas.max(*known);
+    }
+    let most = most.into_iter();
+    most.map(|(name, replicas)| NodeShare { name, replicas })
+        .collect()
 }
 
 /// A job that is not there, not read yet or not to be read is charged as it was before: what it holds stays held.
@@ -110,6 +123,14 @@ fn held(placement: &Placement, charge: Charge, nodes: Vec<NodeShare>) -> Reserva
 /// The power domains that feed nodes of a placement. One that it does not name, since the member's scheduler chose it, hangs where
 /// most of those that it names do.
 fn feeds_of(placement: &Placement, nodes: &[NodeShare]) -> Vec<NodeFeeds> {
+    feeds_of_nodes(placement, nodes.iter().map(|share| share.name.as_str()))
+}
+
+/// The same, of nodes by their names.
+pub fn feeds_of_nodes<'a>(
+    placement: &Placement,
+    nodes: impl Iterator<Item = &'a str>,
+) -> Vec<NodeFeeds> {
     let named = placement.spec.nodes.iter().map(|node| node.name.as_str());
     let runs = placement.spec.power_domains.iter();
     let domains = runs.flat_map(|run| {
@@ -129,10 +150,7 @@ fn feeds_of(placement: &Placement, nodes: &[NodeShare]) -> Vec<NodeFeeds> {
         .iter()
         .max_by_key(|run| run.nodes);
     let elsewhere = widest.map_or(&[][..], |run| run.domains.as_slice());
-    NodeFeeds::runs(nodes.iter().map(|share| {
-        let known = of_node.get(share.name.as_str());
-        known.copied().unwrap_or(elsewhere)
-    }))
+    NodeFeeds::runs(nodes.map(|name| of_node.get(name).copied().unwrap_or(elsewhere)))
 }
 
 /// Where a placement's replicas were planned.

@@ -98,6 +98,8 @@ pub fn inference_status(job: &InferenceJob, facts: &InferenceFacts<'_>) -> Infer
             .map(of)
             .fold(0_i32, i32::saturating_add)
     };
+    let newest = facts.placements.iter().map(|v| v.placement.spec.attempt);
+    next.attempts = newest.fold(next.attempts, i32::max);
     next.placed_replicas = sum(&|v| v.placement.spec.replicas);
     next.ready_replicas = sum(&|v| v.ready());
     next.replicas = next.placed_replicas;

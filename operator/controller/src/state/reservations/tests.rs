@@ -72,19 +72,19 @@ fn a_reservation_is_where_the_pods_are_or_will_be() {
             "bound elsewhere",
             "InferenceJob",
             &[(Some("c"), "Running"), (Some("c"), "Running")],
-            &[("c", 2)],
+            &[("a", 1), ("b", 1), ("c", 2)],
         ),
         (
             "half bound elsewhere",
             "InferenceJob",
             &[(Some("c"), "Running")],
-            &[("a", 1), ("c", 1)],
+            &[("a", 1), ("b", 1), ("c", 1)],
         ),
         (
             "one ended",
             "InferenceJob",
             &[(Some("c"), "Running"), (Some("b"), "Failed")],
-            &[("a", 1), ("c", 1)],
+            &[("a", 1), ("b", 1), ("c", 1)],
         ),
         (
             "a rollout holds more",
@@ -169,7 +169,11 @@ fn replicas_are_held_where_their_pods_went() {
     let following: Vec<ObjectKey> = moving_placements(&state, &touched).collect();
     state.dirty.placements.extend(following);
     refresh(&mut state, NOW);
-    assert_eq!(nodes(&state), ["a", "c"]);
+    assert_eq!(
+        nodes(&state),
+        ["a", "b", "c"],
+        "until the placement names c"
+    );
 }
 
 #[test]
