@@ -83,9 +83,10 @@ mod tests {
 
     #[test]
     fn a_placement_is_settled_once_all_replicas_are_bound_and_elsewhere() {
+        type Pods = &'static [Option<&'static str>];
         type Nodes = &'static [(&'static str, i32)];
         // Nodes of the pods, `None` for one that waits; whether the first is on its way out; what is to be written.
-        let table: &[(&[Option<&str>], bool, Option<Nodes>)] = &[
+        let table: &[(Pods, bool, Option<Nodes>)] = &[
             (&[Some("a"), Some("b")], false, None),
             (&[Some("b"), Some("b")], false, Some(&[("b", 2)])),
             (&[Some("c"), Some("b")], false, Some(&[("b", 1), ("c", 1)])),
