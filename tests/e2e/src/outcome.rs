@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -48,6 +49,24 @@ impl World {
         is_so: impl Fn(&InferenceJob) -> bool,
     ) -> Result<InferenceJob> {
         self.explained(wait_for_object(&self.inference(), name, what, PATIENCE, is_so).await)
+    }
+
+    /// Waits until an Event on a job says something.
+    ///
+    /// # Errors
+    /// When none does in time.
+    pub async fn told(&self, job: &str, what: &str) -> Result<()> {
+        let events: Api<Event> = Api::namespaced(self.hub.admin.clone(), "default");
+        let said = wait_until(format!("an Event that says {what:?}"), PATIENCE, || async {
+            let Ok(events) = events.list(&ListParams::default()).await else {
+                return false;
+            };
+            events.items.iter().any(|event| {
+                let about = event.regarding.as_ref().and_then(|r| r.name.as_deref());
+                about == Some(job) && event.note.as_ref().is_some_and(|n| n.contains(what))
+            })
+        });
+        self.explained(said.await)
     }
 
     /// Deletes a TrainingJob and waits until it is gone.

@@ -2,15 +2,14 @@
 //! again, nothing runs twice, and nothing waits for ever.
 
 use ampacity_api::{MemberCluster, TrainingJob, TrainingJobState};
-use ampacity_controlplane::{FaultMode, apply_yaml, wait_for_object, wait_gone, wait_until};
+use ampacity_controlplane::{FaultMode, apply_yaml, wait_for_object, wait_gone};
 use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, l4};
 use ampacity_e2e::outcome::node_of;
 use ampacity_e2e::world::PATIENCE;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -218,7 +217,7 @@ spec:
         .training_is("wants-port", TrainingJobState::Running)
         .await?;
     ensure!(job.status.is_some_and(|s| s.restarts == 0));
-    told(&world, "wants-port", "finds no node for pod").await?;
+    world.told("wants-port", "finds no node for pod").await?;
     world.delete_training("wants-port").await?;
     world.nothing_left().await
 }
@@ -263,22 +262,7 @@ spec: {hard: {count/jobs.batch: \"0\"}}
     let status = job.status.context("no status")?;
     ensure!(status.restarts == 0 && status.attempts == 2, "{status:?}");
     ensure!(status.placement.is_some_and(|p| p.cluster == "west"));
-    told(&world, "refused", "exceeded quota").await?;
+    world.told("refused", "exceeded quota").await?;
     world.delete_training("refused").await?;
     world.nothing_left().await
-}
-
-/// Waits until an Event on a job says something.
-async fn told(world: &World, job: &str, what: &str) -> Result<()> {
-    let events: Api<Event> = Api::namespaced(world.hub.admin.clone(), "default");
-    let said = wait_until(format!("an Event that says {what:?}"), PATIENCE, || async {
-        let Ok(events) = events.list(&ListParams::default()).await else {
-            return false;
-        };
-        events.items.iter().any(|event| {
-            let about = event.regarding.as_ref().and_then(|r| r.name.as_deref());
-            about == Some(job) && event.note.as_ref().is_some_and(|n| n.contains(what))
-        })
-    });
-    world.explained(said.await)
 }

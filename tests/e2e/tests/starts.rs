@@ -11,9 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
-use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 /// Two alternatives: the cheap device's image cannot be pulled, the dear one's can.
@@ -26,21 +25,6 @@ fn broken_on_l4(job: &str) -> String {
 
 fn says(what: &'static str) -> impl Fn(&TrainingJob) -> bool {
     move |job| condition(job, "Running").is_some_and(|(_, _, message)| message.contains(what))
-}
-
-/// Waits until an Event on a job says something.
-async fn told(world: &World, job: &str, what: &str) -> Result<()> {
-    let events: Api<Event> = Api::namespaced(world.hub.admin.clone(), "default");
-    let said = wait_until(format!("an Event that says {what:?}"), PATIENCE, || async {
-        let Ok(events) = events.list(&ListParams::default()).await else {
-            return false;
-        };
-        events.items.iter().any(|event| {
-            let about = event.regarding.as_ref().and_then(|r| r.name.as_deref());
-            about == Some(job) && event.note.as_ref().is_some_and(|n| n.contains(what))
-        })
-    });
-    world.explained(said.await)
 }
 
 /// Runs in its second attempt, in this cluster, and no restart was counted.
@@ -69,7 +53,7 @@ async fn an_image_that_cannot_be_pulled_is_told_and_the_job_goes_elsewhere() -> 
             says("ImagePullBackOff"),
         )
         .await?;
-    told(&world, "pulls", "ImagePullBackOff").await?;
+    world.told("pulls", "ImagePullBackOff").await?;
     goes_to(&world, "pulls", "west").await?;
     world.nothing_left_in("east").await?;
     world.check_invariants().await?;
@@ -111,7 +95,7 @@ spec:
             running(job).is_some_and(|(_, message)| message.contains("ImagePullBackOff"))
         })
         .await?;
-    told(&world, "chat", "ImagePullBackOff").await?;
+    world.told("chat", "ImagePullBackOff").await?;
     let job = world
         .inference_where("chat", "to run", |job| {
             running(job).is_some_and(|(status, _)| status == "True")
@@ -144,7 +128,7 @@ async fn a_scheduler_that_nobody_runs_is_told_and_the_attempt_ends() -> Result<(
     world
         .training_where("unserved", "what it waits for", says("no scheduler"))
         .await?;
-    told(&world, "unserved", "no scheduler").await?;
+    world.told("unserved", "no scheduler").await?;
     let ended = world
         .training_where("unserved", "the attempt to end", |job| {
             job.status.as_ref().is_some_and(|s| s.ended_attempts == 1)
@@ -198,7 +182,7 @@ spec:
         let gates = pod.spec.as_ref().and_then(|s| s.scheduling_gates.as_ref());
         ensure!(gates.is_some_and(|g| !g.is_empty()), "a pod runs: {pod:?}");
     }
-    told(&world, "gang", "exceeded quota").await?;
+    world.told("gang", "exceeded quota").await?;
     goes_to(&world, "gang", "west").await?;
     world.nothing_left_in("east").await?;
     world.check_invariants().await?;
@@ -258,7 +242,7 @@ webhooks:
             says("broken.example.com"),
         )
         .await?;
-    told(&world, "hooked", "broken.example.com").await?;
+    world.told("hooked", "broken.example.com").await?;
     goes_to(&world, "hooked", "west").await?;
     let created = east.plane.audited_writes()?;
     let tries = created

@@ -9,7 +9,7 @@ use ampacity_catalog::{
 use ampacity_placement::DeviceGroup;
 
 use super::devices::{Devices, Subject, as_one_unit, taint_keys};
-use super::dra_facts::PoolCount;
+use super::dra_facts::{PoolCount, driver};
 use super::held::DeviceId;
 use super::note::{NoteReason, Notes, Unsupported, UnsupportedReason};
 use crate::state::{SlimAttribute, SlimDevice, SlimResourceSlice, SlimTaint, parse_bytes};
@@ -101,19 +101,6 @@ fn is_of(slice: &SlimResourceSlice, node_name: &str) -> bool {
                 .devices
                 .iter()
                 .any(|d| d.node_name.as_deref() == Some(node_name)))
-}
-
-/// The driver; where a trimmed file leaves it out, it is read from the slice's name (`<node>-<driver>-<suffix>`).
-pub(super) fn driver(slice: &SlimResourceSlice) -> &str {
-    if !slice.spec.driver.is_empty() {
-        return &slice.spec.driver;
-    }
-    let name = slice.metadata.name.as_deref().unwrap_or_default();
-    Family::all()
-        .flat_map(|family| family.dra.drivers)
-        .find(|driver| name.contains(&format!("-{driver}-")))
-        .copied()
-        .unwrap_or_default()
 }
 
 /// A device with its attributes at hand.

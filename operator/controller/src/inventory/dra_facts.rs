@@ -2,8 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::dra::driver;
+use ampacity_catalog::Family;
+
 use crate::state::{SlimDeviceTaintRule, SlimResourceSlice};
+
+/// The driver; where a trimmed file leaves it out, it is read from the slice's name (`<node>-<driver>-<suffix>`).
+pub(super) fn driver(slice: &SlimResourceSlice) -> &str {
+    if !slice.spec.driver.is_empty() {
+        return &slice.spec.driver;
+    }
+    let name = slice.metadata.name.as_deref().unwrap_or_default();
+    Family::all()
+        .flat_map(|family| family.dra.drivers)
+        .find(|driver| name.contains(&format!("-{driver}-")))
+        .copied()
+        .unwrap_or_default()
+}
 
 /// How far a pool is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

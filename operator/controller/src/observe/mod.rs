@@ -31,8 +31,8 @@ pub use pace::{News, may_wait_seconds};
 pub use phase::write_phase;
 pub use platform::write_platform_statuses;
 pub use reason::reason_column;
-pub use start::FailingCall;
+pub use start::{FailingCall, Patience};
 #[cfg(test)]
 pub use start::{Late, Start};
 pub use status::{StatusChange, delete_job, tell_unreadable, write_status};
-pub use view::{Known, MemberView, Patience, PlacementView};
+pub use view::{Known, MemberView, PlacementView};

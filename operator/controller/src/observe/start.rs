@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use ampacity_api::{ConditionReason, Placement};
 use jiff::Timestamp;
 
-use super::view::Patience;
 use crate::state::{Inquiry, OurPod, PodWait, Workload, missing_pods};
 
 /// How many start deadlines a workload may go without all of its pods where nothing says why: its controller may be behind with many
@@ -16,6 +15,15 @@ const DEADLINES_WITHOUT_WORDS: i64 = 5;
 const DEADLINES_CREATING: i64 = 15;
 /// A pod that no scheduler has looked at for so many seconds is told of.
 const UNSEEN_SECONDS: i64 = 5;
+
+/// How long what goes wrong may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Seconds that a node may be out of order before what is on it counts as lost.
+    pub node_grace_seconds: i64,
+    /// Seconds that something may keep a replica from starting.
+    pub start_deadline_seconds: i64,
+}
 
 /// A call on a placement that fails again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use ampacity_api::{ConditionType, MemberCluster, Placement};
 use jiff::Timestamp;
 
 use super::cluster_status::SEEN_EVERY_SECONDS;
-use super::start::{FailingCall, Start, StartFacts};
+use super::start::{FailingCall, Patience, Start, StartFacts};
 use crate::state::{
     Cause, Confirmation, Inquiry, Member, ObjectKey, OurPod, Reach, Workload, actual_shares,
     planned_shares,
@@ -59,15 +59,6 @@ impl MemberView {
             Reach::Connected | Reach::Connecting => Self::Silent,
         }
     }
-}
-
-/// How long what goes wrong may last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Seconds that a node may be out of order before what is on it counts as lost.
-    pub node_grace_seconds: i64,
-    /// Seconds that something may keep a replica from starting.
-    pub start_deadline_seconds: i64,
 }
 
 /// What this process knows of a placement beside what its member shows.
