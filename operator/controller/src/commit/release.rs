@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::remove::remove_objects;
 use super::stuck::{force_away, stuck_pods};
-use crate::runtime::{HUB, Operator, Then, failpoint, placement_call};
+use crate::runtime::{HUB, Operator, Then, failpoint, placement_call, says_gone};
 use crate::state::{Change, JobKey, KindFacts, ObjectKey, State};
 
 /// Takes a placement one step further towards being gone: deleted, its objects removed, its finalizer dropped.
@@ -28,18 +28,7 @@ pub fn release(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
             let deleted = delete_placement(&hub, &placement).await;
             Box::new(move |operator: &mut Operator| {
                 let result = deleted.map(|left| {
-                    match left {
-                        Some(left) => operator.state.hub.placements.updated(left),
-                        // The watch has yet to say so: waiting for it would mean deleting over and over until then.
-                        None => drop(
-                            operator
-                                .state
-                                .hub
-                                .placements
-                                .apply(Change::Forgotten(done.clone())),
-                        ),
-                    }
-                    operator.state.placement_changed(&done, Some(&job));
+                    take_in(operator, &done, &job, left);
                 });
                 operator.retry_if_failed("delete placement", &done, result);
             }) as Then
@@ -86,7 +75,8 @@ pub fn release(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
         operator.start(HUB, call, async move {
             let dropped = drop_finalizer(&hub, &placement).await;
             Box::new(move |operator: &mut Operator| {
-                operator.retry_if_failed("release placement", &done, dropped)
+                let result = dropped.map(|left| take_in(operator, &done, &job, left));
+                operator.retry_if_failed("release placement", &done, result)
             }) as Then
         });
     } else if operator.state.placements.is_removed(key) {
@@ -112,6 +102,17 @@ pub fn release(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
             }) as Then
         });
     }
+}
+
+/// Takes in what the hub has left of a placement that is being released. That nothing is left, the watch has yet to say, and never
+/// will if it was broken meanwhile.
+fn take_in(operator: &mut Operator, key: &ObjectKey, job: &JobKey, left: Option<Placement>) {
+    let placements = &mut operator.state.hub.placements;
+    match left {
+        Some(left) => placements.updated(left),
+        None => drop(placements.apply(Change::Forgotten(key.clone()))),
+    }
+    operator.state.placement_changed(key, Some(job));
 }
 
 /// The MemberCluster is gone, and with it the right to its credentials. Where they were still at hand, what runs there
@@ -175,7 +176,9 @@ async fn delete_placement(
     };
     match api.delete(&placement.name_any(), &params).await {
         Ok(left_or_done) => Ok(left_or_done.left()),
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(None),
+        // One of another UID has its name.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+        Err(error) if says_gone(&error, &placement.name_any()) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -187,11 +190,14 @@ fn uid_precondition(placement: &Placement) -> Option<kube::api::Preconditions> {
     })
 }
 
-/// Nothing is left in the member: lets the API server remove the Placement.
+/// Nothing is left in the member: lets the API server remove the Placement. Returns it where somebody else's finalizer keeps it.
 ///
 /// # Errors
 /// The API server's; that it is gone already is none.
-async fn drop_finalizer(hub: &Client, placement: &Placement) -> Result<(), kube::Error> {
+async fn drop_finalizer(
+    hub: &Client,
+    placement: &Placement,
+) -> Result<Option<Placement>, kube::Error> {
     let api: Api<Placement> =
         Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
     failpoint("release.before-finalizer");
@@ -210,11 +216,11 @@ async fn drop_finalizer(hub: &Client, placement: &Placement) -> Result<(), kube:
         )
         .await
     {
-        Ok(_) => {
+        Ok(left) => {
             failpoint("release.done");
-            Ok(())
+            Ok(Some(left).filter(|left| !left.finalizers().is_empty()))
         }
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) if says_gone(&error, &placement.name_any()) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -86,14 +86,14 @@ fn watch_kind<K: ApiObject>(
             let mut unreadable = Vec::new();
             let readable = readable(event, &mut unreadable);
             let (kind, take_in) = (kind.clone(), take_in.clone());
-            Message::event(move |operator: &mut Operator| {
+            Some(Message::event(move |operator: &mut Operator| {
                 for (key, error) in unreadable {
                     set_aside(&mut operator.state, &kind, key, error);
                 }
                 if let Some(change) = readable {
                     take_in(&mut operator.state, change);
                 }
-            })
+            }))
         },
         move |failure| {
             let kind = failed_kind.clone();
@@ -146,6 +146,7 @@ fn placements_changed(state: &mut State, change: Change<Placement>) {
             .values()
             .map(|p| (ObjectKey::of(p), JobKey::of_placement(p)))
             .collect(),
+        Change::Listing => BTreeMap::new(),
         Change::Applied(p) | Change::Deleted(p) => {
             [(ObjectKey::of(&**p), JobKey::of_placement(p))].into()
         }
@@ -195,6 +196,7 @@ fn readable<K: Resource>(
         }
     };
     match change {
+        Change::Listing => Some(Change::Listing),
         Change::All(objects) => Some(Change::All(objects.into_iter().filter_map(sound).collect())),
         Change::Applied(object) => sound(*object).map(|o| Change::Applied(Box::new(o))),
         Change::Deleted(guard) => {
@@ -220,6 +222,7 @@ fn changed_facts<K: Resource, F: PartialEq>(
 ) -> Vec<ObjectKey> {
     // A change says which keys it may touch, or that it may touch all.
     let touched: Vec<ObjectKey> = match &change {
+        Change::Listing => Vec::new(),
         Change::All(_) => cache.keys().cloned().collect(),
         Change::Forgotten(key) => vec![key.clone()],
         _ => change.objects().iter().map(ObjectKey::of).collect(),

@@ -372,7 +372,11 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             api,
             config,
             self.inbox.clone(),
-            move |event| wrap(LinkEvent::Changed(change(event))),
+            move |event| match event {
+                // Nothing of a member is known from anywhere but its watches.
+                Change::Listing => None,
+                event => Some(wrap(LinkEvent::Changed(change(event)))),
+            },
             move |failure| {
                 let is_absent = may_be_absent && failure.code == Some(404);
                 let is_refused = may_be_refused && failure.code == Some(403);

@@ -176,7 +176,7 @@ fn nodes_of_slices(member: &Member, change: &Change<SlimResourceSlice>) -> BTree
             .get(&ObjectKey::of(&**slice))
             .into_iter()
             .collect(),
-        Change::Deleted(_) => Vec::new(),
+        Change::Listing | Change::Deleted(_) => Vec::new(),
         Change::Forgotten(key) => member.slices.get(key).into_iter().collect(),
     };
     let changed: Vec<&SlimResourceSlice> = change.objects().iter().chain(before).collect();
@@ -212,7 +212,7 @@ fn nodes_of_claims(member: &Member, change: &Change<SlimResourceClaim>) -> BTree
             .get(&ObjectKey::of(&**claim))
             .into_iter()
             .collect(),
-        Change::Deleted(_) => Vec::new(),
+        Change::Listing | Change::Deleted(_) => Vec::new(),
         Change::Forgotten(key) => member.claims.get(key).into_iter().collect(),
     };
     let claims = change.objects().iter().chain(before);

@@ -22,7 +22,7 @@ pub async fn watch<K, T>(
     api: Api<K>,
     config: watcher::Config,
     inbox: Sender<T>,
-    wrap: impl Fn(Change<K>) -> T + Send,
+    wrap: impl Fn(Change<K>) -> Option<T> + Send,
     failed: impl Fn(WatchFailure) -> Option<T> + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -36,7 +36,8 @@ pub async fn watch<K, T>(
         let message = match event {
             Ok(Event::Init) => {
                 listing = Some(Vec::new());
-                continue;
+                // Before the list is asked for, so that everything that is in the inbox by then is older than it.
+                wrap(Change::Listing)
             }
             Ok(Event::InitApply(object)) => {
                 listing.get_or_insert_default().push(object);
@@ -45,14 +46,14 @@ pub async fn watch<K, T>(
             Ok(Event::InitDone) => wrap(Change::All(listing.take().unwrap_or_default())),
             Ok(Event::Apply(object)) => wrap(Change::Applied(Box::new(object))),
             Ok(Event::Delete(object)) => wrap(Change::Deleted(Box::new(object))),
-            Err(error) => match failed(WatchFailure {
+            Err(error) => failed(WatchFailure {
                 kind: String::new(),
                 code: code(&error),
                 message: describe(&error),
-            }) {
-                Some(message) => message,
-                None => continue,
-            },
+            }),
+        };
+        let Some(message) = message else {
+            continue;
         };
         if inbox.send(message).await.is_err() {
             return;

@@ -11,7 +11,7 @@ use kube::api::{Api, Patch, PatchParams};
 use super::pace::BUSY_START_SECONDS;
 use super::patch::status_patch;
 use crate::runtime::{HUB_STATUS, Operator, Then, failpoint};
-use crate::state::{ObjectKey, Progress};
+use crate::state::{JobKey, ObjectKey, Progress};
 
 /// A start that takes longer is told of while it goes on.
 const SLOW_START_SECONDS: i64 = 5;
@@ -68,6 +68,7 @@ pub fn write_phase(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
         return;
     };
     let (hub, done) = (operator.hub.clone(), key.clone());
+    let job = JobKey::of_placement(&placement);
     operator.start(HUB_STATUS, format!("phase/{key}"), async move {
         failpoint("phase.before");
         let api: Api<Placement> = Api::namespaced(hub, &done.namespace);
@@ -78,9 +79,17 @@ pub fn write_phase(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
             failpoint("phase.written");
         }
         Box::new(move |operator: &mut Operator| {
-            operator.metrics.called("write phase", written.is_ok());
-            if let Ok(written) = written {
-                operator.state.hub.placements.updated(written);
+            match written {
+                // Another write came first; it is worked out again from what that one says.
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    operator.metrics.called("write phase", false);
+                    operator.requeue_after(&job, Timestamp::now(), 1);
+                }
+                written => {
+                    let result =
+                        written.map(|written| operator.state.hub.placements.updated(written));
+                    operator.retry_if_failed("write phase", &done, result);
+                }
             }
         }) as Then
     });

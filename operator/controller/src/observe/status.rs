@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::patch::status_patch;
 use crate::runtime::{
-    HUB, HUB_CLUSTER, HUB_STATUS, Happening, Operator, RETRY_SECONDS, Then, failpoint, status_call,
+    HUB, HUB_CLUSTER, HUB_STATUS, Happening, Operator, RETRY_SECONDS, Then, failpoint, says_gone,
+    status_call,
 };
 use crate::state::{Job, JobKey, NamespacedObject, StoredJob};
 
@@ -91,7 +92,8 @@ fn status_written(operator: &mut Operator, job: &JobKey, result: Result<(), kube
         Err(kube::Error::Api(status)) if status.code == 409 => {
             operator.requeue_after(job, Timestamp::now(), 1)
         }
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        // The watch says the rest.
+        Err(error) if says_gone(&error, &job.object.name) => {}
         Err(error) => {
             tracing::warn!(cluster = HUB_CLUSTER, %job, %error, "status not written; trying again");
             operator.requeue_after(job, Timestamp::now(), RETRY_SECONDS);

@@ -1,6 +1,7 @@
 //! What the stages act with: the operator that holds the state, the loop that drives them, bounded calls, election, events,
 //! health and metrics. Of the stages it knows none: the loop is handed a [`Pipeline`].
 
+mod answer;
 mod backoff;
 mod clients;
 mod config;
@@ -18,6 +19,7 @@ mod recorder;
 mod series;
 mod standing;
 
+pub use answer::says_gone;
 pub use backoff::{Backoff, Failure};
 pub use clients::Clients;
 pub use config::OperatorConfig;

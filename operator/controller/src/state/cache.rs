@@ -10,7 +10,7 @@ use super::key::{HasMeta, ObjectKey};
 pub struct Cache<K> {
     items: BTreeMap<ObjectKey, K>,
     synced: bool,
-    /// Versions that we wrote ourselves and that no watch has told of yet.
+    /// Versions that we wrote ourselves, and that neither a watch nor a list begun since has told of.
     own: BTreeMap<ObjectKey, u64>,
 }
 
@@ -79,6 +79,10 @@ impl<K: HasMeta> Cache<K> {
                 self.own.remove(&key);
                 self.items.remove(&key).map(|_| key).into_iter().collect()
             }
+            Change::Listing => {
+                self.own.clear();
+                Vec::new()
+            }
             Change::All(objects) => self.replace_all(objects),
         }
     }
@@ -93,7 +97,7 @@ impl<K: HasMeta> Cache<K> {
         Some(key)
     }
 
-    /// Takes a full list in. It may be older than what we wrote since it was asked for: that stays, be it in the list or not.
+    /// Takes a full list in. It may be older than what we wrote since it was begun: that stays, be it in the list or not.
     fn replace_all(&mut self, objects: Vec<K>) -> Vec<ObjectKey> {
         self.synced = true;
         // The list is at least as new as the newest object in it.
@@ -248,6 +252,25 @@ mod tests {
                 "{before:?} {ours:?} {listed:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_list_that_was_begun_after_a_write_knows_of_it() {
+        // What is listed after our write of `b` at 9, which somebody deleted meanwhile, and what is known after.
+        for listed in [&[] as &[_], &[("a", 5)], &[("a", 12)]] {
+            let mut cache = Cache::default();
+            cache.apply(all(&[("a", 5)]));
+            cache.wrote(node("b", 9));
+            assert_eq!(cache.apply(Change::Listing), []);
+            assert_eq!(shown(&cache), expected(&[("a", 5), ("b", 9)]));
+            cache.apply(all(listed));
+            assert_eq!(shown(&cache), expected(listed));
+        }
+        let mut cache = Cache::default();
+        cache.apply(Change::Listing);
+        cache.wrote(node("b", 9));
+        cache.apply(all(&[]));
+        assert_eq!(shown(&cache), expected(&[("b", 9)]), "begun before");
     }
 
     #[test]

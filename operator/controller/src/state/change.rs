@@ -5,6 +5,8 @@ use super::key::ObjectKey;
 /// What a watch delivers.
 #[derive(Debug)]
 pub enum Change<K> {
+    /// Everything is about to be listed: what is known now, the list will know too.
+    Listing,
     /// Everything there is: replaces what was known.
     All(Vec<K>),
     /// New or changed.
@@ -21,13 +23,14 @@ impl<K> Change<K> {
         match self {
             Self::All(objects) => objects,
             Self::Applied(object) | Self::Deleted(object) => std::slice::from_ref(&**object),
-            Self::Forgotten(_) => &[],
+            Self::Listing | Self::Forgotten(_) => &[],
         }
     }
 
     /// The same change of objects in another form.
     pub fn map<L>(self, mut form: impl FnMut(K) -> L) -> Change<L> {
         match self {
+            Self::Listing => Change::Listing,
             Self::All(objects) => Change::All(objects.into_iter().map(form).collect()),
             Self::Applied(object) => Change::Applied(Box::new(form(*object))),
             Self::Deleted(object) => Change::Deleted(Box::new(form(*object))),

@@ -63,6 +63,7 @@ impl PodSigns {
     pub fn apply(&mut self, change: &Change<SlimPod>) -> BTreeSet<String> {
         let mut touched = BTreeSet::new();
         match change {
+            Change::Listing => {}
             Change::Applied(pod) => self.see(pod, &mut touched),
             Change::Deleted(pod) => self.forget_driver(&ObjectKey::of(&**pod), &mut touched),
             Change::Forgotten(key) => self.forget_driver(key, &mut touched),

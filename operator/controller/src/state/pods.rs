@@ -217,6 +217,7 @@ impl PodIndex {
         self.now = now;
         let mut touched = Touched::default();
         match change {
+            Change::Listing => {}
             Change::Applied(pod) => self.insert(&pod, &mut touched),
             Change::Deleted(pod) => self.remove(&ObjectKey::of(&*pod), &mut touched),
             Change::Forgotten(key) => self.remove(&key, &mut touched),
