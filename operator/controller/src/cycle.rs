@@ -49,11 +49,10 @@ impl Pipeline for Stages {
         set
     }
 
-    fn cycle(&mut self, operator: &mut Operator) {
+    fn cycle(&mut self, operator: &mut Operator, now: Timestamp) {
         if !operator.state.hub.is_synced() {
             return;
         }
-        let now = Timestamp::now();
         keep_links(operator, now);
         drain_clusters(operator, now);
         bring_up_to_date(operator, now);

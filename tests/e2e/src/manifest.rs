@@ -94,6 +94,12 @@ impl Training {
             .annotation("ampacity.dev/sim-fail", "true")
     }
 
+    /// The simulated pods run after this time, as if their image had to be pulled.
+    #[must_use]
+    pub fn starting_after(self, delay: &str) -> Self {
+        self.annotation("ampacity.dev/sim-start-delay", delay)
+    }
+
     fn annotation(mut self, key: &str, value: &str) -> Self {
         self.annotations.push((key.to_owned(), value.to_owned()));
         self

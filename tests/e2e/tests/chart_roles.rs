@@ -224,6 +224,13 @@ async fn the_hub_role_allows_the_pipeline_and_nothing_else() -> Result<()> {
             ("delete", "ampacity.dev", "trainingjobs", "research", ""),
             ("watch", "scheduling.k8s.io", "priorityclasses", "", ""),
             ("watch", "", "resourcequotas", "", ""),
+            (
+                "get",
+                "apiextensions.k8s.io",
+                "customresourcedefinitions",
+                "",
+                "trainingjobs.ampacity.dev",
+            ),
             ("create", "events.k8s.io", "events", "research", ""),
             ("get", "", "secrets", NAMESPACE, "aws-east"),
             ("create", "coordination.k8s.io", "leases", "kube-system", ""),

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use ampacity_api::Placement;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{NodeSelectorTerm, Pod};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 
 use super::patch::{bind_patch, required_terms};
 use super::ranks::RankMap;
-use crate::runtime::{Operator, Then, failpoint};
+use crate::runtime::{Operator, Then, failpoint, wall_clock};
 use crate::state::{JobKey, ObjectKey, missing_pods};
 
 /// Key of the calls that lift a placement's gates, by which their failures are counted.
@@ -104,7 +103,7 @@ fn pod_bound(
         .map(JobKey::of_placement)
     {
         let seconds = i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
-        operator.requeue_after(&job, Timestamp::now(), seconds);
+        operator.requeue_after(&job, wall_clock(), seconds);
         operator.state.dirty.jobs.insert(job);
     }
 }

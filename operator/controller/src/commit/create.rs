@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use ampacity_api::Placement;
-use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, PostParams};
 
-use crate::runtime::{HUB, Operator, Then, failpoint, placement_call};
+use crate::runtime::{HUB, Operator, Then, failpoint, placement_call, wall_clock};
 use crate::state::{JobKey, ObjectKey, reservation};
 
 /// Writes a placement. Once it is real, its job is reconciled, and so its objects are made.
@@ -36,7 +35,7 @@ fn uncommit(operator: &mut Operator, job: &JobKey, key: &ObjectKey) {
     }
     operator.state.capacity_version += 1;
     let pause = operator.state.jobs.commit_failed(job);
-    operator.requeue_after(job, Timestamp::now(), pause);
+    operator.requeue_after(job, wall_clock(), pause);
 }
 
 fn committed(
@@ -75,7 +74,7 @@ fn count_wait(operator: &Operator, job: &JobKey, placement: &Placement) {
     let object = operator.state.hub.job(job);
     let created = object.and_then(|object| object.metadata().creation_timestamp.as_ref());
     if let Some(created) = created.filter(|_| placement.spec.attempt == 1) {
-        let waited = Timestamp::now().as_second() - created.0.as_second();
+        let waited = wall_clock().as_second() - created.0.as_second();
         let spec = &placement.spec;
         operator
             .metrics

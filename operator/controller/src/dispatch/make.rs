@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use ampacity_api::member_cluster::NamespacePolicy;
 use ampacity_api::{Placement, labels};
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource, ResourceExt};
@@ -12,7 +11,7 @@ use kube::{Client, Resource, ResourceExt};
 use super::member_target::target;
 use super::namespace::{NamespaceError, is_missing, make_namespace};
 use super::{DispatchError, Objects, Target};
-use crate::runtime::{Operator, Then, failpoint, placement_call};
+use crate::runtime::{Operator, Then, failpoint, placement_call, wall_clock};
 use crate::state::{JobKey, NamespacedObject, ObjectKey, ServiceScope, reserved_namespace};
 
 /// Key of the calls that make a placement's objects, by which their failures are counted.
@@ -93,7 +92,7 @@ fn objects_made(operator: &mut Operator, key: &ObjectKey, made: Result<(), MakeE
             let now = Instant::now();
             let pause = operator.backoff.failed(&dispatch_call(key), words, now);
             let seconds = i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
-            operator.requeue_after(&job, Timestamp::now(), seconds);
+            operator.requeue_after(&job, wall_clock(), seconds);
         }
         Err(error) => {
             if !matches!(error, MakeError::Build(_)) {

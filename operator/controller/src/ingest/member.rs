@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::Resource;
 
 use super::link::{LinkEvent, MemberChange};
-use crate::runtime::{Operator, placement_call};
+use crate::runtime::{Operator, placement_call, wall_clock};
 use crate::state::{
     Change, JobKey, Member, ObjectKey, Reach, SlimResourceClaim, SlimResourceSlice,
     moving_placements,
@@ -15,7 +15,7 @@ use crate::state::{
 
 /// Takes in what a link tells of its member. Events of an earlier link are ignored.
 pub(super) fn take_in(operator: &mut Operator, cluster: &str, link: u64, event: LinkEvent) {
-    let now = Timestamp::now();
+    let now = wall_clock();
     let Some(member) = operator
         .state
         .members

@@ -158,6 +158,7 @@ impl Kind for InferenceJob {
                 placements: facts.placements,
                 issue: facts.issue,
                 waiting: facts.waiting,
+                steps: facts.steps,
                 now: facts.now,
             },
         );

@@ -29,7 +29,7 @@ use crate::ingest::watch_jobs;
 use crate::observe::{News, PlacementView};
 use crate::runtime::{Happening, Operator};
 use crate::state::{
-    Job, JobKey, KindFacts, Kinds, NamespacedObject, ObjectKey, StoredJob, Workload,
+    ClockSteps, Job, JobKey, KindFacts, Kinds, NamespacedObject, ObjectKey, StoredJob, Workload,
 };
 
 /// What the Service of a gang ends in, and no other Service of ours: names of jobs are free, and so are those of their attempts.
@@ -103,6 +103,8 @@ pub struct Facts<'a> {
     pub issue: Option<(ConditionReason, String)>,
     /// Why it waits, if the engine has said so.
     pub waiting: Option<(Verdict, String)>,
+    /// Jumps of the clock until now.
+    pub steps: &'a ClockSteps,
     /// Now.
     pub now: Timestamp,
 }

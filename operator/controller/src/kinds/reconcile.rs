@@ -123,6 +123,7 @@ fn assess<K: Kind>(
         placements: views,
         issue: issue(operator, key),
         waiting: waiting(operator, key, now),
+        steps: &operator.state.clock_steps,
         now,
     });
     for what in unconfirmed {
@@ -145,15 +146,15 @@ fn view<'a>(operator: &'a Operator, placement: &'a Placement, now: Timestamp) ->
         was_dispatched: state.placements.was_seen(&key),
         refused: state.placements.refusal(&key),
         inquiry: state.placements.inquiry(&key),
+        failing_call: failing_call(operator, &key),
     };
-    let failing_call = failing_call(operator, &key);
     PlacementView::new(
         placement,
         cluster,
         member,
         known,
-        failing_call.as_ref(),
         patience,
+        &state.clock_steps,
         now,
     )
 }

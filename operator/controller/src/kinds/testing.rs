@@ -21,7 +21,7 @@ use super::training::events::training_happenings;
 use super::training::status::{TrainingFacts, next_training_status};
 use crate::observe::{Known, Late, MemberView, PlacementView, Start};
 use crate::runtime::Happening;
-use crate::state::{OurPod, Workload};
+use crate::state::{ClockSteps, OurPod, Workload};
 
 /// Second at which every scene begins.
 pub(crate) const START: i64 = 1_750_000_000;
@@ -162,6 +162,7 @@ impl Stage {
                 was_dispatched: self.was_dispatched,
                 refused: self.refused.as_deref(),
                 inquiry: None,
+                failing_call: None,
             },
         }
     }
@@ -280,6 +281,7 @@ impl TrainingScene {
     }
 
     fn next(&self) -> TrainingJobStatus {
+        let steps = ClockSteps::default();
         let ended = self.status().ended_attempts;
         let live = self
             .stage
@@ -289,6 +291,7 @@ impl TrainingScene {
             placement: live.map(Stage::view),
             issue: self.issue.clone(),
             waiting: self.waiting.clone(),
+            steps: &steps,
             now: at(self.second),
         };
         next_training_status(&self.job, &facts)
@@ -447,10 +450,12 @@ impl InferenceScene {
     }
 
     fn next(&self) -> InferenceJobStatus {
+        let steps = ClockSteps::default();
         let facts = InferenceFacts {
             placements: self.views(),
             issue: self.issue.clone(),
             waiting: self.waiting.clone(),
+            steps: &steps,
             now: at(self.second),
         };
         inference_status(&self.job, &facts)

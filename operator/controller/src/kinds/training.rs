@@ -174,6 +174,7 @@ impl Kind for TrainingJob {
             }),
             issue: facts.issue,
             waiting: facts.waiting,
+            steps: facts.steps,
             now: facts.now,
         };
         let status = next_training_status(self, &facts);

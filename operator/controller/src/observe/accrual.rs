@@ -4,6 +4,8 @@ use ampacity_api::Decimal;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::state::ClockSteps;
+
 /// Longest that an accrual may be out of date, in seconds, while nothing else changes.
 pub const ACCRUE_EVERY_SECONDS: i64 = 300;
 
@@ -17,15 +19,16 @@ pub struct Meter {
 }
 
 /// Moves the accrued amounts from `*counted_to` to `now` at the meter's rates. Nothing is counted before `*counted_to` is
-/// set, nor twice where the clock went back: a new leader's may be behind the last one's.
+/// set, nor for a time by which the clock jumped, nor twice where it went back: a new leader's may be behind the last one's.
 pub fn accrue(
     usd: &mut Option<Decimal>,
     watt_hours: &mut Option<i64>,
     counted_to: &mut Option<Time>,
     meter: Meter,
+    steps: &ClockSteps,
     now: Timestamp,
 ) {
-    let Some(since) = counted_to.as_ref().map(|t| t.0) else {
+    let Some(since) = counted_to.as_ref().map(|t| steps.carried(t.0, now)) else {
         return;
     };
     let now = now.max(since);
@@ -64,7 +67,14 @@ mod tests {
     fn total(meter: Meter, seconds: &[i64]) -> (i64, i64, i64) {
         let (mut usd, mut wh, mut to) = (None, None, Some(Time(at(seconds[0]))));
         for second in &seconds[1..] {
-            accrue(&mut usd, &mut wh, &mut to, meter, at(*second));
+            accrue(
+                &mut usd,
+                &mut wh,
+                &mut to,
+                meter,
+                &ClockSteps::default(),
+                at(*second),
+            );
         }
         (
             usd.map_or(0, |d| d.micros()),
@@ -112,7 +122,14 @@ mod tests {
     #[test]
     fn nothing_is_counted_before_something_is_held() {
         let (mut usd, mut wh, mut to) = (None, None, None);
-        accrue(&mut usd, &mut wh, &mut to, GANG, at(1_000));
+        accrue(
+            &mut usd,
+            &mut wh,
+            &mut to,
+            GANG,
+            &ClockSteps::default(),
+            at(1_000),
+        );
         assert_eq!((usd, wh, to), (None, None, None));
     }
 
@@ -123,10 +140,31 @@ mod tests {
             usd_micro_per_hour: 0,
             watts: 100,
         };
-        accrue(&mut usd, &mut wh, &mut to, unpriced, at(3600));
+        accrue(
+            &mut usd,
+            &mut wh,
+            &mut to,
+            unpriced,
+            &ClockSteps::default(),
+            at(3600),
+        );
         assert_eq!((usd, wh), (None, Some(100)));
-        accrue(&mut usd, &mut wh, &mut to, GANG, at(7200));
-        accrue(&mut usd, &mut wh, &mut to, unpriced, at(10_800));
+        accrue(
+            &mut usd,
+            &mut wh,
+            &mut to,
+            GANG,
+            &ClockSteps::default(),
+            at(7200),
+        );
+        accrue(
+            &mut usd,
+            &mut wh,
+            &mut to,
+            unpriced,
+            &ClockSteps::default(),
+            at(10_800),
+        );
         assert_eq!(usd, Some(Decimal::from_micros(80_400_000)), "it stays");
     }
 

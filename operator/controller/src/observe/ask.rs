@@ -1,7 +1,7 @@
 //! Asking a member about a placement where its watches do not suffice: before an attempt is ended for something that has merely
 //! lasted, since a watch may be out of date without knowing it; and why pods are not made, which no object of ours says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use ampacity_api::{Placement, labels};
@@ -13,7 +13,7 @@ use kube::{Client, ResourceExt};
 use super::view::PlacementView;
 use crate::ingest::{MemberChange, take_in_change};
 use crate::inventory::failing;
-use crate::runtime::{Operator, Then};
+use crate::runtime::{Operator, Then, wall_clock};
 use crate::state::{
     Change, Confirmation, JobKey, ObjectKey, SlimNode, SlimPod, missing_pods, shorten,
 };
@@ -24,10 +24,14 @@ const MOST_NODES: usize = 16;
 const SHORT_SECONDS: i64 = 3;
 /// The same while many jobs are being started: controllers are behind then.
 const SHORT_SECONDS_IN_BURST: i64 = 20;
-/// Why pods are missing is asked this often.
-const ASK_EVERY_SECONDS: i64 = 10;
-/// Events that are read to find why pods are missing.
-const MOST_EVENTS: u32 = 500;
+/// Why pods are missing is asked this often in a namespace.
+const ASK_EVERY_SECONDS: i64 = 5;
+/// The same while many jobs are being started.
+const ASK_EVERY_SECONDS_IN_BURST: i64 = 30;
+/// Events that are read at once to find why pods are missing.
+const EVENTS_IN_PAGE: u32 = 500;
+/// Most such pages.
+const MOST_PAGES: usize = 10;
 /// Most characters that are kept of an event.
 const MOST_CHARACTERS: usize = 512;
 
@@ -105,7 +109,7 @@ async fn read_afresh(
 }
 
 fn take_in_read(operator: &mut Operator, cluster: &str, key: &ObjectKey, read: Read) {
-    let now = Timestamp::now();
+    let now = wall_clock();
     let mut names = BTreeSet::new();
     let mut was_behind = false;
     for (name, node) in read.nodes {
@@ -183,12 +187,7 @@ pub fn ask_for_missing_pods(operator: &mut Operator, key: &ObjectKey, now: Times
     };
     let is_short = missing_pods(placement, member.pods.of_placement(key)) > 0;
     let says_why = workload.condition("ReplicaFailure").is_some();
-    let uid = workload.metadata.uid.clone().unwrap_or_default();
-    let (cluster, job) = (
-        placement.spec.cluster.clone(),
-        JobKey::of_placement(placement),
-    );
-    let client = member.client.clone();
+    let cluster = placement.spec.cluster.clone();
     if !is_short && operator.state.placements.inquiry(key).is_none() {
         return;
     }
@@ -197,54 +196,126 @@ pub fn ask_for_missing_pods(operator: &mut Operator, key: &ObjectKey, now: Times
         return;
     };
     inquiry.is_short(is_short, now);
-    let passed = |since: Timestamp| now.as_second() - since.as_second();
     let patience = if in_burst {
         SHORT_SECONDS_IN_BURST
     } else {
         SHORT_SECONDS
     };
-    let is_due = inquiry.short_since.is_some_and(|at| passed(at) >= patience)
-        && inquiry
-            .asked_at
-            .is_none_or(|at| passed(at) >= ASK_EVERY_SECONDS);
-    let Some(client) = client.filter(|_| is_due && !says_why && !uid.is_empty()) else {
+    let lasted = inquiry
+        .short_since
+        .map(|since| now.as_second() - since.as_second());
+    if !says_why && lasted.is_some_and(|lasted| lasted >= patience) {
+        ask_events(operator, &cluster, &key.namespace, now);
+    }
+}
+
+/// Asks a member what its controllers warned of in a namespace, for all placements there at once: an API server looks through all
+/// events of the namespace to answer.
+fn ask_events(operator: &mut Operator, cluster: &str, namespace: &str, now: Timestamp) {
+    let every = if operator.state.burst.is_on(Instant::now()) {
+        ASK_EVERY_SECONDS_IN_BURST
+    } else {
+        ASK_EVERY_SECONDS
+    };
+    let Some(member) = operator.state.members.get_mut(cluster) else {
         return;
     };
-    inquiry.asked_at = Some(now);
-    let key = key.clone();
-    operator.start(&cluster.clone(), format!("ask/{key}"), async move {
-        let said = said_of(&client, &key.namespace, &uid).await;
+    let asked = member.events_asked.get(namespace);
+    let lately = asked.is_some_and(|at| now.as_second() - at.as_second() < every);
+    let Some(client) = member.client.clone().filter(|_| !lately) else {
+        return;
+    };
+    // Namespaces in which nothing is amiss any more are not kept.
+    member
+        .events_asked
+        .retain(|_, at| now.as_second() - at.as_second() < ASK_EVERY_SECONDS_IN_BURST);
+    member.events_asked.insert(namespace.to_owned(), now);
+    let (cluster, namespace) = (cluster.to_owned(), namespace.to_owned());
+    let call = format!("ask/{cluster}/{namespace}");
+    operator.start(&cluster.clone(), call, async move {
+        let said = warnings(&client, &namespace).await;
         Box::new(move |operator: &mut Operator| match said {
-            Ok(Some(words)) => {
-                if let Some(inquiry) = operator.state.placements.inquire(&key) {
-                    inquiry.words = Some(words);
-                }
-                operator.state.dirty.jobs.insert(job);
-            }
-            Ok(None) => {}
+            Ok(said) => take_in_warnings(operator, &cluster, &namespace, &said),
             // A member whose role is of an older chart, perhaps. The deadline without words holds.
             Err(error) => {
-                tracing::info!(placement = %key, %cluster, %error, "cannot ask why pods are missing");
+                tracing::info!(%namespace, %cluster, %error, "cannot ask why pods are missing");
             }
         }) as Then
     });
 }
 
-/// What the member's controllers last warned of about an object.
-async fn said_of(
+/// Tells placements of a namespace, of those that have too few pods, what was said of their workloads.
+fn take_in_warnings(
+    operator: &mut Operator,
+    cluster: &str,
+    namespace: &str,
+    said: &BTreeMap<String, String>,
+) {
+    let state = &mut operator.state;
+    let Some(member) = state.members.get(cluster) else {
+        return;
+    };
+    let mut told = Vec::new();
+    for placement in state.hub.placements.values() {
+        let is_here = placement.spec.cluster == cluster
+            && placement.metadata.namespace.as_deref() == Some(namespace);
+        if !is_here {
+            continue;
+        }
+        let workload = member.workload_of(placement);
+        let uid = workload.and_then(|workload| workload.metadata.uid.as_ref());
+        if let Some(words) = uid.and_then(|uid| said.get(uid)) {
+            told.push((
+                ObjectKey::of(placement),
+                JobKey::of_placement(placement),
+                words,
+            ));
+        }
+    }
+    for (key, job, words) in told {
+        let known = state.placements.inquiry(&key);
+        if known
+            .is_none_or(|known| known.short_since.is_none() || known.words.as_ref() == Some(words))
+        {
+            continue;
+        }
+        if let Some(inquiry) = state.placements.inquire(&key) {
+            inquiry.words = Some(words.clone());
+            state.dirty.jobs.insert(job);
+        }
+    }
+}
+
+/// What a member's controllers last warned of in a namespace, by the UID of the object that it is about.
+async fn warnings(
     client: &Client,
     namespace: &str,
-    uid: &str,
-) -> Result<Option<String>, kube::Error> {
+) -> Result<BTreeMap<String, String>, kube::Error> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let about = format!("involvedObject.uid={uid},type=Warning");
-    let params = ListParams::default().fields(&about).limit(MOST_EVENTS);
-    let events = api.list(&params).await?.items;
-    let time = |event: &Event| {
-        let last = event.last_timestamp.as_ref().map(|t| t.0);
-        last.or_else(|| event.event_time.as_ref().map(|t| t.0))
-    };
-    let last = events.into_iter().max_by_key(time);
-    let words = last.and_then(|event| event.message);
-    Ok(words.map(|words| shorten(&words, MOST_CHARACTERS)))
+    let mut params = ListParams::default()
+        .fields("type=Warning")
+        .limit(EVENTS_IN_PAGE);
+    let mut last: BTreeMap<String, (Option<Timestamp>, String)> = BTreeMap::new();
+    for _ in 0..MOST_PAGES {
+        let page = api.list(&params).await?;
+        for event in page.items {
+            let at = event.last_timestamp.as_ref().map(|t| t.0);
+            let at = at.or_else(|| event.event_time.as_ref().map(|t| t.0));
+            let (Some(uid), Some(words)) = (event.involved_object.uid, event.message) else {
+                continue;
+            };
+            let known = last.get(&uid);
+            if known.is_none_or(|(known, _)| *known <= at) {
+                last.insert(uid, (at, shorten(&words, MOST_CHARACTERS)));
+            }
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => break,
+        }
+    }
+    Ok(last
+        .into_iter()
+        .map(|(uid, (_, words))| (uid, words))
+        .collect())
 }

@@ -10,7 +10,7 @@ use kube::api::{Api, Patch, PatchParams};
 
 use super::pace::BUSY_START_SECONDS;
 use super::patch::status_patch;
-use crate::runtime::{HUB_STATUS, Operator, Then, failpoint};
+use crate::runtime::{HUB_PHASES, Operator, Then, failpoint, wall_clock};
 use crate::state::{JobKey, ObjectKey, Progress};
 
 /// A start that takes longer is told of while it goes on.
@@ -69,7 +69,7 @@ pub fn write_phase(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
     };
     let (hub, done) = (operator.hub.clone(), key.clone());
     let job = JobKey::of_placement(&placement);
-    operator.start(HUB_STATUS, format!("phase/{key}"), async move {
+    operator.start(HUB_PHASES, format!("phase/{key}"), async move {
         failpoint("phase.before");
         let api: Api<Placement> = Api::namespaced(hub, &done.namespace);
         let written = api
@@ -83,7 +83,7 @@ pub fn write_phase(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
                 // Another write came first; it is worked out again from what that one says.
                 Err(kube::Error::Api(status)) if status.code == 409 => {
                     operator.metrics.called("write phase", false);
-                    operator.requeue_after(&job, Timestamp::now(), 1);
+                    operator.requeue_after(&job, wall_clock(), 1);
                 }
                 written => {
                     let result =

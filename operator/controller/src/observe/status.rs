@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::patch::status_patch;
 use crate::runtime::{
     HUB, HUB_CLUSTER, HUB_STATUS, Happening, Operator, RETRY_SECONDS, Then, failpoint, says_gone,
-    status_call,
+    status_call, wall_clock,
 };
 use crate::state::{Job, JobKey, NamespacedObject, StoredJob};
 
@@ -90,13 +90,13 @@ fn status_written(operator: &mut Operator, job: &JobKey, result: Result<(), kube
         }
         // Somebody else wrote it, the user perhaps: the watch brings what, and the status is worked out again.
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            operator.requeue_after(job, Timestamp::now(), 1)
+            operator.requeue_after(job, wall_clock(), 1)
         }
         // The watch says the rest.
         Err(error) if says_gone(&error, &job.object.name) => {}
         Err(error) => {
             tracing::warn!(cluster = HUB_CLUSTER, %job, %error, "status not written; trying again");
-            operator.requeue_after(job, Timestamp::now(), RETRY_SECONDS);
+            operator.requeue_after(job, wall_clock(), RETRY_SECONDS);
         }
     }
 }
@@ -150,7 +150,7 @@ pub fn tell_unreadable(operator: &mut Operator, job: &JobKey) {
         ConditionReason::InvalidTemplate,
     )
     .message(message);
-    set_condition(&mut conditions, condition, &Time(Timestamp::now()));
+    set_condition(&mut conditions, condition, &Time(wall_clock()));
     let (hub, done) = (operator.hub.clone(), job.clone());
     operator.start(HUB_STATUS, status_call(job), async move {
         let api: Api<DynamicObject> = Api::namespaced_with(hub, &done.object.namespace, &resource);

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::cluster_status::SEEN_EVERY_SECONDS;
 use super::start::{FailingCall, Patience, Start, StartFacts};
 use crate::state::{
-    Cause, Confirmation, Inquiry, Member, ObjectKey, OurPod, Reach, Workload, actual_shares,
-    planned_shares,
+    Cause, ClockSteps, Confirmation, Inquiry, Member, ObjectKey, OurPod, Reach, Workload,
+    actual_shares, planned_shares,
 };
 
 /// The member of a placement.
@@ -30,7 +30,12 @@ pub enum MemberView {
 }
 
 impl MemberView {
-    fn of(cluster: Option<&MemberCluster>, member: Option<&Member>, now: Timestamp) -> Self {
+    fn of(
+        cluster: Option<&MemberCluster>,
+        member: Option<&Member>,
+        steps: &ClockSteps,
+        now: Timestamp,
+    ) -> Self {
         let (Some(cluster), Some(member)) = (cluster, member) else {
             return if cluster.is_some() {
                 Self::NotRead
@@ -45,7 +50,9 @@ impl MemberView {
             Reach::Connected if member.is_current() => Self::Current,
             Reach::Unreachable { since, cause, .. } => {
                 let policy = &cluster.spec.unreachable;
-                let silent = now.as_second() - silent_since(cluster, member, *since).as_second();
+                let seen = |at| steps.carried(at, now);
+                let since = silent_since(cluster, member, *since, seen);
+                let silent = now.as_second() - since.as_second();
                 // What refuses us is not dead: what runs there runs, and a second time elsewhere would be twice.
                 let is_given_up = cause.is_silence()
                     && policy.action == UnreachableAction::Replace
@@ -62,7 +69,7 @@ impl MemberView {
 }
 
 /// What this process knows of a placement beside what its member shows.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Known<'a> {
     /// Whether its objects were seen in the member before.
     pub was_dispatched: bool,
@@ -70,6 +77,8 @@ pub struct Known<'a> {
     pub refused: Option<&'a str>,
     /// What the member was asked about it.
     pub inquiry: Option<&'a Inquiry>,
+    /// A call about it that fails again and again.
+    pub failing_call: Option<FailingCall>,
 }
 
 /// What a member shows of a placement.
@@ -94,14 +103,14 @@ pub struct PlacementView<'a> {
 }
 
 impl<'a> PlacementView<'a> {
-    /// Looks a placement up in what its member shows. `failing_call`: a call about it that fails again and again.
+    /// Looks a placement up in what its member shows.
     pub fn new(
         placement: &'a Placement,
         cluster: Option<&MemberCluster>,
         member: Option<&'a Member>,
         known: Known<'a>,
-        failing_call: Option<&FailingCall>,
         patience: Patience,
+        steps: &ClockSteps,
         now: Timestamp,
     ) -> Self {
         let key = ObjectKey::of(placement);
@@ -123,13 +132,13 @@ impl<'a> PlacementView<'a> {
             workload,
             pods,
             inquiry: known.inquiry,
-            failing_call,
+            failing_call: known.failing_call.as_ref(),
             patience,
             now,
         };
         Self {
             placement,
-            member: MemberView::of(cluster, member, now),
+            member: MemberView::of(cluster, member, steps, now),
             workload,
             pods,
             has_failing_nodes: !lost_nodes.is_empty(),
@@ -196,8 +205,14 @@ impl<'a> PlacementView<'a> {
 }
 
 /// Since when a cluster has been silent. This process may have started since: what the status says is older counts then.
-/// A status that still calls the cluster reachable may be out of date by as much as it is written seldom.
-fn silent_since(cluster: &MemberCluster, member: &Member, since: Timestamp) -> Timestamp {
+/// A status that still calls the cluster reachable may be out of date by as much as it is written seldom. `carried`: a time of the
+/// status by the clock as it is now.
+fn silent_since(
+    cluster: &MemberCluster,
+    member: &Member,
+    since: Timestamp,
+    carried: impl Fn(Timestamp) -> Timestamp,
+) -> Timestamp {
     let Some(status) = cluster
         .status
         .as_ref()
@@ -215,7 +230,7 @@ fn silent_since(cluster: &MemberCluster, member: &Member, since: Timestamp) -> T
     let seen = status
         .last_seen_time
         .as_ref()
-        .map(|t| t.0.as_second() + slack);
+        .map(|t| carried(t.0).as_second() + slack);
     seen.and_then(|second| Timestamp::from_second(second).ok())
         .map_or(since, |seen| seen.min(since))
 }

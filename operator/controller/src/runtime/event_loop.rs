@@ -10,17 +10,21 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinSet;
 
 use super::clients::Clients;
+use super::clock::{ClockStep, ClockWatch, wall_clock};
 use super::config::OperatorConfig;
 use super::election::{Elector, ElectorError, Timing};
 use super::health::{self, Health};
+use super::in_flight::InFlight;
 use super::metrics::Metrics;
 use super::operator::{Message, Operator};
+use super::schema::await_schemas;
 use super::standing::Standing;
-use crate::state::Kinds;
+use crate::state::{ClockSteps, Kinds};
 
 /// Most messages taken in before a cycle.
 const BATCH: usize = 4096;
@@ -37,8 +41,8 @@ pub trait Pipeline: Send + 'static {
     /// Starts what feeds the inbox, until the set is dropped.
     fn watch(&self, operator: &Operator) -> JoinSet<()>;
 
-    /// Decides and acts on what has changed.
-    fn cycle(&mut self, operator: &mut Operator);
+    /// Decides and acts on what has changed. `now`: the time by a clock that has not jumped since the operator was made.
+    fn cycle(&mut self, operator: &mut Operator, now: Timestamp);
 }
 
 /// Why the operator ended.
@@ -66,7 +70,7 @@ pub async fn run(
     config: OperatorConfig,
     hub: kube::Config,
     kinds: Kinds,
-    pipeline: impl Pipeline,
+    mut pipeline: impl Pipeline,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), OperatorError> {
     let hub = Clients::new(hub).map_err(OperatorError::Hub)?;
@@ -90,6 +94,7 @@ pub async fn run(
     );
     tokio::pin!(shutdown);
     let elected = async {
+        await_schemas(&hub.calls, &health).await;
         if config.lease_duration.is_some() {
             elector.acquire().await
         } else {
@@ -103,42 +108,81 @@ pub async fn run(
     tracing::info!(epoch, identity = %config.identity, hub = %config.hub_name, "leading");
     metrics.set_leading(epoch);
     health.leads(Instant::now());
-    let (inbox, messages) = channel(BATCH);
-    let operator = Operator::new(config, hub, epoch, elector.tenure(), metrics, inbox, kinds);
-    let in_flight = operator.calls.in_flight();
-    // Dropping the set ends the loop, the links and the watches with it.
-    let mut acting = tokio::task::JoinSet::new();
-    acting.spawn(act(operator, messages, pipeline, health));
-    let result = tokio::select! {
-        lost = elector.keep() => Err(OperatorError::Leader(lost)),
-        // The Lease must not be kept for a loop that acts no more.
-        ended = acting.join_next() => Err(OperatorError::Stopped(match ended {
-            Some(Err(error)) => error.to_string(),
-            _ => "its inbox was closed".to_owned(),
-        })),
-        () = &mut shutdown => {
-            elector.tenure().end();
-            acting.shutdown().await;
-            // Whoever takes the Lease must not find a write of ours after its own.
-            if tokio::time::timeout(LAST_CALLS_WITHIN, in_flight.none()).await.is_ok() {
-                elector.release().await;
-            } else {
-                tracing::warn!("calls are still on their way: the Lease is left to expire");
+    let tenure = elector.tenure();
+    let (mut clock_steps, mut earlier) = (ClockSteps::default(), None::<InFlight>);
+    let result = loop {
+        let (inbox, messages) = channel(BATCH);
+        let mut operator = Operator::new(
+            config.clone(),
+            hub.clone(),
+            epoch,
+            tenure.clone(),
+            metrics.clone(),
+            inbox,
+            kinds.clone(),
+        );
+        operator.state.clock_steps.clone_from(&clock_steps);
+        let in_flight = operator.calls.in_flight();
+        // Dropping the set ends the loop, the links and the watches with it.
+        let mut acting = JoinSet::new();
+        let health = health.clone();
+        acting.spawn(async move {
+            if let Some(earlier) = earlier {
+                // Nothing waits for their answers any more, and each may be made twice.
+                let _ = tokio::time::timeout(LAST_CALLS_WITHIN, earlier.none()).await;
             }
-            Ok(())
+            act(operator, messages, pipeline, health).await
+        });
+        tokio::select! {
+            lost = elector.keep() => break Err(OperatorError::Leader(lost)),
+            ended = acting.join_next() => match ended {
+                Some(Ok((stages, End::ClockStepped(step)))) => {
+                    tracing::warn!(
+                        before = %step.before,
+                        by_seconds = step.by_seconds,
+                        "the clock of this machine jumped: what has lasted since when is counted anew"
+                    );
+                    clock_steps.stepped(step.before, step.by_seconds);
+                    (pipeline, earlier) = (stages, Some(in_flight));
+                }
+                // The Lease must not be kept for a loop that acts no more.
+                Some(Err(error)) => break Err(OperatorError::Stopped(error.to_string())),
+                _ => break Err(OperatorError::Stopped("its inbox was closed".to_owned())),
+            },
+            () = &mut shutdown => {
+                tenure.end();
+                acting.shutdown().await;
+                // Whoever takes the Lease must not find a write of ours after its own.
+                if tokio::time::timeout(LAST_CALLS_WITHIN, in_flight.none()).await.is_ok() {
+                    elector.release().await;
+                } else {
+                    tracing::warn!("calls are still on their way: the Lease is left to expire");
+                }
+                break Ok(());
+            }
         }
     };
     drop(server);
     result
 }
 
-async fn act(
+/// Why the loop ended by itself.
+enum End {
+    /// Nobody can tell it anything any more.
+    InboxClosed,
+    /// The clock jumped: nothing that it knows since when may be believed.
+    ClockStepped(ClockStep),
+}
+
+/// Acts until the clock jumps; returns the pipeline for another turn.
+async fn act<P: Pipeline>(
     mut operator: Operator,
     mut messages: Receiver<Message>,
-    mut pipeline: impl Pipeline,
+    mut pipeline: P,
     health: Health,
-) {
+) -> (P, End) {
     let _watches = pipeline.watch(&operator);
+    let mut clock = ClockWatch::begin(wall_clock(), Instant::now());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut batch = Vec::with_capacity(BATCH);
@@ -146,7 +190,7 @@ async fn act(
         tokio::select! {
             received = messages.recv_many(&mut batch, BATCH) => {
                 if received == 0 {
-                    return;
+                    return (pipeline, End::InboxClosed);
                 }
                 // A burst arrives in pieces; a moment's patience lets it be planned as one.
                 let until = tokio::time::Instant::now() + COALESCE;
@@ -160,10 +204,14 @@ async fn act(
             _ = tick.tick() => {}
         }
         let begun = Instant::now();
+        let now = wall_clock();
+        if let Some(step) = clock.look(now, begun) {
+            return (pipeline, End::ClockStepped(step));
+        }
         for message in batch.drain(..) {
             operator.take_in(message);
         }
-        pipeline.cycle(&mut operator);
+        pipeline.cycle(&mut operator, now);
         let ended = Instant::now();
         operator.metrics.turned(ended - begun);
         health.turned(ended, operator.state.hub.unread_kinds());
@@ -185,7 +233,7 @@ mod tests {
             JoinSet::new()
         }
 
-        fn cycle(&mut self, _operator: &mut Operator) {
+        fn cycle(&mut self, _operator: &mut Operator, _now: Timestamp) {
             let _ = self.0.send(());
         }
     }

@@ -3,7 +3,7 @@
 //! | Path | Says no when |
 //! |---|---|
 //! | `/healthz` | it leads and its loop has not turned for a minute: only a new process helps |
-//! | `/readyz` | it leads and has not read all of the hub yet, or is stuck |
+//! | `/readyz` | the hub's CRDs are older than it; it leads and has not read all of the hub yet, or is stuck |
 //!
 //! A standby is alive and ready: it is there to take over, and says that it waits.
 
@@ -37,6 +37,8 @@ pub struct ListenError {
 /// How far the process has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
+    /// It waits for something in the hub to be put right.
+    Waiting(String),
     /// Another operator leads.
     Standby,
     /// It leads.
@@ -97,6 +99,11 @@ impl Health {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Before it may lead something is to be put right, or is now.
+    pub fn waits_for(&self, what: Option<String>) {
+        *self.stage() = what.map_or(Stage::Standby, Stage::Waiting);
+    }
+
     /// Leadership was won.
     pub fn leads(&self, now: Instant) {
         *self.stage() = Stage::Leading {
@@ -115,6 +122,7 @@ impl Health {
 
     fn alive(&self, now: Instant) -> Answer {
         match &*self.stage() {
+            Stage::Waiting(_) => Answer::yes("ok: it waits to be ready"),
             Stage::Standby => Answer::yes("ok: standby, it waits for the Lease"),
             Stage::Leading { turned, .. } => {
                 let silent = now.saturating_duration_since(*turned);
@@ -143,6 +151,7 @@ impl Health {
             return alive;
         }
         match &*self.stage() {
+            Stage::Waiting(what) => Answer::no(format!("not ready: {what}")),
             Stage::Leading { unread: None, .. } => {
                 Answer::no("not ready: it has just begun to lead".to_owned())
             }

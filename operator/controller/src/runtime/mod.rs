@@ -4,6 +4,7 @@
 mod answer;
 mod backoff;
 mod clients;
+mod clock;
 mod config;
 mod election;
 mod event_loop;
@@ -16,12 +17,14 @@ mod in_flight;
 mod metrics;
 mod operator;
 mod recorder;
+mod schema;
 mod series;
 mod standing;
 
 pub use answer::says_gone;
 pub use backoff::{Backoff, Failure};
 pub use clients::Clients;
+pub use clock::wall_clock;
 pub use config::OperatorConfig;
 pub use election::ElectorError;
 pub use event_loop::{OperatorError, Pipeline, run};
@@ -33,5 +36,6 @@ pub use metrics::{
     QueueDevices, QueueLabel, WaitingDevices,
 };
 pub use operator::{
-    HUB, HUB_STATUS, Message, Operator, RETRY_SECONDS, Then, placement_call, status_call,
+    HUB, HUB_PHASES, HUB_STATUS, Message, Operator, RETRY_SECONDS, Then, placement_call,
+    status_call,
 };

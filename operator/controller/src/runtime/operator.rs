@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::backoff::Backoff;
 use super::clients::Clients;
+use super::clock::wall_clock;
 use super::config::OperatorConfig;
 use super::election::Tenure;
 use super::executor::{CallExecutor, call_span, called_cluster};
@@ -21,8 +22,12 @@ use crate::state::{JobKey, Kinds, ObjectKey, State};
 pub const HUB: &str = "(hub)";
 /// Status writes have a limit of their own, so that they never hold up placements.
 pub const HUB_STATUS: &str = "(hub status)";
+/// Phases of Placements have another: a job's status says more, and goes first.
+pub const HUB_PHASES: &str = "(hub phases)";
 /// Statuses that are written at once. Few, so that placements go before statuses while many jobs are being placed.
 const STATUSES_AT_ONCE: usize = 4;
+/// Phases that are written at once.
+const PHASES_AT_ONCE: usize = 2;
 /// Seconds until a failed call is tried again.
 pub const RETRY_SECONDS: i64 = 2;
 
@@ -112,6 +117,7 @@ impl Operator {
     ) -> Self {
         let mut calls = CallExecutor::new(inbox.clone(), config.concurrency, tenure);
         calls.limit(HUB_STATUS, STATUSES_AT_ONCE);
+        calls.limit(HUB_PHASES, PHASES_AT_ONCE);
         Self {
             calls,
             backoff: Backoff::default(),
@@ -183,7 +189,7 @@ impl Operator {
             let cluster = self.called.as_deref().unwrap_or(HUB_CLUSTER);
             tracing::warn!(cluster, placement = %key, %error, call, "call failed; trying again");
             if let Some(job) = self.state.placement(key).map(JobKey::of_placement) {
-                self.requeue_after(&job, Timestamp::now(), RETRY_SECONDS);
+                self.requeue_after(&job, wall_clock(), RETRY_SECONDS);
             }
         }
     }

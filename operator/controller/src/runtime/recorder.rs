@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -19,6 +18,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::clock::wall_clock;
 use super::happening::Happening;
 use super::metrics::HUB_CLUSTER;
 use super::series::{Remembered, Told};
@@ -92,7 +92,7 @@ impl Recorder {
         let told = Told {
             reference,
             happening,
-            at: Timestamp::now(),
+            at: wall_clock(),
         };
         let dropped = self.shared.queue().put(told);
         if dropped.is_some_and(u64::is_power_of_two) {

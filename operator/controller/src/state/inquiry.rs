@@ -26,8 +26,6 @@ pub struct Inquiry {
     pub short_since: Option<Timestamp>,
     /// Why its member makes no more pods, in the member's words.
     pub words: Option<String>,
-    /// When the member was last asked why.
-    pub asked_at: Option<Timestamp>,
     /// What was last read afresh.
     pub confirmation: Option<Confirmation>,
 }

@@ -120,6 +120,8 @@ pub struct Member {
     pub signs: PodSigns,
     /// What runs our placements, by the kind of their job.
     pub workloads: BTreeMap<JobKind, Cache<Workload>>,
+    /// When its controllers' warnings were last read, by namespace.
+    pub events_asked: BTreeMap<String, Timestamp>,
     /// Nodes that are out of order, and those that are gone while a placement names them.
     pub outages: BTreeMap<String, Outage>,
     /// Taints that pods tolerate because they ask for a device, by how the device is asked for.

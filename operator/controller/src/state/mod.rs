@@ -8,6 +8,7 @@
 mod burst;
 mod cache;
 mod change;
+mod clock_steps;
 mod dirty;
 mod facts;
 mod hub;
@@ -51,6 +52,7 @@ use kube::ResourceExt;
 pub use burst::BurstDetector;
 pub use cache::Cache;
 pub use change::{Change, WatchFailure};
+pub use clock_steps::ClockSteps;
 pub use dirty::Dirty;
 pub use facts::{FactIssues, FactNote, FactObject};
 pub use hub::{Hub, Unreadable};
@@ -120,6 +122,8 @@ pub struct State {
     pub capacity_version: u64,
     /// Namespace of the operator, whose jobs are never placed; `None` where there is no operator, as in a plan from files.
     pub own_namespace: Option<String>,
+    /// Jumps of this machine's clock.
+    pub clock_steps: ClockSteps,
     /// What changed.
     pub dirty: Dirty,
 }
@@ -143,6 +147,7 @@ impl State {
             burst: BurstDetector::default(),
             capacity_version: 1,
             own_namespace: None,
+            clock_steps: ClockSteps::default(),
             dirty: Dirty {
                 facts: true,
                 ..Dirty::default()

@@ -1,6 +1,7 @@
 //! What this process knows of placements beside their objects: whose they are, and how far they have come.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use ampacity_api::{Placement, PlacementPhase};
 use jiff::Timestamp;
@@ -92,13 +93,23 @@ impl Default for PlacementState {
     }
 }
 
+/// What this process knows of one placement.
+#[derive(Debug, Default)]
+struct Record {
+    state: PlacementState,
+    /// What its member was asked about it.
+    inquiry: Option<Inquiry>,
+    /// When how far it has come was last written.
+    phase_told: Option<Timestamp>,
+    /// When its workload's deadline for want of word was last seen put off.
+    fence_renewed: Option<Instant>,
+}
+
 /// Every placement of the hub.
 #[derive(Debug, Default)]
 pub struct Placements {
     of_job: BTreeMap<JobKey, BTreeSet<ObjectKey>>,
-    states: BTreeMap<ObjectKey, PlacementState>,
-    inquiries: BTreeMap<ObjectKey, Inquiry>,
-    phases_told: BTreeMap<ObjectKey, Timestamp>,
+    records: BTreeMap<ObjectKey, Record>,
 }
 
 impl Placements {
@@ -107,7 +118,7 @@ impl Placements {
         let key = ObjectKey::of(placement);
         let of_job = self.of_job.entry(JobKey::of_placement(placement));
         of_job.or_default().insert(key.clone());
-        self.states.entry(key).or_default();
+        self.records.entry(key).or_default();
     }
 
     /// A placement of a job is gone.
@@ -118,35 +129,50 @@ impl Placements {
                 self.of_job.remove(job);
             }
         }
-        self.states.remove(placement);
-        self.inquiries.remove(placement);
-        self.phases_told.remove(placement);
+        self.records.remove(placement);
     }
 
     /// When this process last wrote how far a placement has come.
     pub fn phase_told(&self, placement: &ObjectKey) -> Option<Timestamp> {
-        self.phases_told.get(placement).copied()
+        self.records.get(placement)?.phase_told
     }
 
     /// How far a placement has come is being written now.
     pub fn tell_phase(&mut self, placement: &ObjectKey, now: Timestamp) {
-        self.phases_told.insert(placement.clone(), now);
+        if let Some(record) = self.records.get_mut(placement) {
+            record.phase_told = Some(now);
+        }
+    }
+
+    /// Since when the deadline that a placement's workload has for want of word was not put off, as far as this process knows.
+    pub fn fence_renewed(&mut self, placement: &ObjectKey, now: Instant) -> Option<Instant> {
+        let record = self.records.get_mut(placement)?;
+        Some(*record.fence_renewed.get_or_insert(now))
+    }
+
+    /// The deadline that a placement's workload has for want of word was put off.
+    pub fn renew_fence(&mut self, placement: &ObjectKey, now: Instant) {
+        if let Some(record) = self.records.get_mut(placement) {
+            record.fence_renewed = Some(now);
+        }
     }
 
     /// What a placement's member was asked about it.
     pub fn inquiry(&self, placement: &ObjectKey) -> Option<&Inquiry> {
-        self.inquiries.get(placement)
+        self.records.get(placement)?.inquiry.as_ref()
     }
 
     /// What a placement's member was asked about it, to be changed; `None` where there is no such placement.
     pub fn inquire(&mut self, placement: &ObjectKey) -> Option<&mut Inquiry> {
-        self.states.contains_key(placement).then_some(())?;
-        Some(self.inquiries.entry(placement.clone()).or_default())
+        let record = self.records.get_mut(placement)?;
+        Some(record.inquiry.get_or_insert_default())
     }
 
     /// Forgets what was asked, where there is nothing to ask about any more.
     pub fn forget_inquiry(&mut self, placement: &ObjectKey) {
-        self.inquiries.remove(placement);
+        if let Some(record) = self.records.get_mut(placement) {
+            record.inquiry = None;
+        }
     }
 
     /// Keys of a job's placements.
@@ -156,20 +182,25 @@ impl Placements {
 
     /// How far a placement has come.
     pub fn state(&self, placement: &ObjectKey) -> Option<&PlacementState> {
-        self.states.get(placement)
+        self.records.get(placement).map(|record| &record.state)
+    }
+
+    fn state_mut(&mut self, placement: &ObjectKey) -> Option<&mut PlacementState> {
+        let record = self.records.get_mut(placement)?;
+        Some(&mut record.state)
     }
 
     /// Whether this process has made a placement's objects.
     pub fn is_dispatched(&self, placement: &ObjectKey) -> bool {
         matches!(
-            self.states.get(placement),
+            self.state(placement),
             Some(PlacementState::Dispatched { .. })
         )
     }
 
     /// Why a placement's member refuses its objects.
     pub fn refusal(&self, placement: &ObjectKey) -> Option<&str> {
-        match self.states.get(placement)? {
+        match self.state(placement)? {
             PlacementState::Refused { why } => Some(why),
             _ => None,
         }
@@ -177,23 +208,20 @@ impl Placements {
 
     /// Whether a placement's objects have been told to go.
     pub fn is_removed(&self, placement: &ObjectKey) -> bool {
-        matches!(
-            self.states.get(placement),
-            Some(PlacementState::Removed { .. })
-        )
+        matches!(self.state(placement), Some(PlacementState::Removed { .. }))
     }
 
     /// Whether a placement's objects were made by this process and seen in the member since.
     pub fn was_seen(&self, placement: &ObjectKey) -> bool {
         matches!(
-            self.states.get(placement),
+            self.state(placement),
             Some(PlacementState::Dispatched { seen: Some(_) })
         )
     }
 
     /// Whether a pod of a placement was forced away from a silent node, or could not be.
     pub fn is_forced(&self, placement: &ObjectKey, pod_uid: &str) -> bool {
-        match self.states.get(placement) {
+        match self.state(placement) {
             Some(PlacementState::Removing { forced } | PlacementState::Removed { forced }) => {
                 forced.contains(pod_uid)
             }
@@ -203,7 +231,7 @@ impl Placements {
 
     /// A placement's objects were made.
     pub fn dispatched(&mut self, placement: &ObjectKey) {
-        if let Some(state) = self.states.get_mut(placement)
+        if let Some(state) = self.state_mut(placement)
             && let PlacementState::Committed { seen } = *state
         {
             *state = PlacementState::Dispatched { seen };
@@ -214,7 +242,7 @@ impl Placements {
     pub fn refused(&mut self, placement: &ObjectKey, why: String) {
         if let Some(
             state @ (PlacementState::Committed { .. } | PlacementState::Dispatched { .. }),
-        ) = self.states.get_mut(placement)
+        ) = self.state_mut(placement)
         {
             *state = PlacementState::Refused { why };
         }
@@ -222,7 +250,7 @@ impl Placements {
 
     /// A placement's workload was seen in its member. Returns whether it has come further, or fallen back, since.
     pub fn observed(&mut self, placement: &ObjectKey, progress: Progress) -> bool {
-        match self.states.get_mut(placement) {
+        match self.state_mut(placement) {
             Some(PlacementState::Committed { seen } | PlacementState::Dispatched { seen }) => {
                 seen.replace(progress) != Some(progress)
             }
@@ -232,7 +260,7 @@ impl Placements {
 
     /// Pods of a placement that is given up were forced away, or could not be.
     pub fn forced(&mut self, placement: &ObjectKey, pod_uids: impl IntoIterator<Item = String>) {
-        if let Some(state) = self.states.get_mut(placement) {
+        if let Some(state) = self.state_mut(placement) {
             let (PlacementState::Removing { forced } | PlacementState::Removed { forced }) = state
             else {
                 *state = PlacementState::Removing {
@@ -246,7 +274,7 @@ impl Placements {
 
     /// A placement's objects have been told to go.
     pub fn removed(&mut self, placement: &ObjectKey) {
-        if let Some(state) = self.states.get_mut(placement) {
+        if let Some(state) = self.state_mut(placement) {
             let forced = match state {
                 PlacementState::Removing { forced } | PlacementState::Removed { forced } => {
                     std::mem::take(forced)

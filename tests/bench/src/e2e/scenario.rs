@@ -103,8 +103,12 @@ pub(crate) struct Figures {
     pub(crate) pods: usize,
     /// First create to last pod bound.
     pub(crate) seconds: f64,
+    /// First create to the moment when the last pod was ready.
+    pub(crate) ready_seconds: f64,
     /// First create to the moment when the last job said in its status that it runs.
     pub(crate) told_seconds: f64,
+    /// First delete to the moment when the last job and pod were gone.
+    pub(crate) gone_seconds: f64,
     /// API writes of everybody until the last pod was bound, per job.
     pub(crate) writes_per_job: f64,
     /// Resident memory of the system's own process, MiB.
@@ -121,11 +125,15 @@ type Column = (&'static str, &'static str, fn(&Figures) -> Option<f64>);
 
 impl Figures {
     /// What is printed of each result.
-    pub(crate) const COLUMNS: [Column; 8] = [
+    pub(crate) const COLUMNS: [Column; 10] = [
         ("throughput", "pods/s", |f| Some(f.pods as f64 / f.seconds)),
         ("time", "s", |f| Some(f.seconds)),
+        ("until every pod is ready", "s", |f| Some(f.ready_seconds)),
         ("until every job says that it runs", "s", |f| {
             Some(f.told_seconds)
+        }),
+        ("from the first delete until all are gone", "s", |f| {
+            Some(f.gone_seconds)
         }),
         ("API writes per job", "writes", |f| Some(f.writes_per_job)),
         ("memory", "MiB", |f| f.memory_mib),
@@ -220,7 +228,13 @@ impl Scenario {
         }
         let memory_mib = system.as_ref().and_then(Process::memory_mib);
         // Watched only now: it is not part of the work that is measured.
-        let told = tokio::time::timeout(PATIENCE, all_running(client, self))
+        let statuses = async {
+            tokio::try_join!(
+                all_ready(client.clone(), pods),
+                all_running(client.clone(), self)
+            )
+        };
+        let (ready, told) = tokio::time::timeout(PATIENCE, statuses)
             .await
             .with_context(|| {
                 format!(
@@ -228,10 +242,19 @@ impl Scenario {
                     self.system
                 )
             })??;
+        if self.show_requests {
+            println!("  until every job says that it runs:");
+            self.print(&plane.request_counts().await?.since(&before));
+        }
+        let deleted = Instant::now();
+        submitter.delete(self.count).await?;
+        nothing_left(&client, self.system).await?;
         Ok(Figures {
             pods,
             seconds,
+            ready_seconds: (ready - started).as_secs_f64(),
             told_seconds: (told - started).as_secs_f64(),
+            gone_seconds: deleted.elapsed().as_secs_f64(),
             writes_per_job: writes as f64 / self.count as f64,
             memory_mib,
             cpu_ms_per_job: ms_per_job(cpu.total()),
@@ -325,6 +348,33 @@ async fn settled(plane: &ControlPlane, client: &Client, nodes: usize) -> anyhow:
 async fn all_bound(client: Client, pods: usize) -> anyhow::Result<Instant> {
     let bound = |pod: &Pod| pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
     all_seen(Api::namespaced(client, "default"), pods, bound).await
+}
+
+/// When the last of so many pods was seen ready.
+async fn all_ready(client: Client, pods: usize) -> anyhow::Result<Instant> {
+    let ready = |pod: &Pod| {
+        let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+        let mut conditions = conditions.into_iter().flatten();
+        conditions.any(|c| c.type_ == "Ready" && c.status == "True")
+    };
+    all_seen(Api::namespaced(client, "default"), pods, ready).await
+}
+
+/// Waits until neither jobs nor their pods are left.
+async fn nothing_left(client: &Client, system: System) -> anyhow::Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+    let jobs: Api<Job> = Api::namespaced(client.clone(), "default");
+    let ours: Api<TrainingJob> = Api::namespaced(client.clone(), "default");
+    let one = ListParams::default().limit(1);
+    wait_until("every job and pod to be gone", PATIENCE, || async {
+        let is_none = |left: Result<usize, kube::Error>| left.is_ok_and(|left| left == 0);
+        is_none(pods.list_metadata(&one).await.map(|l| l.items.len()))
+            && is_none(jobs.list_metadata(&one).await.map(|l| l.items.len()))
+            && (system != System::Ampacity
+                || is_none(ours.list_metadata(&one).await.map(|l| l.items.len())))
+    })
+    .await?;
+    Ok(())
 }
 
 /// When the last job was seen to say that it runs: the job that the user made, not what was made from it.

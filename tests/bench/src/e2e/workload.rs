@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Service;
 use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
 
 use crate::scenario::{System, Work};
@@ -30,8 +30,34 @@ impl Submitter {
             .await
     }
 
+    /// Deletes the jobs again, as `kubectl delete` does: what was made from them goes in the background.
+    pub(crate) async fn delete(&self, count: usize) -> anyhow::Result<()> {
+        stream::iter(0..count)
+            .map(|i| self.delete_one(i))
+            .buffer_unordered(IN_FLIGHT)
+            .try_for_each(|()| async { Ok(()) })
+            .await
+    }
+
+    async fn delete_one(&self, number: usize) -> anyhow::Result<()> {
+        let (name, params) = (job_name(number), DeleteParams::background());
+        let client = self.client.clone();
+        if self.system == System::Ampacity {
+            let api: Api<ampacity_api::TrainingJob> = Api::namespaced(client, "default");
+            api.delete(&name, &params).await?;
+            return Ok(());
+        }
+        let api: Api<Job> = Api::namespaced(client.clone(), "default");
+        api.delete(&name, &params).await?;
+        if self.work == Work::Rendezvous {
+            let api: Api<Service> = Api::namespaced(client, "default");
+            api.delete(&name, &params).await?;
+        }
+        Ok(())
+    }
+
     async fn create(&self, number: usize) -> anyhow::Result<()> {
-        let name = format!("job-{number:05}");
+        let name = job_name(number);
         let pods = self.work.pods();
         if self.system == System::Ampacity {
             let job = json!({
@@ -80,6 +106,10 @@ impl Submitter {
             .await?;
         Ok(())
     }
+}
+
+fn job_name(number: usize) -> String {
+    format!("job-{number:05}")
 }
 
 fn container(with_device: bool) -> serde_json::Value {

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::observe::{
     ACCRUE_EVERY_SECONDS, MemberView, Meter, PlacementView, accrue, reason_column,
 };
-use crate::state::ObjectKey;
+use crate::state::{ClockSteps, ObjectKey};
 
 /// One placement of an inference job with what its member shows.
 pub type ReplicaView<'a> = PlacementView<'a>;
@@ -25,6 +25,8 @@ pub struct InferenceFacts<'a> {
     pub issue: Option<(ConditionReason, String)>,
     /// Why replicas wait, if the engine has said so.
     pub waiting: Option<(Verdict, String)>,
+    /// Jumps of the clock until now.
+    pub steps: &'a ClockSteps,
     /// Now.
     pub now: Timestamp,
 }
@@ -136,6 +138,7 @@ pub fn inference_status(job: &InferenceJob, facts: &InferenceFacts<'_>) -> Infer
             &mut next.watt_hours,
             &mut next.accrued_time,
             before,
+            facts.steps,
             facts.now,
         );
         next.accrued_time = holds.then(|| next.accrued_time.clone().unwrap_or(now));

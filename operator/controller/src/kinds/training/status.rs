@@ -14,7 +14,7 @@ use super::work::{remaining_seconds, work_seconds};
 use crate::observe::{
     ACCRUE_EVERY_SECONDS, MemberView, Meter, Outcome, PlacementView, accrue, outcome, reason_column,
 };
-use crate::state::device_name;
+use crate::state::{ClockSteps, device_name};
 
 /// Pause after the first of several attempts that came to nothing, as for pods of a Job (kubernetes/pkg/controller/job).
 const FIRST_PAUSE_SECONDS: i64 = 10;
@@ -33,6 +33,8 @@ pub struct TrainingFacts<'a> {
     pub issue: Option<(ConditionReason, String)>,
     /// Why it waits, if the engine has said so.
     pub waiting: Option<(Verdict, String)>,
+    /// Jumps of the clock until now.
+    pub steps: &'a ClockSteps,
     /// Now.
     pub now: Timestamp,
 }
@@ -61,12 +63,16 @@ pub fn next_training_status(job: &TrainingJob, facts: &TrainingFacts<'_>) -> Tra
         && let Some(view) = &facts.placement
         && view.placement.spec.attempt > status.ended_attempts
     {
-        accrue_placement(&mut status, view.placement, facts.now);
+        accrue_placement(&mut status, view.placement, facts);
     }
     status
 }
 
-fn accrue_placement(status: &mut TrainingJobStatus, placement: &Placement, now: Timestamp) {
+fn accrue_placement(
+    status: &mut TrainingJobStatus,
+    placement: &Placement,
+    facts: &TrainingFacts<'_>,
+) {
     let meter = Meter {
         usd_micro_per_hour: placement.spec.usd_per_hour.micros(),
         watts: placement.spec.watts,
@@ -76,7 +82,8 @@ fn accrue_placement(status: &mut TrainingJobStatus, placement: &Placement, now: 
         &mut status.watt_hours,
         &mut status.accrued_time,
         meter,
-        now,
+        facts.steps,
+        facts.now,
     );
 }
 
@@ -152,7 +159,7 @@ impl Machine<'_> {
             }
             Outcome::OutOfTime { message } => {
                 let mut counted = self.status.clone();
-                accrue_placement(&mut counted, placement, self.facts.now);
+                accrue_placement(&mut counted, placement, self.facts);
                 let limit = limit_reached(self.job, &counted, self.facts.now);
                 let limit = limit.or_else(|| self.runtime_is_over(placement, &message));
                 self.end_attempt(placement);
@@ -231,7 +238,7 @@ impl Machine<'_> {
     /// Ends a job that has reached its deadline or spent its budget. Its Job in the member does the same while the hub is away.
     fn past_a_limit(&mut self, placement: &Placement) -> bool {
         let mut counted = self.status.clone();
-        accrue_placement(&mut counted, placement, self.facts.now);
+        accrue_placement(&mut counted, placement, self.facts);
         let Some((reason, message)) = limit_reached(self.job, &counted, self.facts.now) else {
             return false;
         };
@@ -367,7 +374,7 @@ impl Machine<'_> {
     /// From here on the placement holds nothing for this job, whatever happens to the operator.
     fn end_attempt(&mut self, placement: &Placement) {
         self.keep_checkpoint(&placement.spec.alternative, placement.spec.attempt);
-        accrue_placement(&mut self.status, placement, self.facts.now);
+        accrue_placement(&mut self.status, placement, self.facts);
         if self.running_seconds() >= LONG_ENOUGH_SECONDS {
             self.status.failed_attempts = 0;
         }
@@ -434,6 +441,7 @@ impl Machine<'_> {
                 &mut self.status.watt_hours,
                 &mut self.status.accrued_time,
                 meter,
+                self.facts.steps,
                 self.facts.now,
             );
             self.status.last_placement = Some(held);
@@ -445,7 +453,7 @@ impl Machine<'_> {
     /// Seconds for which the present attempt has been running.
     fn running_seconds(&self) -> i64 {
         self.running_since().map_or(0, |since| {
-            (self.facts.now.as_second() - since.as_second()).max(0)
+            self.facts.steps.seconds_since(since, self.facts.now)
         })
     }
 

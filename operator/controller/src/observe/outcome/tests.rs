@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::kinds::kinds;
 use crate::kinds::testing::{Stage, at, member_job, placement, pod, yaml};
 use crate::observe::{Known, MemberView, Outcome, Patience, PlacementView, outcome};
-use crate::state::{Cause, Change, Member, ObjectKey, Outage, Reach, Workload};
+use crate::state::{Cause, Change, ClockSteps, Member, ObjectKey, Outage, Reach, Workload};
 
 const PATIENCE: Patience = Patience {
     node_grace_seconds: 60,
@@ -22,8 +22,8 @@ fn view_of<'a>(placement: &'a Placement, member: &'a Member, second: i64) -> Pla
         None,
         Some(member),
         Known::default(),
-        None,
         PATIENCE,
+        &ClockSteps::default(),
         at(second),
     )
 }
@@ -369,8 +369,8 @@ fn a_silent_member_is_given_up_only_as_its_policy_says() {
             cluster.as_ref(),
             member.as_ref(),
             Known::default(),
-            None,
             PATIENCE,
+            &ClockSteps::default(),
             at(second),
         );
         assert_eq!(view.member, expected, "{what}");
@@ -468,8 +468,8 @@ fn a_silence_counts_from_when_the_cluster_was_last_seen_by_any_operator() {
             Some(&cluster),
             Some(&member),
             Known::default(),
-            None,
             PATIENCE,
+            &ClockSteps::default(),
             at(second),
         );
         assert_eq!(view.member == MemberView::GivenUp, given_up, "{what}");
@@ -522,8 +522,8 @@ fn what_refuses_us_is_not_dead() {
             Some(&cluster),
             Some(&member),
             Known::default(),
-            None,
             PATIENCE,
+            &ClockSteps::default(),
             at(1000),
         );
         let expected = if given_up {
@@ -546,8 +546,8 @@ fn a_member_is_judged_by_what_was_listed_after_it_came_back() {
             Some(&cluster),
             Some(member),
             Known::default(),
-            None,
             PATIENCE,
+            &ClockSteps::default(),
             at(second),
         );
         (view.member, view.lost_nodes.len())
