@@ -5,15 +5,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use ampacity_api::{TrainingJob, TrainingJobState};
-use ampacity_controlplane::{FaultMode, SimulatedNode};
+use ampacity_api::{InferenceJob, TrainingJob, TrainingJobState};
+use ampacity_controlplane::{FaultMode, RequestKind, SimulatedNode, wait_until};
 use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, inference, l4};
-use ampacity_e2e::world::PATIENCE;
+use ampacity_e2e::operator::OperatorProcess;
+use ampacity_e2e::world::{NAMESPACE, PATIENCE};
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use serde_json::json;
 
 /// Least number of times that the operator is killed.
 const KILLS: u32 = 200;
@@ -409,5 +412,107 @@ async fn delete_the_endless(world: &World, jobs: &[TrainingJob]) -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_of_an_earlier_leader_that_arrives_late_follows_none_of_a_later_one() -> Result<()>
+{
+    let world = World::builder()
+        .nodes("east", ["e1", "e2", "e3", "e4"].map(l4))
+        .without_operator()
+        .start()
+        .await?;
+    let until = world.log.with_file_name("go-on");
+    let path = until.to_string_lossy().into_owned();
+    let environment = [
+        ("AMPACITY_FAILPOINT", "scale.before"),
+        ("AMPACITY_FAILPOINT_UNTIL", path.as_str()),
+    ];
+    let mut first = world.another_operator("first", &["--lease-seconds=60"], &environment)?;
+    world.all_reachable().await?;
+    let kubeconfig = world.folder.path().join("second.kubeconfig");
+    world.hub.plane.write_kubeconfig(&kubeconfig)?;
+    let namespace = format!("--namespace={NAMESPACE}");
+    let arguments = ["--identity=second", "--lease-seconds=60", &namespace];
+    let second = OperatorProcess::start(&kubeconfig, &world.log, &arguments, &[])?;
+    world.apply(&inference("serves", 4, &["nvidia-l4"])).await?;
+    let ready = |count: i32| {
+        move |job: &InferenceJob| {
+            let status = job.status.as_ref();
+            status.is_some_and(|s| s.ready_replicas == count && s.placed_replicas == count)
+        }
+    };
+    world
+        .inference_where("serves", "4 ready replicas", ready(4))
+        .await?;
+    let east = world.cluster("east")?;
+    let workloads: Api<Deployment> = Api::namespaced(east.admin.clone(), "default");
+    let deployment = async || -> Result<(i64, i32)> {
+        let all = workloads.list(&ListParams::default()).await?;
+        let one = all.items.first().context("no Deployment")?;
+        let replicas = one.spec.replicas.unwrap_or(0);
+        Ok((one.metadata.generation.unwrap_or(0), replicas))
+    };
+    // The first leader has decided to scale to 2, and stalls with that call on its way.
+    world.scale("serves", 2).await?;
+    let placements = world.placements();
+    let decided = wait_until("the placement to be of 2 replicas", PATIENCE, || async {
+        let all = placements.list(&ListParams::default()).await;
+        all.is_ok_and(|all| all.items.iter().all(|p| p.spec.replicas == 2))
+    });
+    world.explained(decided.await)?;
+    let before = deployment().await?;
+    ensure!(before.1 == 4, "the call was not held up: {before:?}");
+    first.pause()?;
+    // It believes that it leads for longer than others do.
+    let leases: Api<Lease> = Api::namespaced(world.hub.admin.clone(), "kube-system");
+    let short = Patch::Merge(json!({"spec": {"leaseDurationSeconds": 2}}));
+    leases
+        .patch("ampacity-operator", &PatchParams::default(), &short)
+        .await?;
+    // The second one scales to 2, and then to 1.
+    world
+        .inference_where("serves", "2 ready replicas", ready(2))
+        .await?;
+    world.scale("serves", 1).await?;
+    world
+        .inference_where("serves", "1 ready replica", ready(1))
+        .await?;
+    let after = deployment().await?;
+    ensure!(after.1 == 1 && after.0 > before.0, "{before:?} {after:?}");
+    let refused = async || -> Result<_> {
+        let counts = east.plane.request_counts().await?;
+        let late = |kind: &RequestKind| {
+            kind.verb == "PATCH"
+                && kind.resource == "deployments"
+                && (400..500).contains(&kind.code)
+        };
+        Ok(counts.total(late))
+    };
+    ensure!(refused().await? == 0);
+    world.hub.proxy.set_mode(FaultMode::BlackHole);
+    std::fs::write(&until, "")?;
+    first.resume()?;
+    let came = wait_until("the late write to be refused", PATIENCE, || async {
+        refused().await.is_ok_and(|refused| refused == 1)
+    });
+    world.explained(came.await)?;
+    let ended = wait_until("the stalled operator to end", PATIENCE, || {
+        let ended = first.ended().is_ok_and(|e| e.is_some_and(|s| !s.success()));
+        async move { ended }
+    });
+    world.explained(ended.await)?;
+    ensure!(
+        deployment().await? == after,
+        "the late write was carried out"
+    );
+    world.check_invariants().await?;
+    world
+        .inference()
+        .delete("serves", &DeleteParams::background())
+        .await?;
+    world.nothing_left().await?;
+    drop(second);
     Ok(())
 }

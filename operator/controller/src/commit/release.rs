@@ -2,7 +2,7 @@
 
 use ampacity_api::{Placement, labels};
 use jiff::Timestamp;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
@@ -171,23 +171,22 @@ async fn delete_placement(
         Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
     failpoint("release.before-delete");
     let params = DeleteParams {
-        preconditions: uid_precondition(placement),
+        preconditions: Some(as_decided_on(placement)),
         ..DeleteParams::default()
     };
     match api.delete(&placement.name_any(), &params).await {
         Ok(left_or_done) => Ok(left_or_done.left()),
-        // One of another UID has its name.
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
         Err(error) if says_gone(&error, &placement.name_any()) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn uid_precondition(placement: &Placement) -> Option<kube::api::Preconditions> {
-    placement.uid().map(|uid| kube::api::Preconditions {
-        uid: Some(uid),
-        resource_version: None,
-    })
+/// Only the very version that was decided on: whoever leads by now may have decided otherwise, and written so.
+fn as_decided_on(placement: &Placement) -> Preconditions {
+    Preconditions {
+        uid: placement.uid(),
+        resource_version: placement.resource_version(),
+    }
 }
 
 /// Nothing is left in the member: lets the API server remove the Placement. Returns it where somebody else's finalizer keeps it.

@@ -6,9 +6,10 @@ use std::time::Instant;
 use ampacity_api::member_cluster::UnreachableAction;
 use ampacity_api::{Placement, labels};
 use jiff::Timestamp;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use serde_json::json;
+use kube::api::{Api, DynamicObject, PatchParams};
+use serde_json::Value;
 
+use super::spec_patch::at_generation;
 use crate::runtime::{Operator, Then, placement_call};
 use crate::state::{ObjectKey, Workload};
 
@@ -30,7 +31,7 @@ pub fn active_deadline(limit: Option<i64>, fence: Option<i64>, age: i64) -> Opti
 /// The deadline that a Job is to get instead of the one that it has, where it is time: half of the fence is over since it was put off
 /// last, or what it has is not what is wanted. `unrenewed`: seconds since then by a clock that never jumps, as `age` may.
 fn renewed(times: Times, fence: Option<i64>, age: i64, unrenewed: i64) -> Option<Option<i64>> {
-    let Times { has, limit } = times;
+    let Times { has, limit, .. } = times;
     let wanted = active_deadline(limit, fence, age);
     let is_for_want_of_word = has.is_some() && has != limit;
     let (Some(fence), true) = (fence, is_for_want_of_word) else {
@@ -44,6 +45,8 @@ fn renewed(times: Times, fence: Option<i64>, age: i64, unrenewed: i64) -> Option
 /// The times of a Job as its member shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
+    /// Its `metadata.generation`.
+    generation: Option<i64>,
     /// Its `activeDeadlineSeconds`.
     has: Option<i64>,
     /// The limit of the job itself, as it was when this was placed.
@@ -56,6 +59,7 @@ impl Times {
         let annotations = workload.metadata.annotations.as_ref();
         let limit = annotations.and_then(|a| a.get(labels::LIMIT_SECONDS));
         Self {
+            generation: workload.metadata.generation,
             has: workload.spec.active_deadline_seconds,
             limit: limit.and_then(|limit| limit.parse().ok()),
         }
@@ -89,13 +93,16 @@ pub fn renew_fence(operator: &mut Operator, placement: &Placement, times: Times,
         return;
     };
     let name = (facts.workload_name)(placement);
-    let patch = json!({"spec": {"activeDeadlineSeconds": deadline}});
+    let path = "/spec/activeDeadlineSeconds";
+    let Ok(patch) = at_generation(times.generation, path, deadline.map(Value::from)) else {
+        return;
+    };
     let server = placement.spec.cluster.clone();
     operator.start(&server.clone(), placement_call(&key.clone()), async move {
         let api: Api<DynamicObject> =
             Api::namespaced_with(member, &key.namespace, &facts.workload);
         let renewed = api
-            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .patch(&name, &PatchParams::default(), &patch)
             .await;
         Box::new(move |operator: &mut Operator| {
             operator.metrics.called("renew fence", renewed.is_ok());
@@ -140,7 +147,12 @@ mod tests {
             (Some(600), None, Some(600), 7_400, 200, Some(Some(8_000))),
         ];
         for (has, limit, fence, age, unrenewed, expected) in table {
-            let got = renewed(Times { has, limit }, fence, age, unrenewed);
+            let times = Times {
+                generation: None,
+                has,
+                limit,
+            };
+            let got = renewed(times, fence, age, unrenewed);
             assert_eq!(
                 got, expected,
                 "{has:?} {limit:?} {fence:?} {age} {unrenewed}"

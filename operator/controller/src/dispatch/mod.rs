@@ -28,6 +28,7 @@ mod objects;
 pub mod pod;
 mod rendezvous;
 mod scale;
+mod spec_patch;
 mod target;
 #[cfg(test)]
 pub(crate) mod testing;

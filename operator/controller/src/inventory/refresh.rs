@@ -181,6 +181,7 @@ fn read_node(state: &mut State, reading: &Reading<'_>, now: Timestamp) {
         state.fleet.remove_node(cluster, node);
         member.specs.remove(node);
         member.notes.remove(node);
+        member.signs.forget_node(node);
         let lost = (member.nodes.is_synced() && is_named).then_some(Failing::Silent);
         note_outage(member, node, lost, now);
         return;

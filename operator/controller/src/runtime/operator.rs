@@ -187,9 +187,16 @@ impl Operator {
         self.metrics.called(call, result.is_ok());
         if let Err(error) = result {
             let cluster = self.called.as_deref().unwrap_or(HUB_CLUSTER);
-            tracing::warn!(cluster, placement = %key, %error, call, "call failed; trying again");
+            let is_conflict = matches!(&error, kube::Error::Api(status) if status.code == 409);
+            if is_conflict {
+                // Another write came first, our own perhaps: the watch brings it, and what follows is worked out again.
+                tracing::debug!(cluster, placement = %key, %error, call, "decided on an old picture");
+            } else {
+                tracing::warn!(cluster, placement = %key, %error, call, "call failed; trying again");
+            }
             if let Some(job) = self.state.placement(key).map(JobKey::of_placement) {
-                self.requeue_after(&job, wall_clock(), RETRY_SECONDS);
+                let seconds = if is_conflict { 1 } else { RETRY_SECONDS };
+                self.requeue_after(&job, wall_clock(), seconds);
             }
         }
     }

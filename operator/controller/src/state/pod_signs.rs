@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ampacity_api::labels;
 use ampacity_catalog::{driver_of_pod, is_accelerator_resource, is_failed_device_start};
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 
 use super::change::Change;
 use super::key::ObjectKey;
@@ -86,7 +88,7 @@ impl PodSigns {
             return;
         };
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        if let Some(driver) = driver_of_pod(name) {
+        if let Some(driver) = driver_of_pod(name).filter(|_| may_be_of_a_driver(pod)) {
             self.see_driver(pod, node, driver, touched);
             return;
         }
@@ -160,6 +162,12 @@ impl PodSigns {
         touched.insert(node);
     }
 
+    /// A node is gone: what was told of it says nothing of another of its name.
+    pub fn forget_node(&mut self, node: &str) {
+        self.refusals.remove(node);
+        self.started.remove(node);
+    }
+
     /// Why a node is to be left alone because of the pods that it refused: enough of them within the last half hour, and none that
     /// asks for devices has started since.
     pub fn refuses(&self, node: &str, now: Timestamp) -> Option<String> {
@@ -202,6 +210,14 @@ impl PodSigns {
         }
         down.into_values().flatten().collect()
     }
+}
+
+/// Whether a pod may be of a driver: those run from DaemonSets or static files. A name alone, anybody may give to a job.
+fn may_be_of_a_driver(pod: &SlimPod) -> bool {
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    let controller = owners.find(|owner| owner.controller == Some(true));
+    controller.is_none_or(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"))
+        && !pod.labels().contains_key(labels::PLACEMENT)
 }
 
 fn asks_for_devices(pod: &SlimPod) -> bool {
@@ -358,6 +374,45 @@ mod tests {
         assert!(signs.refuses("n", at(200)).is_some());
         signs.apply(&Change::All(Vec::new()));
         assert!(signs.refuses("n", at(200)).is_some());
+    }
+
+    #[test]
+    fn what_was_told_of_a_node_goes_with_it() {
+        let running = pod("r", -1, json!({"phase": "Running"}));
+        let mut signs = signs(vec![
+            rejected("a", 0),
+            rejected("b", 1),
+            rejected("c", 2),
+            running,
+        ]);
+        assert!(signs.refuses("n", at(3)).is_some());
+        signs.forget_node("n");
+        assert_eq!(signs.refuses("n", at(3)), None);
+        assert!(signs.refusals.is_empty() && signs.started.is_empty());
+    }
+
+    #[test]
+    fn a_job_whose_pods_are_called_like_a_drivers_takes_no_node_out_of_service() {
+        let waits = json!({"phase": "Running", "containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
+        let owned_by = |kind: &str| json!([{"apiVersion": "x/v1", "kind": kind, "name": "o", "uid": "u", "controller": true}]);
+        let ours = json!({labels::PLACEMENT: "a-1"});
+        let table = [
+            (json!([]), json!({}), true),
+            (owned_by("DaemonSet"), json!({}), true),
+            (owned_by("Node"), json!({}), true),
+            (owned_by("Job"), json!({}), false),
+            (owned_by("ReplicaSet"), json!({}), false),
+            (json!([]), ours.clone(), false),
+            (owned_by("DaemonSet"), ours, false),
+        ];
+        for (owners, labels, counts) in table {
+            let pod = object::<SlimPod>(json!({
+                "metadata": {"name": "nvidia-dra-driver-gpu-kubelet-plugin-x", "namespace": "team", "labels": labels, "ownerReferences": owners},
+                "spec": {"nodeName": "n"}, "status": waits,
+            }));
+            let down = signs(vec![pod]).down_drivers("n");
+            assert_eq!(!down.is_empty(), counts, "{owners} {labels}");
+        }
     }
 
     #[test]

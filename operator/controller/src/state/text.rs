@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ampacity_catalog::is_kept_annotation;
+use ampacity_catalog::{driver_of_pod, is_kept_annotation};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -136,13 +136,15 @@ struct Metadata {
     generation: Option<i64>,
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
+    #[serde(deserialize_with = "or_default")]
+    owner_references: Vec<OwnerReference>,
     #[serde(deserialize_with = "text_map")]
     labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "text_map")]
     annotations: BTreeMap<String, String>,
 }
 
-/// Reads metadata without managed fields, owners, finalizers and most annotations: a watch holds thousands of them.
+/// Reads metadata without managed fields, most owners, finalizers and most annotations: a watch holds thousands of them.
 pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     let read = or_default::<D, Metadata>(deserializer)?;
     let annotations: BTreeMap<String, String> = read
@@ -159,7 +161,14 @@ pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
             }
         })
         .collect();
+    // Only whose a driver's pod is says anything.
+    let is_driver = read
+        .name
+        .as_deref()
+        .is_some_and(|n| driver_of_pod(n).is_some());
+    let owners = Some(read.owner_references).filter(|owners| is_driver && !owners.is_empty());
     Ok(ObjectMeta {
+        owner_references: owners,
         name: read.name,
         namespace: read.namespace,
         uid: read.uid,

@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::ports::PortLease;
 
 /// How kwok plays nodes and pods; see the comments in the files.
-const STAGES: [&str; 2] = [
+const STAGES: [&str; 3] = [
+    include_str!("../../kwok/config.yaml"),
     include_str!("../../kwok/node.yaml"),
     include_str!("../../kwok/pod.yaml"),
 ];
