@@ -17,8 +17,9 @@ use serde_json::json;
 
 use super::inference::events::inference_happenings;
 use super::inference::status::{InferenceFacts, inference_status};
+use super::training::attempt::TrainingFacts;
 use super::training::events::training_happenings;
-use super::training::status::{TrainingFacts, next_training_status};
+use super::training::status::next_training_status;
 use crate::observe::{Known, Late, MemberView, PlacementView, Start};
 use crate::runtime::Happening;
 use crate::state::{ClockSteps, OurPod, Workload};

@@ -1,5 +1,6 @@
 //! TrainingJob: a gang that runs to completion, one attempt at a time.
 
+pub(super) mod attempt;
 pub(super) mod events;
 mod limits;
 mod names;
@@ -24,10 +25,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource;
 use kube::core::ApiResource;
 
+use self::attempt::TrainingFacts;
 use self::events::training_happenings;
 use self::objects::training_objects;
 use self::spec::training_spec;
-use self::status::{TrainingFacts, next_training_status};
+use self::status::next_training_status;
 use self::work::expected_end;
 use super::{Assessment, Facts, Kind};
 use crate::dispatch::{DispatchError, Objects, Target};

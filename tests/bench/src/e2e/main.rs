@@ -56,10 +56,10 @@ async fn main() -> anyhow::Result<()> {
             let turn = (round - 1) % systems.len().max(1);
             systems.rotate_left(turn);
             for system in systems {
-                let count = if work == Work::Singles {
-                    arguments.jobs
-                } else {
-                    arguments.gangs
+                let count = match work {
+                    Work::Singles => arguments.jobs,
+                    Work::Gangs | Work::Rendezvous => arguments.gangs,
+                    Work::Whole => 1,
                 };
                 let scenario = Scenario {
                     system,

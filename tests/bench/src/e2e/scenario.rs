@@ -33,6 +33,9 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Lines of a log that are shown when a process ends by itself.
 const LOG_LINES: usize = 20;
 
+/// API group of our own objects.
+const GROUP: &str = "ampacity.dev";
+
 /// Who places the pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum System {
@@ -74,14 +77,17 @@ pub(crate) enum Work {
     Gangs,
     /// The same, and each gang has a headless Service by which its pods find each other. Ampacity always makes one.
     Rendezvous,
+    /// One gang with a pod for every device.
+    Whole,
 }
 
 impl Work {
     /// Pods of one job.
-    pub(crate) fn pods(self) -> usize {
+    pub(crate) fn pods(self, nodes: usize) -> usize {
         match self {
             Self::Singles => 1,
             Self::Gangs | Self::Rendezvous => 8,
+            Self::Whole => nodes * 8,
         }
     }
 }
@@ -92,6 +98,7 @@ impl fmt::Display for Work {
             Self::Singles => "one-pod jobs",
             Self::Gangs => "gangs of 8",
             Self::Rendezvous => "gangs of 8 with a Service each",
+            Self::Whole => "one gang for all devices",
         })
     }
 }
@@ -109,6 +116,9 @@ pub(crate) struct Figures {
     pub(crate) told_seconds: f64,
     /// First delete to the moment when the last job and pod were gone.
     pub(crate) gone_seconds: f64,
+    /// Megabytes that were sent to whoever watches the system's own objects until the last job said that it runs: each write of a
+    /// status sends the whole object. Includes what this program's own watch was sent.
+    pub(crate) watched_mb: Option<f64>,
     /// API writes of everybody until the last pod was bound, per job.
     pub(crate) writes_per_job: f64,
     /// Resident memory of the system's own process, MiB.
@@ -125,7 +135,7 @@ type Column = (&'static str, &'static str, fn(&Figures) -> Option<f64>);
 
 impl Figures {
     /// What is printed of each result.
-    pub(crate) const COLUMNS: [Column; 10] = [
+    pub(crate) const COLUMNS: [Column; 11] = [
         ("throughput", "pods/s", |f| Some(f.pods as f64 / f.seconds)),
         ("time", "s", |f| Some(f.seconds)),
         ("until every pod is ready", "s", |f| Some(f.ready_seconds)),
@@ -135,6 +145,7 @@ impl Figures {
         ("from the first delete until all are gone", "s", |f| {
             Some(f.gone_seconds)
         }),
+        ("sent to watchers of its objects", "MB", |f| f.watched_mb),
         ("API writes per job", "writes", |f| Some(f.writes_per_job)),
         ("memory", "MiB", |f| f.memory_mib),
         ("processor time per job", "ms", |f| Some(f.cpu_ms_per_job)),
@@ -193,8 +204,9 @@ impl Scenario {
             System::Ampacity => Some(operator::start(&plane, &client, self.nodes).await?),
         };
         settled(&plane, &client, self.nodes).await?;
-        let pods = self.count * self.work.pods();
+        let pods = self.count * self.work.pods(self.nodes);
         let before = plane.request_counts().await?;
+        let bytes_before = plane.watch_event_bytes(GROUP).await?;
         let cpu_before = Cpu::now();
         let bound = tokio::spawn(all_bound(client.clone(), pods));
         let started = Instant::now();
@@ -202,6 +214,7 @@ impl Scenario {
             client: client.clone(),
             system: self.system,
             work: self.work,
+            pods: self.work.pods(self.nodes),
         };
         submitter.submit(self.count).await?;
         let ended = async {
@@ -246,6 +259,7 @@ impl Scenario {
             println!("  until every job says that it runs:");
             self.print(&plane.request_counts().await?.since(&before));
         }
+        let watched = plane.watch_event_bytes(GROUP).await? - bytes_before;
         let deleted = Instant::now();
         submitter.delete(self.count).await?;
         nothing_left(&client, self.system).await?;
@@ -255,6 +269,7 @@ impl Scenario {
             ready_seconds: (ready - started).as_secs_f64(),
             told_seconds: (told - started).as_secs_f64(),
             gone_seconds: deleted.elapsed().as_secs_f64(),
+            watched_mb: (self.system == System::Ampacity).then_some(watched / 1e6),
             writes_per_job: writes as f64 / self.count as f64,
             memory_mib,
             cpu_ms_per_job: ms_per_job(cpu.total()),
@@ -387,7 +402,7 @@ async fn all_running(client: Client, scenario: Scenario) -> anyhow::Result<Insta
         };
         return all_seen(Api::namespaced(client, "default"), jobs, runs).await;
     }
-    let pods = i32::try_from(scenario.work.pods())?;
+    let pods = i32::try_from(scenario.work.pods(scenario.nodes))?;
     let runs = move |job: &Job| {
         let ready = job.status.as_ref().and_then(|s| s.ready);
         ready == Some(pods)

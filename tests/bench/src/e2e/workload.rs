@@ -18,6 +18,8 @@ pub(crate) struct Submitter {
     pub(crate) client: Client,
     pub(crate) system: System,
     pub(crate) work: Work,
+    /// Pods of each job.
+    pub(crate) pods: usize,
 }
 
 impl Submitter {
@@ -58,7 +60,7 @@ impl Submitter {
 
     async fn create(&self, number: usize) -> anyhow::Result<()> {
         let name = job_name(number);
-        let pods = self.work.pods();
+        let pods = self.pods;
         if self.system == System::Ampacity {
             let job = json!({
                 "apiVersion": "ampacity.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name},

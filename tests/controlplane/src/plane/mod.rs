@@ -310,6 +310,23 @@ impl ControlPlane {
         Ok(RequestCounts::parse(&text))
     }
 
+    /// Bytes of watch events that the API server has sent about objects of a group since it started.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn watch_event_bytes(&self, group: &str) -> Result<f64> {
+        let text = readiness::get_text(&self.client()?, "/metrics")
+            .await
+            .map_err(Error::api("read the API server's metrics"))?;
+        let of_group = format!("group=\"{group}\"");
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("apiserver_watch_events_sizes_sum{"))
+            .filter(|line| line.contains(&of_group));
+        let bytes = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        Ok(bytes.sum())
+    }
+
     /// Every write in the audit log, oldest first: who wrote what. Needs
     /// [`audit_log(true)`](ControlPlaneBuilder::audit_log).
     ///

@@ -1,6 +1,7 @@
-//! How long an attempt of a TrainingJob may run in its member, whoever watches it.
+//! The limits of a TrainingJob: which one it has reached, and how long an attempt may run in its member, whoever watches it.
 
-use ampacity_api::{Placement, TrainingJob};
+use ampacity_api::{ConditionReason, Placement, TrainingJob, TrainingJobStatus};
+use jiff::Timestamp;
 
 /// A Job's time counts from when it was made, and `maxRuntimeSeconds` while all replicas run: so much longer than that it may be
 /// there where the hub is away.
@@ -35,6 +36,26 @@ pub fn seconds_left(job: &TrainingJob, placement: &Placement) -> Option<i64> {
         .flatten()
         .min()
         .map(|seconds| seconds.max(1))
+}
+
+/// The limit that a job has reached by what is counted in its status, if any, and what is said of it.
+pub fn reached(
+    job: &TrainingJob,
+    counted: &TrainingJobStatus,
+    now: Timestamp,
+) -> Option<(ConditionReason, String)> {
+    if let Some(deadline) = job.spec.deadline.as_ref().filter(|d| d.0 <= now) {
+        let message = format!("its work was not done at spec.deadline, {}", deadline.0);
+        return Some((ConditionReason::DeadlineExceeded, message));
+    }
+    let most = job.spec.budget.as_ref()?.max_usd?;
+    let spent = counted.usd_accrued.unwrap_or_default();
+    (spent.micros() >= most.micros()).then(|| {
+        let message = format!(
+            "its work was not done when it had cost {spent} USD; spec.budget.maxUsd is {most}"
+        );
+        (ConditionReason::BudgetExceeded, message)
+    })
 }
 
 #[cfg(test)]
