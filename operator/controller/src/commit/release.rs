@@ -89,10 +89,13 @@ pub fn release(operator: &mut Operator, key: &ObjectKey, now: Timestamp) {
         let others = operator.state.placements_of(&job).filter(|p| {
             p.spec.cluster == placement.spec.cluster && p.metadata.deletion_timestamp.is_none()
         });
+        let workload = operator.state.members.get(&placement.spec.cluster);
+        let workload = workload.and_then(|member| member.workload_of(&placement));
+        let seen = workload.and_then(|workload| workload.metadata.uid.clone());
         let (last, hub_name) = (others.count() == 0, operator.config.hub_name.clone());
         let server = placement.spec.cluster.clone();
         operator.start(&server, call, async move {
-            let removed = remove_objects(&member, &facts, &hub_name, &placement, last).await;
+            let removed = remove_objects(&member, &facts, &hub_name, &placement, seen, last).await;
             Box::new(move |operator: &mut Operator| {
                 if removed.is_ok() {
                     operator.state.placements.removed(&done);
@@ -136,7 +139,7 @@ fn clean_departed(
     );
     let server = placement.spec.cluster.clone();
     operator.start(&server, placement_call(key), async move {
-        let removed = remove_objects(&member, &facts, &hub_name, &placement, true).await;
+        let removed = remove_objects(&member, &facts, &hub_name, &placement, None, true).await;
         Box::new(move |operator: &mut Operator| {
             operator.metrics.called("remove workload", removed.is_ok());
             if let Err(error) = removed {

@@ -11,7 +11,8 @@ use kube::{Client, ResourceExt};
 use crate::runtime::failpoint;
 use crate::state::{KindFacts, ServiceScope};
 
-/// Removes a placement's objects, pods with them. `last` says that no other placement of the job is in this cluster.
+/// Removes a placement's objects, pods with them. `seen`: the UID of its workload, as a watch told it, which need not be asked for
+/// then; `last` says that no other placement of the job is in this cluster.
 ///
 /// # Errors
 /// The member's; that an object is gone already is none.
@@ -20,6 +21,7 @@ pub(super) async fn remove_objects(
     facts: &KindFacts,
     hub_name: &str,
     placement: &Placement,
+    seen: Option<String>,
     last: bool,
 ) -> Result<(), kube::Error> {
     let spec = &placement.spec;
@@ -34,7 +36,10 @@ pub(super) async fn remove_objects(
     let uid = placement.uid().unwrap_or_default();
     let ours = made_from(&uid);
     failpoint("release.before-remove");
-    remover.remove(&facts.workload, &name, &ours).await?;
+    match seen {
+        Some(uid) => remover.delete(&facts.workload, &name, Some(uid)).await?,
+        None => remover.remove(&facts.workload, &name, &ours).await?,
+    }
     failpoint("release.job-removed");
     match facts.service {
         ServiceScope::Placement(own) if spec.replicas > 1 => {
@@ -158,8 +163,20 @@ impl Remover<'_> {
         if !ours(&there.metadata) || there.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
+        self.delete(resource, name, there.metadata.uid).await
+    }
+
+    /// Deletes the object of this UID; that it is gone, or that another has its name now, is no error.
+    async fn delete(
+        &self,
+        resource: &ApiResource,
+        name: &str,
+        uid: Option<String>,
+    ) -> Result<(), kube::Error> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.member.clone(), self.namespace, resource);
         let preconditions = Preconditions {
-            uid: there.metadata.uid,
+            uid,
             resource_version: None,
         };
         let params = DeleteParams {
