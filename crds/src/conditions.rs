@@ -139,6 +139,8 @@ string_enum! {
         UnsupportedVersion,
         /// The credentials lead to another cluster than before.
         OtherCluster,
+        /// The credentials lead to the cluster that another MemberCluster leads to.
+        SameCluster,
 
         // Terminating
         /// What runs in the cluster is being ended and placed elsewhere.

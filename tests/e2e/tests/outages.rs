@@ -6,7 +6,7 @@ use ampacity_controlplane::{FaultMode, wait_for_object, wait_until};
 use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, l4};
 use ampacity_e2e::outcome::node_of;
-use ampacity_e2e::world::{NAMESPACE, PATIENCE, secret_manifest};
+use ampacity_e2e::world::{NAMESPACE, PATIENCE, cluster_manifest, secret_manifest};
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -357,4 +357,71 @@ async fn credentials_that_expired_are_not_a_dead_cluster() -> Result<()> {
         world.delete_training(name).await?;
     }
     world.nothing_left().await
+}
+
+#[tokio::test]
+async fn a_cluster_with_two_names_is_used_under_the_older_one() -> Result<()> {
+    let world = World::builder()
+        .nodes("east", [h100("e1", "r1")])
+        .start()
+        .await?;
+    world
+        .apply(&Training::new("first").gang(1, 8).yaml())
+        .await?;
+    world
+        .training_is("first", TrainingJobState::Running)
+        .await?;
+    let secrets: Api<Secret> = Api::namespaced(world.hub.admin.clone(), NAMESPACE);
+    let kubeconfig = secrets.get("east").await?.data.unwrap_or_default();
+    let kubeconfig = kubeconfig.get("kubeconfig").context("no kubeconfig")?;
+    let kubeconfig = String::from_utf8(kubeconfig.0.clone())?;
+    world.apply(&secret_manifest("twin", &kubeconfig)).await?;
+    world
+        .apply(&cluster_manifest(
+            "twin",
+            &format!(
+                "\n  kubeconfigSecretRef: {{namespace: {NAMESPACE}, name: twin, key: kubeconfig}}"
+            ),
+        ))
+        .await?;
+    cluster_where(&world, "twin", "to be told", unreachable_for("SameCluster")).await?;
+    world
+        .apply(&Training::new("second").gang(1, 8).yaml())
+        .await?;
+    let waits = world
+        .training_where("second", "a verdict", |job| {
+            job.status.as_ref().is_some_and(|s| s.verdict.is_some())
+        })
+        .await?;
+    ensure!(
+        waits.status.is_some_and(|s| s.attempts == 0),
+        "the devices were given away twice"
+    );
+    world.check_invariants().await?;
+    for name in ["first", "second"] {
+        world.delete_training(name).await?;
+    }
+    world.nothing_left().await?;
+    // The name that is left is used.
+    let clusters: Api<MemberCluster> = Api::all(world.hub.admin.clone());
+    clusters.delete("east", &DeleteParams::default()).await?;
+    cluster_where(&world, "twin", "to be used", |cluster| {
+        cluster.status.as_ref().is_some_and(|s| s.nodes_ready == 1)
+            && cluster
+                .status
+                .iter()
+                .flat_map(|s| &s.conditions)
+                .any(|c| c.type_ == "Reachable" && c.status == "True")
+    })
+    .await?;
+    world
+        .apply(&Training::new("third").gang(1, 8).yaml())
+        .await?;
+    let third = world
+        .training_is("third", TrainingJobState::Running)
+        .await?;
+    let place = third.status.and_then(|s| s.placement);
+    ensure!(place.is_some_and(|p| p.cluster == "twin"));
+    world.delete_training("third").await?;
+    Ok(())
 }

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 
 use super::link::spawn_link;
 use super::member::take_in;
+use super::same_cluster::use_one_name;
 use crate::runtime::{Message, Operator};
 use crate::state::{LinkSource, Member};
 
@@ -35,6 +36,7 @@ pub fn keep_links(operator: &mut Operator, now: Timestamp) {
         operator.state.dirty.clusters.insert(name.clone());
         operator.state.member_turned(&name);
     }
+    use_one_name(operator, now);
     let turned: Vec<String> = operator
         .state
         .members

@@ -9,7 +9,7 @@ use kube::Resource;
 use super::link::{LinkEvent, MemberChange};
 use crate::runtime::{Operator, placement_call, wall_clock};
 use crate::state::{
-    Change, JobKey, Member, ObjectKey, Reach, SlimResourceClaim, SlimResourceSlice,
+    Cause, Change, JobKey, Member, ObjectKey, Reach, SlimResourceClaim, SlimResourceSlice,
     moving_placements,
 };
 
@@ -39,6 +39,10 @@ pub(super) fn take_in(operator: &mut Operator, cluster: &str, link: u64, event: 
             operator.state.member_turned(cluster);
         }
         LinkEvent::Alive => {
+            if matches!(&member.reach, Reach::Unreachable { cause, .. } if *cause == Cause::SameCluster)
+            {
+                return;
+            }
             let was_out = member.reach != Reach::Connected;
             member.reach = Reach::Connected;
             member.last_seen = Some(now);

@@ -8,6 +8,7 @@ mod hub;
 mod link;
 mod links;
 mod member;
+mod same_cluster;
 mod watch;
 
 pub use hub::{watch_hub, watch_jobs};

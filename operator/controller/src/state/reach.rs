@@ -20,6 +20,8 @@ pub enum Cause {
     UnsupportedVersion,
     /// It is another cluster than the one that was there before.
     OtherCluster,
+    /// It is the cluster that another MemberCluster leads to.
+    SameCluster,
     /// The hub does not give the Secret.
     HubError,
     /// It does not answer.
@@ -41,6 +43,7 @@ impl Cause {
             Self::Forbidden => ConditionReason::Forbidden,
             Self::UnsupportedVersion => ConditionReason::UnsupportedVersion,
             Self::OtherCluster => ConditionReason::OtherCluster,
+            Self::SameCluster => ConditionReason::SameCluster,
             Self::HubError | Self::NoAnswer => ConditionReason::ConnectionFailed,
         }
     }

@@ -59,12 +59,12 @@ pub enum PowerIssue {
     },
     /// The domain feeds itself.
     #[error(
-        "power domain {domain:?} is its own ancestor; break the cycle in spec.parents (the link to {parent:?} is ignored)"
+        "power domain {domain:?} is its own ancestor by way of {parent:?}: nothing new is placed under it until the cycle in spec.parents is broken"
     )]
     Cycle {
         /// The domain.
         domain: String,
-        /// The parent whose link is ignored.
+        /// The parent by which it reaches itself.
         parent: String,
     },
     /// A budget's domain does not exist.

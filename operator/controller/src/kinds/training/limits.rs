@@ -3,6 +3,10 @@
 use ampacity_api::{ConditionReason, Placement, TrainingJob, TrainingJobStatus};
 use jiff::Timestamp;
 
+/// Longest limit that a Job is given: ten years. A Job controller counts in nanoseconds, and ends a Job at once whose limit does not fit
+/// (kubernetes/pkg/controller/job, `activeDeadlineSeconds`).
+const LONGEST_SECONDS: i64 = 315_360_000;
+
 /// A Job's time counts from when it was made, and `maxRuntimeSeconds` while all replicas run: so much longer than that it may be
 /// there where the hub is away.
 const START_ALLOWANCE_SECONDS: i64 = 1_800;
@@ -35,7 +39,7 @@ pub fn seconds_left(job: &TrainingJob, placement: &Placement) -> Option<i64> {
         .into_iter()
         .flatten()
         .min()
-        .map(|seconds| seconds.max(1))
+        .map(|seconds| seconds.clamp(1, LONGEST_SECONDS))
 }
 
 /// The limit that a job has reached by what is counted in its status, if any, and what is said of it.
@@ -86,6 +90,17 @@ mod tests {
                 Some(1),
             ),
             (json!({"budget": {"maxUsd": "10"}}), json!({}), Some(7_200)),
+            // Further away than a Job controller can count.
+            (
+                json!({"deadline": "9999-01-01T00:00:00Z"}),
+                json!({}),
+                Some(315_360_000),
+            ),
+            (
+                json!({"budget": {"maxUsd": "999999999999.999999"}}),
+                json!({}),
+                Some(315_360_000),
+            ),
             (
                 json!({"budget": {"maxUsd": "10"}}),
                 json!({"usdAccrued": "7.5"}),

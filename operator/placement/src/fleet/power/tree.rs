@@ -120,13 +120,6 @@ impl PowerLedger {
             for name in names {
                 let domain = self.domains.get(at).map_or("", |d| &d.name).to_owned();
                 let parent = self.by_name.get(name.as_str()).copied();
-                if parent.is_some_and(|parent| self.reaches(parent, at)) {
-                    issues.push(PowerIssue::Cycle {
-                        domain,
-                        parent: name.clone(),
-                    });
-                    continue;
-                }
                 let parent = parent.unwrap_or_else(|| self.add_missing_domain(name.clone()));
                 if self.is_missing(parent) {
                     issues.push(PowerIssue::UnknownParent {
@@ -139,6 +132,7 @@ impl PowerLedger {
                 }
             }
         }
+        issues.extend(self.close_cycles());
         let mut budgets = spec.budgets;
         budgets.sort_by(|a, b| {
             (&a.name, &a.scope, a.limit_watts).cmp(&(&b.name, &b.scope, b.limit_watts))
@@ -174,6 +168,28 @@ impl PowerLedger {
         issues
     }
 
+    /// A domain that feeds itself carries nothing, since nobody knows what it hangs on; what is charged to it stays charged to all of
+    /// the cycle and to what is above it.
+    fn close_cycles(&mut self) -> Vec<PowerIssue> {
+        let mut issues = Vec::new();
+        for at in 0..self.domains.len() {
+            let parents = self.parents.get(at).map(|(parents, _)| parents.clone());
+            let back = parents.into_iter().flatten();
+            let Some(parent) = back.into_iter().find(|&parent| self.reaches(parent, at)) else {
+                continue;
+            };
+            let name = |at: usize| self.domains.get(at).map_or("", |d| &d.name).to_owned();
+            issues.push(PowerIssue::Cycle {
+                domain: name(at),
+                parent: name(parent),
+            });
+            if let Some(domain) = self.domains.get_mut(at) {
+                domain.usable = domain.usable.min(0);
+            }
+        }
+        issues
+    }
+
     /// A domain for every name that feeds nodes and is not there.
     fn add_missing(&mut self) {
         let feeds = self.feeds.iter().flat_map(|(_, feed)| &feed.names);
@@ -202,7 +218,7 @@ impl PowerLedger {
         at
     }
 
-    /// Whether `to` is `from` or an ancestor of it by the links accepted so far.
+    /// Whether `to` is `from` or an ancestor of it.
     fn reaches(&self, from: usize, to: usize) -> bool {
         let mut seen = BTreeSet::new();
         let mut open = vec![from];
