@@ -197,3 +197,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_cycle_of_breakers_carries_nothing_new_and_keeps_what_it_carries() {
+    // The hall hangs on the site, the pdu on the hall.
+    let tree = |site_on: &[&str]| {
+        let mut power = breakers(&["hall", "pdu", "site"]);
+        let parents = [vec!["site"], vec!["hall"], site_on.to_vec()];
+        for (domain, parents) in power.domains.iter_mut().zip(parents) {
+            domain.parents = parents.into_iter().map(str::to_owned).collect();
+        }
+        power
+    };
+    let mut fleet = fleet([
+        on("pdu", "n0"),
+        on("pdu", "n1"),
+        on("hall", "n2"),
+        on("site", "n3"),
+    ]);
+    assert!(fleet.set_power(tree(&[])).is_empty());
+    fleet.reserve(held(true));
+    for (site_on, in_cycle) in [(["pdu"], 3), (["hall"], 2), (["site"], 1)] {
+        let issues = fleet.set_power(tree(&site_on));
+        assert_eq!(issues.len(), in_cycle, "{issues:?}");
+        for domain in ["hall", "pdu", "site"] {
+            assert_eq!(
+                load(&fleet, domain),
+                20_400,
+                "{domain} under a site on {site_on:?}"
+            );
+        }
+        let plan = plan(&mut fleet, &[gang("j", 1, 8)]);
+        assert!(plan.placements.is_empty(), "{site_on:?}: {plan:?}");
+    }
+    assert!(fleet.set_power(tree(&[])).is_empty());
+    assert_eq!(load(&fleet, "site"), 20_400);
+}
