@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ampacity_api::{Placement, TrainingJobState};
+use ampacity_api::{MemberCluster, Placement, TrainingJobState};
 use ampacity_controlplane::{
     FaultMode, SimulatedNode, create_nodes, wait_for, wait_for_object, wait_until,
 };
@@ -240,10 +240,14 @@ async fn wrong_credentials_are_told_and_can_be_put_right() -> Result<()> {
         "a secret is logged"
     );
 
-    // Each is used once its Secret is right, without a restart.
+    // Each is used once its Secret is right, without a restart. They lead to one cluster, which is used under one name at a time.
+    let clusters: Api<MemberCluster> = Api::all(world.hub.admin.clone());
+    let mut used = "east";
     for (name, ..) in &cases {
+        clusters.delete(used, &DeleteParams::default()).await?;
         world.apply(&secret_manifest(name, &good)).await?;
         world.reachable(name, "True").await?;
+        used = name;
     }
     let secrets: Api<Secret> = Api::namespaced(world.hub.admin.clone(), NAMESPACE);
     ensure!(secrets.get("absent").await?.data.is_some());
