@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ampacity_api::Placement;
 use ampacity_api::placement::{NodeFeeds, NodeReplicas};
 
-use super::shrink::replace_placement;
-use crate::runtime::{HUB, Operator, Then, placement_call};
+use super::shrink::rewrite;
+use crate::runtime::Operator;
 use crate::state::{ObjectKey, OurPod, feeds_of_nodes};
 
 /// Has a Placement name the nodes that its replicas are on, once all of them are bound: of replicas that became fewer the member
@@ -36,18 +36,7 @@ pub fn settle(operator: &mut Operator, key: &ObjectKey) {
         .collect();
     settled.spec.nodes = nodes;
     settled.spec.epoch = operator.epoch;
-    let (hub, key) = (operator.hub.clone(), key.clone());
-    operator.start(HUB, placement_call(&key.clone()), async move {
-        let replaced = replace_placement(&hub, &settled).await;
-        Box::new(move |operator: &mut Operator| {
-            let result = replaced.map(|written| {
-                operator.state.hub.placements.updated(written);
-                operator.state.capacity_version += 1;
-                operator.state.placement_changed(&key, None);
-            });
-            operator.retry_if_failed("settle placement", &key, result);
-        }) as Then
-    });
+    rewrite(operator, key, settled, "settle placement");
 }
 
 /// The nodes that all replicas of a placement are on, where these are not the ones that it names.

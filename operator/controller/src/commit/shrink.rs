@@ -27,16 +27,26 @@ pub fn shrink(operator: &mut Operator, key: &ObjectKey, replicas: i32, lost: &BT
     smaller.spec.watts = smaller.spec.watts * i64::from(replicas) / old;
     smaller.spec.usd_per_hour =
         Decimal::from_micros(smaller.spec.usd_per_hour.micros() / old * i64::from(replicas));
+    rewrite(operator, key, smaller, "shrink placement");
+}
+
+/// Has a Placement written anew, if it is still the one that was decided on.
+pub(super) fn rewrite(
+    operator: &mut Operator,
+    key: &ObjectKey,
+    placement: Placement,
+    call: &'static str,
+) {
     let (hub, key) = (operator.hub.clone(), key.clone());
     operator.start(HUB, placement_call(&key.clone()), async move {
-        let replaced = replace_placement(&hub, &smaller).await;
+        let replaced = replace_placement(&hub, &placement).await;
         Box::new(move |operator: &mut Operator| {
             let result = replaced.map(|written| {
                 operator.state.hub.placements.updated(written);
                 operator.state.capacity_version += 1;
                 operator.state.placement_changed(&key, None);
             });
-            operator.retry_if_failed("shrink placement", &key, result);
+            operator.retry_if_failed(call, &key, result);
         }) as Then
     });
 }
@@ -45,10 +55,7 @@ pub fn shrink(operator: &mut Operator, key: &ObjectKey, replicas: i32, lost: &BT
 ///
 /// # Errors
 /// The API server's, a conflict among them.
-pub(super) async fn replace_placement(
-    hub: &Client,
-    placement: &Placement,
-) -> Result<Placement, kube::Error> {
+async fn replace_placement(hub: &Client, placement: &Placement) -> Result<Placement, kube::Error> {
     let api: Api<Placement> =
         Api::namespaced(hub.clone(), &placement.namespace().unwrap_or_default());
     failpoint("shrink.before");

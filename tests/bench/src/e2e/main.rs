@@ -2,7 +2,7 @@
 //!
 //! Each scenario gets a fresh control plane of its own with simulated nodes, and the same work: `--jobs` one-device jobs,
 //! then `--gangs` gangs of 8, then the same gangs with a headless Service each, as JobSet and Ampacity make for pods to find
-//! each other. Prints one figure a line with its unit; with several rounds the median and the range.
+//! each other; `--work whole` is one gang with a pod for every device. Prints one figure a line with its unit; with several rounds the median and the range.
 
 mod cpu;
 mod kueue;
