@@ -39,9 +39,8 @@ impl Lines {
     /// The line, from 1, of the value at `path` in the `document`-th document (from 1); of the nearest value around it where
     /// there is none. `None` where the document could not be read as YAML.
     pub(super) fn line_of(&self, document: usize, path: &[Segment]) -> Option<u64> {
-        let (mut line, mut here) = match self.documents.get(document.checked_sub(1)?)? {
-            (line, tree) => (*line, tree),
-        };
+        let (line, here) = self.documents.get(document.checked_sub(1)?)?;
+        let (mut line, mut here) = (*line, here);
         for step in path {
             let next = match (here, step) {
                 (Tree::Map(entries), Segment::Key(key)) => entries
