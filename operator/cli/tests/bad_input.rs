@@ -235,3 +235,27 @@ fn crds_print_every_definition_and_version_prints_the_version() {
         format!("ampacity {}\n", env!("CARGO_PKG_VERSION"))
     );
 }
+
+// A version or a group that is nearly ours is never somebody else's kind, whatever the kind.
+#[test]
+fn a_misspelt_api_version_is_bad_input_with_its_line() {
+    for (given, kind) in [
+        ("ampacity.dev/v1alpha2", "TrainingJob"),
+        ("ampacity.dev/v1", "JobQueue"),
+        ("ampacity.dev/v1", "CapacityReservation"),
+        ("ampacity.de/v1alpha1", "TrainingJob"),
+        ("v1alpha1", "MemberCluster"),
+    ] {
+        let text =
+            format!("# a comment\napiVersion: {given}\nkind: {kind}\nmetadata: {{name: a}}\n");
+        let (code, error) = said("a.yaml", text);
+        assert_eq!(code, 1, "{given} {kind}: {error}");
+        let expected = format!(
+            "error: a.yaml, line 2, apiVersion: {given:?} does not exist; use ampacity.dev/v1alpha1\n"
+        );
+        assert_eq!(error, expected);
+    }
+    let foreign =
+        "apiVersion: sagemaker.services.k8s.aws/v1alpha1\nkind: TrainingJob\nmetadata: {name: a}\n";
+    assert_eq!(said("a.yaml", foreign).0, 0);
+}

@@ -6,7 +6,7 @@ use ampacity_placement::{
     Fix, Fleet, JobSpec, Kind, LabelSelector, NodeSpec, Operator, Plan, PlanOptions,
     PowerDomainSpec, PowerSpec, Reason, Refusal, Requirement, Reservation, Watts, Work,
 };
-use world::{cluster, fleet, gang, node};
+use world::{H100, L4, cluster, devices, fleet, gang, node};
 
 const NOW: i64 = 1_000_000;
 
@@ -400,4 +400,37 @@ fn within_the_horizon_a_chain_of_jobs_is_placed_one_after_the_other() {
         let expected = [100, 300, 600].map(|end| Some(NOW + end));
         assert!(ends.eq(expected[..plan.placements.len()].iter().copied()));
     }
+}
+
+// Watts of one breaker are given back by whoever draws them, on whatever devices.
+#[test]
+fn watts_of_a_breaker_are_waited_for_wherever_they_are_drawn() {
+    let fed = |name: &str, devices_of: &str| NodeSpec {
+        feeds: vec!["hall".into()],
+        devices: vec![devices(devices_of, 8)],
+        ..node(name)
+    };
+    let limited = |watts| PowerSpec {
+        domains: vec![PowerDomainSpec {
+            name: "hall".into(),
+            usable_watts: Watts(watts),
+            ..PowerDomainSpec::default()
+        }],
+        budgets: Vec::new(),
+    };
+    // 8 × 1275 W on h1 and on h2; 8 × 132 W on l1.
+    let on_l4 = Reservation {
+        accelerator_type: L4.into(),
+        watts: Watts(1056),
+        ..running("small", &["l1"], Some(3600))
+    };
+    let mut fleet = fleet([fed("h1", H100), fed("h2", H100), fed("l1", L4)]);
+    assert_eq!(fleet.set_power(limited(21_000)), []);
+    fleet.reserve(running("large", &["h1"], Some(7200)));
+    fleet.reserve(on_l4);
+    // 11,256 W are drawn, 9,744 left; 10,200 are needed.
+    let found = plan(&mut fleet.clone(), &[job("a", 1, 600)], 0);
+    assert_eq!(starts(&found), ["a 3600?"]);
+    let found = plan(&mut fleet, &[job("a", 1, 600)], 3600);
+    assert_eq!(starts(&found), ["a 3600"]);
 }

@@ -270,6 +270,9 @@ fn a_verdict_names_the_binding_constraint_with_its_numbers_and_what_helps() {
             cluster: "a".into(),
             pool: world::H100.into(),
             nodes,
+            accelerator_type: world::H100.into(),
+            devices_per_node: 8,
+            capacity_type: CapacityType::OnDemand,
         })
     };
     let cases = [
@@ -301,6 +304,7 @@ fn a_verdict_names_the_binding_constraint_with_its_numbers_and_what_helps() {
             Some(Fix::RestoreNodes {
                 cluster: "a".into(),
                 nodes: 1,
+                names: vec!["n".into()],
             }),
         ),
         (

@@ -58,7 +58,27 @@ fn apply(world: &World, first: &Plan, job: &JobSpec, fix: &Fix) -> Option<Plan> 
                 .filter(|b| b.name == *budget)
                 .for_each(|b| b.limit_watts += *by_watts);
         }
-        Fix::RestoreNodes { cluster, nodes } => {
+        Fix::RaisePowerLimits { limits } => {
+            assert!(limits.len() > 1);
+            for limit in limits {
+                match limit {
+                    Fix::RaisePowerDomain { domain, by_watts } => {
+                        let domains = world.power.domains.iter_mut();
+                        for named in domains.filter(|d| d.name == *domain) {
+                            named.usable_watts += *by_watts;
+                        }
+                    }
+                    Fix::RaisePowerBudget { budget, by_watts } => {
+                        let budgets = world.power.budgets.iter_mut();
+                        for named in budgets.filter(|b| b.name == *budget) {
+                            named.limit_watts += *by_watts;
+                        }
+                    }
+                    _ => return None,
+                }
+            }
+        }
+        Fix::RestoreNodes { cluster, nodes, .. } => {
             let out = world
                 .nodes
                 .iter_mut()
@@ -81,6 +101,7 @@ fn apply(world: &World, first: &Plan, job: &JobSpec, fix: &Fix) -> Option<Plan> 
             cluster,
             pool,
             nodes,
+            ..
         } => {
             let alike = |n: &&ampacity_placement::NodeSpec| {
                 n.cluster == *cluster && n.devices[0].accelerator_type == *pool

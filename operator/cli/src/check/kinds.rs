@@ -58,18 +58,33 @@ impl Kinds {
         api_version == GROUP || api_version.starts_with(&format!("{GROUP}/"))
     }
 
+    /// What is wrong with the API version of an object of ours: another version of our group, or one of our kinds in no group or
+    /// in one whose name is nearly ours. Other groups may have kinds of the same name.
+    pub(crate) fn version_problem(&self, api_version: &str, kind: &str) -> Option<Problem> {
+        let expected = format!("{GROUP}/{VERSION}");
+        let is_kind = self.kinds.contains_key(kind);
+        let group = api_version.split_once('/').map(|(group, _)| group);
+        let is_meant = Self::is_ours(api_version)
+            || (is_kind && group.is_none_or(|group| nearest(group.trim(), [GROUP]).is_some()));
+        if api_version == expected || !is_meant {
+            return None;
+        }
+        let what = if api_version.is_empty() {
+            "is missing".to_owned()
+        } else {
+            format!("{api_version:?} does not exist")
+        };
+        Some(Problem {
+            field: FieldPath::default().key("apiVersion"),
+            message: format!("{what}; use {expected}"),
+        })
+    }
+
     /// Fills in defaults (the namespace too) and returns what is wrong with an object of our group.
     pub(crate) fn check(&self, object: &mut Value) -> Vec<Problem> {
         let root = FieldPath::default();
         let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
-        let (api_version, name) = (text("apiVersion").to_owned(), text("kind").to_owned());
-        let expected = format!("{GROUP}/{VERSION}");
-        if api_version != expected {
-            return vec![Problem {
-                field: root.key("apiVersion"),
-                message: format!("{api_version:?} does not exist; use {expected}"),
-            }];
-        }
+        let name = text("kind").to_owned();
         let Some(kind) = self.kinds.get(&name) else {
             let known = self.kinds.keys().map(String::as_str);
             let advice = match nearest(&name, known.clone()) {

@@ -1,16 +1,16 @@
 //! Documents of a source: YAML streams, JSON, and `List` objects taken apart.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use serde_json::Value;
 use serde_saphyr::MessageFormatter;
 
 use super::limits::{MAX_DEPTH, MAX_NODES, options};
-use super::{BadInput, FieldPath, Segment, Source, json, lines, printable};
+use super::lines::Lines;
+use super::{BadInput, FieldPath, Segment, Source, json, printable};
 
-/// Most bytes of a file that are read once more to tell lines, over all errors: with very many errors, or in a very large
-/// file, the field alone has to do.
+/// Most bytes of a file that is read once more to tell lines: in a very large file the field alone has to do.
 const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// Some editors begin UTF-8 with it.
@@ -31,8 +31,8 @@ struct SourceText {
     name: String,
     text: String,
     documents: Cell<usize>,
-    /// Bytes that may still be read to tell lines.
-    line_bytes: Cell<usize>,
+    /// Read when the first line is asked for.
+    lines: OnceCell<Lines>,
 }
 
 impl SourceText {
@@ -41,15 +41,17 @@ impl SourceText {
             name,
             text,
             documents: Cell::new(0),
-            line_bytes: Cell::new(MAX_LINE_BYTES),
+            lines: OnceCell::new(),
         }
     }
 
     /// The line of a field, if that can be told.
     fn line_of(&self, document: usize, steps: &[Segment]) -> Option<u64> {
-        let left = self.line_bytes.get().checked_sub(self.text.len())?;
-        self.line_bytes.set(left);
-        lines::line_of(&self.text, document, steps)
+        if self.text.len() > MAX_LINE_BYTES {
+            return None;
+        }
+        let lines = self.lines.get_or_init(|| Lines::of(&self.text));
+        lines.line_of(document, steps)
     }
 }
 
@@ -90,8 +92,8 @@ impl Origin {
         stem
     }
 
-    /// The error that `message` is, at `field` of this object. The line is looked up, which reads the source again up to
-    /// this object: for what is printed, and not for thousands of errors of which the first few are.
+    /// The error that `message` is, at `field` of this object. The first line of a source that
+    /// is asked for costs a reading of it: for what is printed, and not for errors that nobody sees.
     pub(crate) fn bad(&self, field: &FieldPath, message: &str) -> BadInput {
         let mut steps = self.item.0.clone();
         steps.extend(field.0.iter().cloned());

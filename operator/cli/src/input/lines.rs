@@ -10,47 +10,69 @@ use super::limits::options;
 
 #[cfg(test)]
 thread_local! {
-    /// How often this thread has looked a line up: each time costs a reading of the source.
-    pub(crate) static LOOKUPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    /// How often this thread has read a source for its lines.
+    pub(crate) static READINGS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// The line, from 1, of the value at `path` in the `document`-th document (from 1) of `text`; of the nearest value around
-/// it where there is none. `None` where the text cannot be read as YAML.
-pub(super) fn line_of(text: &str, document: usize, path: &[Segment]) -> Option<u64> {
-    #[cfg(test)]
-    LOOKUPS.set(LOOKUPS.get() + 1);
-    let mut reader = std::io::Cursor::new(text.as_bytes());
-    let root = serde_saphyr::read_with_options::<_, Spanned<Tree>>(&mut reader, options())
-        .nth(document.checked_sub(1)?)?
-        .ok()?;
-    let mut line = root.referenced.line();
-    let mut here = &root.value;
-    for step in path {
-        let (at, next) = match (here, step) {
-            (Tree::Map(entries), Segment::Key(key)) => entries
-                .iter()
-                .find(|(k, _)| k.value == *key)
-                .map(|(k, v)| (k.referenced.line(), &v.value)),
-            (Tree::List(items), Segment::Index(index)) => items
-                .get(*index)
-                .map(|item| (item.referenced.line(), &item.value)),
-            _ => None,
-        }
-        .unzip();
-        let (Some(at), Some(next)) = (at, next) else {
-            break;
-        };
-        line = at;
-        here = next;
+/// Where the values of a text stand, by document; built by one reading.
+#[derive(Debug)]
+pub(super) struct Lines {
+    documents: Vec<Placed>,
+}
+
+/// A line, from 1, and what begins there.
+type Placed = (u64, Tree);
+
+impl Lines {
+    /// Of a text; nothing is known from the first document on that cannot be read as YAML.
+    pub(super) fn of(text: &str) -> Self {
+        #[cfg(test)]
+        READINGS.set(READINGS.get() + 1);
+        let mut reader = std::io::Cursor::new(text.as_bytes());
+        let documents = serde_saphyr::read_with_options::<_, Spanned<Tree>>(&mut reader, options())
+            .map_while(Result::ok)
+            .map(placed)
+            .collect();
+        Self { documents }
     }
-    (line > 0).then_some(line)
+
+    /// The line, from 1, of the value at `path` in the `document`-th document (from 1); of the nearest value around it where
+    /// there is none. `None` where the document could not be read as YAML.
+    pub(super) fn line_of(&self, document: usize, path: &[Segment]) -> Option<u64> {
+        let (line, here) = self.documents.get(document.checked_sub(1)?)?;
+        let (mut line, mut here) = (*line, here);
+        for step in path {
+            let next = match (here, step) {
+                (Tree::Map(entries), Segment::Key(key)) => entries
+                    .iter()
+                    .find(|(known, ..)| **known == **key)
+                    .map(|(_, line, value)| (*line, value)),
+                (Tree::List(items), Segment::Index(index)) => {
+                    items.get(*index).map(|(line, value)| (*line, value))
+                }
+                _ => None,
+            };
+            let Some((at, next)) = next else {
+                break;
+            };
+            line = at;
+            here = next;
+        }
+        (line > 0).then_some(line)
+    }
 }
 
-/// Structure with positions and without content.
+fn placed(value: Spanned<Tree>) -> Placed {
+    (value.referenced.line(), value.value)
+}
+
+/// Structure with lines and without content.
+#[derive(Debug)]
 enum Tree {
     Scalar,
-    List(Vec<Spanned<Tree>>),
-    Map(Vec<(Spanned<String>, Spanned<Tree>)>),
+    List(Vec<Placed>),
+    /// Keys with the lines on which they stand.
+    Map(Vec<(Box<str>, u64, Tree)>),
 }
 
 impl<'de> Deserialize<'de> for Tree {
@@ -87,14 +109,15 @@ impl<'de> Deserialize<'de> for Tree {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
                 let mut items = Vec::new();
                 while let Some(item) = seq.next_element()? {
-                    items.push(item);
+                    items.push(placed(item));
                 }
                 Ok(Tree::List(items))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(key) = map.next_key::<Spanned<String>>()? {
-                    entries.push((key, map.next_value()?));
+                    let line = key.referenced.line();
+                    entries.push((key.value.into_boxed_str(), line, map.next_value()?));
                 }
                 Ok(Tree::Map(entries))
             }
@@ -124,14 +147,14 @@ mod tests {
             ("spec.list[1].missing.below", 8),
         ] {
             assert_eq!(
-                line_of(text, 2, &FieldPath::parse(path).0),
+                Lines::of(text).line_of(2, &FieldPath::parse(path).0),
                 Some(line),
                 "{path}"
             );
         }
-        assert_eq!(line_of(text, 3, &[]), None);
+        assert_eq!(Lines::of(text).line_of(3, &[]), None);
         assert_eq!(
-            line_of("{\"a\":\n {\"b\": 1}}", 1, &FieldPath::parse("a.b").0),
+            Lines::of("{\"a\":\n {\"b\": 1}}").line_of(1, &FieldPath::parse("a.b").0),
             Some(2)
         );
     }

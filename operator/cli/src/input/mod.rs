@@ -3,7 +3,7 @@
 //! ```text
 //!   PATH… ──► source (files, bounded) ──► document (YAML, JSON, List) ──► Document { origin, value }
 //!                                                                            │ a field is wrong
-//!                                             line ◄── lines (parses once more, with positions)
+//!                                             line ◄── lines (parses the source once more, with positions)
 //! ```
 
 mod document;
@@ -15,7 +15,7 @@ mod source;
 
 pub(crate) use document::{Document, Origin, read_documents};
 #[cfg(test)]
-pub(crate) use lines::LOOKUPS;
+pub(crate) use lines::READINGS;
 pub(crate) use path::{FieldPath, Segment};
 pub(crate) use source::{Source, find_sources, folders_without_manifests};
 

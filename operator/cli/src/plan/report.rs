@@ -1,13 +1,16 @@
 //! The plan as it is printed: the fields of `-o json`, in a fixed order.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ampacity_controller::plan::verdict::{
     Facts, FixAction, ReasonName, fix_text, reason_text, usd_number,
 };
 use ampacity_controller::state::PartFields;
-use ampacity_placement::{DevicePart, MicroUsd, PlacementDecision, Plan, Unplaced};
+use ampacity_placement::{
+    DevicePart, MicroUsd, PlacementDecision, Plan, Proof, Reason, Refusal, Unplaced,
+};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::input::{MAX_MESSAGE, shortened};
@@ -22,6 +25,7 @@ pub(crate) struct Report {
     pub(super) placements: Vec<Placed>,
     pub(super) unplaced: Vec<NotPlaced>,
     pub(super) totals: Totals,
+    pub(super) quality: Quality,
     pub(super) notes: Vec<String>,
 }
 
@@ -83,6 +87,9 @@ pub(super) struct NotPlaced {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) replicas: Option<u32>,
     pub(super) reasons: Vec<ShownReason>,
+    /// Whether there were more reasons than are listed: the last ones stand, with their count, for all of their kind.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) reasons_cut: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<ShownFix>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,8 +103,18 @@ pub(super) struct ShownReason {
     cluster: Option<String>,
     alternative: Option<String>,
     facts: Facts,
+    /// Candidates that it holds for.
+    pub(super) count: u64,
     /// In words.
     pub(super) sentence: String,
+}
+
+impl ShownReason {
+    /// Whether another one says the same.
+    fn is_same(&self, other: &Self) -> bool {
+        let said = |reason: &Self| (reason.name, reason.sentence.clone());
+        said(self) == said(other) && self.facts == other.facts
+    }
 }
 
 /// A fix.
@@ -107,6 +124,37 @@ pub(super) struct ShownFix {
     details: Facts,
     /// In words.
     pub(super) sentence: String,
+}
+
+/// How good the plan is known to be.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Quality {
+    pub(super) proof: ProofName,
+    /// No plan is cheaper by more than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gap_usd: Option<Usd>,
+    /// Jobs without a place that another plan may place, highest priority first; nothing where it is proven that none is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) may_be_missing: Vec<MayBeMissing>,
+}
+
+/// What is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub(super) enum ProofName {
+    /// No better plan exists.
+    Optimal,
+    /// No plan places more, or the same for much less.
+    GapAtMost,
+    /// Nothing.
+    StoppedAtLimit,
+}
+
+/// Jobs of a priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub(super) struct MayBeMissing {
+    pub(super) priority: i32,
+    pub(super) jobs: usize,
 }
 
 /// Sums.
@@ -159,6 +207,9 @@ impl Serialize for ShownReason {
         for (name, fact) in &self.facts {
             map.serialize_entry(name, &fact.to_json())?;
         }
+        if self.count > 1 {
+            map.serialize_entry("count", &self.count)?;
+        }
         map.end()
     }
 }
@@ -200,6 +251,7 @@ pub(super) fn report(plan: &Plan, jobs: &Jobs, notes: Vec<String>) -> Report {
                 job: String::new(),
                 replicas: 0,
                 reasons: vec![refusal],
+                reasons_cut: false,
                 fix: Some(ampacity_placement::Fix::ChangeJob),
                 earliest_start_seconds: None,
             },
@@ -224,8 +276,46 @@ pub(super) fn report(plan: &Plan, jobs: &Jobs, notes: Vec<String>) -> Report {
         placements,
         unplaced,
         totals,
+        quality: quality(plan, jobs),
         notes: bounded(notes),
     }
+}
+
+fn quality(plan: &Plan, jobs: &Jobs) -> Quality {
+    let (proof, gap_usd) = match plan.proof {
+        Proof::Optimal => (ProofName::Optimal, None),
+        Proof::GapAtMost(gap) => (ProofName::GapAtMost, Some(Usd(gap))),
+        Proof::StoppedAtLimit => (ProofName::StoppedAtLimit, None),
+    };
+    let mut missing: BTreeMap<Reverse<i32>, usize> = BTreeMap::new();
+    if proof == ProofName::StoppedAtLimit {
+        // The engine proves nothing of these; those that are no job it can plan are missing from every plan.
+        let waiting: BTreeSet<&str> = plan
+            .unplaced
+            .iter()
+            .filter(|job| !job.reasons.iter().any(is_no_job))
+            .map(|job| job.job.as_str())
+            .collect();
+        for spec in jobs
+            .specs
+            .iter()
+            .filter(|s| waiting.contains(s.key.as_str()))
+        {
+            *missing.entry(Reverse(spec.priority)).or_default() += 1;
+        }
+    }
+    Quality {
+        proof,
+        gap_usd,
+        may_be_missing: missing
+            .into_iter()
+            .map(|(Reverse(priority), jobs)| MayBeMissing { priority, jobs })
+            .collect(),
+    }
+}
+
+fn is_no_job(refusal: &Refusal) -> bool {
+    matches!(refusal.reason, Reason::Invalid { .. })
 }
 
 fn bounded(mut notes: Vec<String>) -> Vec<String> {
@@ -285,20 +375,22 @@ fn part(part: &DevicePart) -> Part {
 }
 
 fn not_placed(unplaced: &Unplaced, job: &JobName) -> NotPlaced {
-    let reasons = unplaced
-        .reasons
-        .iter()
-        .map(|refusal| {
-            let text = reason_text(&refusal.reason);
-            ShownReason {
-                sentence: text.sentence(refusal),
-                name: text.name,
-                cluster: refusal.cluster.clone(),
-                alternative: refusal.alternative.clone(),
-                facts: text.facts,
-            }
-        })
-        .collect();
+    let mut reasons: Vec<ShownReason> = Vec::new();
+    for refusal in &unplaced.reasons {
+        let text = reason_text(&refusal.reason);
+        let reason = ShownReason {
+            sentence: text.sentence(refusal),
+            name: text.name,
+            cluster: refusal.cluster.clone(),
+            alternative: refusal.alternative.clone(),
+            facts: text.facts,
+            count: refusal.count,
+        };
+        match reasons.iter_mut().find(|known| known.is_same(&reason)) {
+            Some(known) => known.count = known.count.saturating_add(reason.count),
+            None => reasons.push(reason),
+        }
+    }
     let fix = unplaced.fix.as_ref().map(|fix| {
         let text = fix_text(fix);
         ShownFix {
@@ -313,6 +405,7 @@ fn not_placed(unplaced: &Unplaced, job: &JobName) -> NotPlaced {
         replicas: (job.kind == "InferenceJob" && unplaced.replicas > 0)
             .then_some(unplaced.replicas),
         reasons,
+        reasons_cut: unplaced.reasons_cut,
         fix,
         earliest_start_seconds: unplaced.earliest_start_seconds,
     }

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use ampacity_controller::plan::verdict::duration as long;
 use ampacity_controller::state::device_name;
 use ampacity_placement::{MicroUsd, Watts};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 
-use super::report::{NodeReplicas, NotPlaced, Placed, Report};
+use super::report::{NodeReplicas, NotPlaced, Placed, ProofName, Quality, Report};
 use crate::input::printable;
 
 /// Node names that one row shows.
@@ -29,6 +30,9 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
         unplaced(&mut out, job, colour);
     }
     totals(&mut out, report);
+    if !(report.placements.is_empty() && report.unplaced.is_empty()) {
+        let _ = writeln!(out, "{}", quality(&report.quality));
+    }
     if !report.notes.is_empty() {
         out.push_str("\nNotes:\n");
         for note in &report.notes {
@@ -126,21 +130,24 @@ fn unplaced(out: &mut String, job: &NotPlaced, colour: bool) {
         None => "has no place".to_owned(),
     };
     let _ = writeln!(out, "{name} ({}) {missing}:", job.kind);
-    // Pools of one cluster may say the same of themselves.
-    let mut sentences: Vec<&str> = job.reasons.iter().map(|r| r.sentence.as_str()).collect();
-    sentences.dedup();
-    for sentence in sentences.iter().take(MAX_REASONS) {
-        let _ = writeln!(out, "  - {}", printable(sentence));
+    for reason in job.reasons.iter().take(MAX_REASONS) {
+        let _ = write!(out, "  - {}", printable(&reason.sentence));
+        if reason.count > 1 {
+            let _ = write!(out, " ({} times)", reason.count);
+        }
+        out.push('\n');
     }
-    let more = sentences.len().saturating_sub(MAX_REASONS);
+    let more = job.reasons.len().saturating_sub(MAX_REASONS);
     if more > 0 {
         let _ = writeln!(out, "  - … and {more} more (see -o json)");
+    } else if job.reasons_cut {
+        let _ = writeln!(out, "  - … and more like these");
     }
     if let Some(fix) = &job.fix {
         let _ = writeln!(out, "  Fix: {}", printable(&fix.sentence));
     }
     if let Some(seconds) = job.earliest_start_seconds {
-        let _ = writeln!(out, "  Earliest start: in {}", duration(seconds));
+        let _ = writeln!(out, "  Earliest start: in {}", long(seconds));
     }
     out.push('\n');
 }
@@ -178,6 +185,34 @@ fn totals(out: &mut String, report: &Report) {
         totals.unplaced,
         Watts(totals.watts),
     );
+}
+
+/// How good the plan is known to be, as a sentence.
+fn quality(quality: &Quality) -> String {
+    match (quality.proof, quality.gap_usd) {
+        (ProofName::Optimal, _) => "No better plan exists.".to_owned(),
+        (ProofName::GapAtMost, Some(gap)) if gap.0 < MicroUsd(10_000) => {
+            "No plan places more, or the same for a cent less.".to_owned()
+        }
+        (ProofName::GapAtMost, gap) => format!(
+            "No plan places more, or the same for over {} less.",
+            gap.unwrap_or_default().0
+        ),
+        (ProofName::StoppedAtLimit, _) if quality.may_be_missing.is_empty() => {
+            "Another plan may cost less: by how much is not known.".to_owned()
+        }
+        (ProofName::StoppedAtLimit, _) => {
+            let missing: Vec<String> = quality
+                .may_be_missing
+                .iter()
+                .map(|missing| format!("{} of priority {}", missing.jobs, missing.priority))
+                .collect();
+            format!(
+                "Another plan may place more ({}) or cost less: how much is not known.",
+                missing.join(", ")
+            )
+        }
+    }
 }
 
 /// Dollars to the cent; a star where some node has no price, nothing where none has.

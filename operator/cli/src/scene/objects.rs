@@ -64,7 +64,7 @@ impl Objects {
     /// Kinds of the API that nothing reads yet.
     const NOT_IN_FORCE: [&str; 2] = ["CapacityReservation", "JobQueue"];
 
-    /// Objects that could not be read whose line is looked up: each costs a reading of their source.
+    /// Objects that could not be read whose line is told: people read the first few.
     const MAX_LINES: usize = 20;
 
     /// No objects but those that every hub has.
@@ -92,6 +92,9 @@ impl Objects {
                 &FieldPath::default().key("kind"),
                 "is missing; every object starts with apiVersion: and kind:",
             )]);
+        }
+        if let Some(problem) = kinds.version_problem(&api_version, &kind) {
+            return Err(vec![document.origin.bad(&problem.field, &problem.message)]);
         }
         if Kinds::is_ours(&api_version) && Self::NOT_IN_FORCE.contains(&kind.as_str()) {
             *self.not_in_force.entry(kind).or_default() += 1;

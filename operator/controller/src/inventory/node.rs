@@ -94,6 +94,15 @@ pub fn node_spec(
         "" => ctx.region,
         region => region,
     };
+    if !groups.is_empty() {
+        for (level, label) in topology::unknown_levels(&labels, ctx.topology_levels) {
+            let level = crate::state::engine_level(level).as_str();
+            notes.add(
+                NoteReason::UnknownTopology,
+                format!("it has no label {label}, which spec.topologyLevels of the MemberCluster names for {level}, so it counts as being in no {level}; label it or correct topologyLevels"),
+            );
+        }
+    }
     let accelerator_type = groups.first().map_or("", |g| g.accelerator_type.as_str());
     let spec = NodeSpec {
         cluster: ctx.cluster.to_owned(),

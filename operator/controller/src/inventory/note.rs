@@ -35,6 +35,8 @@ pub enum NoteReason {
     DriverDown,
     /// The kubelet refuses pods.
     RefusesPods,
+    /// A topology level is configured and the node has no label that tells its domain.
+    UnknownTopology,
 }
 
 /// Something odd about a node, with what to do about it.

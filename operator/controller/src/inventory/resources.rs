@@ -41,7 +41,7 @@ fn usable_field(node: &SlimNode, resource: &str) -> String {
     format!("status.{map}[{resource}]")
 }
 
-/// Units of an extended resource. What cannot be read counts as none, with a note.
+/// Units of an extended resource. What cannot be read counts as none, and of a part of a unit nothing, each with a note.
 pub(super) fn extended(
     node: &SlimNode,
     resource: &str,
@@ -55,8 +55,17 @@ pub(super) fn extended(
     };
     let mut read = |text: Option<&str>, field: String| {
         let text = text?;
-        match parse_bytes(text) {
-            Ok(units) if units <= limit => Some(units),
+        match parse_milli(text).map(|milli| (milli / 1000, milli % 1000)) {
+            Ok((units, 0)) if units <= limit => Some(units),
+            Ok((units, _)) if units < limit => {
+                notes.add(
+                    NoteReason::BadNumber,
+                    format!(
+                        "{field} is {text:?}; devices are counted whole, so {units} of them are used, repair the device plugin"
+                    ),
+                );
+                Some(units)
+            }
             _ => {
                 notes.add(
                     NoteReason::BadNumber,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ampacity_api::TopologyLevel;
 use ampacity_api::member_cluster::TopologyLabel;
 use ampacity_catalog::Family;
 use ampacity_placement::{Labels, Level};
@@ -75,11 +76,38 @@ pub(super) fn domains(
                 .find_map(|key| labels.get(*key).cloned())
                 .filter(|value| !value.is_empty())
         };
-        if let Some(domain) = found {
-            domains.insert(level, domain);
+        match found {
+            Some(domain) => {
+                domains.insert(level, domain);
+            }
+            // Said, since the engine takes the node's zone for a domain where nothing is said.
+            None if level == Level::Zone && !own.is_empty() => {
+                domains.insert(level, String::new());
+            }
+            None => {}
         }
     }
     domains
+}
+
+/// Levels that are configured and that no label of the node tells, with the labels that would.
+pub(super) fn unknown_levels(
+    labels: &Labels,
+    configured: &[TopologyLabel],
+) -> Vec<(TopologyLevel, String)> {
+    let is_there = |key: &str| labels.get(key).is_some_and(|value| !value.is_empty());
+    let mut unknown: Vec<(TopologyLevel, String)> = Vec::new();
+    for entry in configured {
+        let of_level = |other: &&TopologyLabel| other.level == entry.level;
+        let mut keys = configured.iter().filter(of_level).map(|e| &*e.node_label);
+        let is_listed = unknown.iter().any(|(level, _)| *level == entry.level);
+        if !is_listed && !keys.clone().any(is_there) {
+            let first = keys.next().unwrap_or_default().to_owned();
+            let all = keys.fold(first, |all, key| format!("{all} or {key}"));
+            unknown.push((entry.level, all));
+        }
+    }
+    unknown
 }
 
 fn default_domain(level: Level, labels: &Labels, zone: &str) -> Option<String> {
@@ -111,8 +139,6 @@ fn is_domain(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ampacity_api::TopologyLevel;
-
     use super::*;
 
     fn of(pairs: &[(&str, &str)], configured: &[TopologyLabel]) -> BTreeMap<Level, String> {
@@ -248,5 +274,21 @@ mod tests {
             "h7"
         );
         assert_eq!(of(&[aws], &configured).get(&Level::Block), None);
+    }
+
+    #[test]
+    fn a_node_without_a_configured_zone_is_in_none() {
+        let zone = |key: &str| TopologyLabel {
+            level: TopologyLevel::Zone,
+            node_label: key.into(),
+        };
+        let configured = [zone("site/hall"), zone("site/room")];
+        assert_eq!(of(&[], &configured)[&Level::Zone], "");
+        assert_eq!(of(&[("site/room", "r")], &configured)[&Level::Zone], "r");
+        let unknown = unknown_levels(&Labels::new(), &configured);
+        assert_eq!(
+            unknown,
+            [(TopologyLevel::Zone, "site/hall or site/room".to_owned())]
+        );
     }
 }

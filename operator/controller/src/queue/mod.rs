@@ -220,6 +220,7 @@ mod tests {
             job: String::new(),
             replicas: 1,
             reasons: Vec::new(),
+            reasons_cut: false,
             fix: starts.map(|start_seconds| Fix::WaitUntil { start_seconds }),
             earliest_start_seconds: starts,
         };

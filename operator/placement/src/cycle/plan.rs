@@ -98,6 +98,7 @@ fn refused(job: &JobSpec, message: String) -> Unplaced {
             alternative: None,
             count: 1,
         }],
+        reasons_cut: false,
         fix: Some(Fix::ChangeJob),
         earliest_start_seconds: None,
     }

@@ -64,6 +64,24 @@ impl Fleet {
             })
     }
 
+    /// Limits on watts that bind beside the one that was named.
+    pub(super) fn other_power_limits(
+        &self,
+        job: &JobSpec,
+        alternative: &Alternative,
+        group: GroupIndex,
+        shortfall: Shortfall,
+        named: &Reason,
+    ) -> Vec<Reason> {
+        if !is_power(named) {
+            return Vec::new();
+        }
+        let request = self.request_of(job, alternative, group, shortfall);
+        let mut others = self.power_limits(job, &request);
+        others.retain(|reason| reason != named);
+        others
+    }
+
     /// What is asked of the nodes of a group that the job admits.
     fn request_of<'a>(
         &self,
@@ -86,10 +104,8 @@ impl Fleet {
         group: GroupIndex,
         now_seconds: i64,
     ) -> bool {
-        matches!(
-            self.diagnose(job, alternative, group, Shortfall::default(), now_seconds),
-            Reason::PowerDomainExceeded { .. } | Reason::PowerBudgetExceeded { .. }
-        )
+        let reason = self.diagnose(job, alternative, group, Shortfall::default(), now_seconds);
+        is_power(&reason) && !matches!(reason, Reason::UnknownPowerDomain { .. })
     }
 
     /// Nothing that is looked at explains it: told in devices where these are short, else in replicas.
@@ -105,4 +121,13 @@ impl Fleet {
             available,
         }
     }
+}
+
+fn is_power(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::PowerDomainExceeded { .. }
+            | Reason::PowerBudgetExceeded { .. }
+            | Reason::UnknownPowerDomain { .. }
+    )
 }

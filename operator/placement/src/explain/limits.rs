@@ -7,33 +7,41 @@ use crate::model::{Alternative, DollarBudget, JobSpec, Kind, Level, MicroUsd, Re
 use crate::nodes::{NodeRequest, Shortfall};
 
 impl Fleet {
+    /// The worst limit on watts that keeps a job from a group.
     pub(super) fn diagnose_power(
         &self,
         job: &JobSpec,
         request: &NodeRequest<'_>,
     ) -> Option<Reason> {
+        self.power_limits(job, request).into_iter().next()
+    }
+
+    /// Every limit on watts that a job would break on a group, the worst first: of two feeds that each carry the whole load
+    /// both may be too small.
+    pub(super) fn power_limits(&self, job: &JobSpec, request: &NodeRequest<'_>) -> Vec<Reason> {
         let watts = request
             .watts_each
             .saturating_mul(i64::from(request.devices))
             .saturating_mul(i64::try_from(request.replicas).unwrap_or(i64::MAX));
         if let Some(shortage) = self.power.queue_shortage(&job.queue, watts) {
-            return Some(power_reason(shortage));
+            return vec![power_reason(shortage)];
         }
         let required = match job.kind {
             Kind::Training { .. } => job.topology.required,
             Kind::Inference { .. } => Level::Cluster,
         };
         if self.choose(request, required).is_some() {
-            return None;
+            return Vec::new();
         }
         let unpowered = NodeRequest {
             watts_each: 0,
             ..request.clone()
         };
-        let allocations = self.choose(&unpowered, required)?;
-        self.power
-            .shortage(&self.loads(request, &allocations))
-            .map(power_reason)
+        let Some(allocations) = self.choose(&unpowered, required) else {
+            return Vec::new();
+        };
+        let broken = self.power.shortages(&self.loads(request, &allocations));
+        broken.into_iter().map(power_reason).collect()
     }
 
     /// What it would cost, at the cheapest of the admitted prices that have room, or about so.

@@ -18,7 +18,7 @@ impl Fleet {
         shortfall: Shortfall,
         options: &PlanOptions,
     ) -> Unplaced {
-        let (reasons, found) = self.reasons(job, shortfall, options, None);
+        let (reasons, reasons_cut, found) = self.reasons(job, shortfall, options, None);
         let fix = self.fix(job, shortfall, &found, &reasons, options.now_seconds);
         Unplaced {
             job: job.key.clone(),
@@ -26,13 +26,15 @@ impl Fleet {
                 Kind::Training { .. } => job.alternatives.first().map_or(0, |a| a.replicas),
                 Kind::Inference { .. } => shortfall.replicas,
             },
+            reasons_cut,
             reasons,
             fix,
             earliest_start_seconds: None,
         }
     }
 
-    /// Why no candidate took a job, most telling first, and each candidate's own reason. With `kept_for`, the fleet shows nothing
+    /// Why no candidate took a job, most telling first, and whether there were more than are
+    /// listed, and each candidate's own reason. With `kept_for`, the fleet shows nothing
     /// of what was promised: where there is room, it is kept for so many gangs.
     pub(crate) fn reasons(
         &self,
@@ -40,7 +42,7 @@ impl Fleet {
         shortfall: Shortfall,
         options: &PlanOptions,
         kept_for: Option<u64>,
-    ) -> (Vec<Refusal>, Vec<Diagnosis>) {
+    ) -> (Vec<Refusal>, bool, Vec<Diagnosis>) {
         let open = self.open_clusters(job);
         let mut counted: BTreeMap<CountedReason, u64> = BTreeMap::new();
         let mut count = |reason: Reason, cluster: Option<&str>, alternative: Option<&str>| {
@@ -87,6 +89,9 @@ impl Fleet {
                         .unwrap_or(Reason::Promised { gangs }),
                 };
                 count(reason.clone(), Some(&self.clusters[cluster].name), name);
+                for other in self.other_power_limits(job, alternative, group, shortfall, &reason) {
+                    count(other, Some(&self.clusters[cluster].name), name);
+                }
                 found.push(Diagnosis {
                     alternative: at,
                     group,
@@ -119,7 +124,8 @@ impl Fleet {
                 }
             }
         }
-        (bounded(counted), found)
+        let is_cut = counted.len() > MOST_REASONS;
+        (bounded(counted), is_cut, found)
     }
 }
 

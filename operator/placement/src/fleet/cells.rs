@@ -46,7 +46,9 @@ pub(crate) struct Cell {
     pub(crate) name: Arc<str>,
     /// The next wider domain.
     pub(crate) parent: Option<CellIndex>,
-    /// The next tighter domains.
+    /// The whole domain that this is a part of, where wider labels of its nodes differ or are missing.
+    pub(super) union: Option<CellIndex>,
+    /// The next tighter domains; the parts of a domain that is in several.
     pub(crate) children: BTreeMap<(Level, Arc<str>), CellIndex>,
     /// Usable nodes at or below, by pool and free devices.
     pub(crate) counts: Vec<Count>,
@@ -106,6 +108,8 @@ pub(crate) struct Cells {
     touched: Vec<CellIndex>,
     /// Clusters that have changed.
     roots: Vec<CellIndex>,
+    /// Every part of a domain: what it is called is what it is, whatever wider domain its nodes say they are in.
+    pub(super) parts: BTreeMap<(GroupIndex, Level, Arc<str>), Vec<CellIndex>>,
 }
 
 impl Cells {
@@ -134,6 +138,7 @@ impl Cells {
             rank: 0,
             name,
             parent,
+            union: None,
             children: BTreeMap::new(),
             counts: Vec::new(),
             direct: BTreeSet::new(),
@@ -163,7 +168,7 @@ impl Cells {
                         self.cells
                             .add(Self::cell(group, level, full, key.1.clone(), Some(at)));
                     self.cells[at].children.insert(key, child);
-                    self.list(child, root);
+                    self.add_part(child, root);
                     child
                 }
             };
@@ -178,6 +183,9 @@ impl Cells {
             let cell = &mut self.cells[at];
             cell.nodes += 1;
             next = cell.parent;
+            if let Some(union) = cell.union {
+                self.cells[union].nodes += 1;
+            }
         }
     }
 
@@ -188,15 +196,16 @@ impl Cells {
             let cell = &mut self.cells[at];
             cell.nodes = cell.nodes.saturating_sub(1);
             let (empty, parent) = (cell.nodes == 0, cell.parent);
+            let union = cell.union;
+            let key = (cell.level, cell.name.clone());
+            if let Some(union) = union {
+                let whole = &mut self.cells[union];
+                whole.nodes = whole.nodes.saturating_sub(1);
+            }
             if let (true, Some(parent)) = (empty, parent) {
-                let (group, level, rank) = (cell.group, cell.level, cell.rank);
-                let key = (level, cell.name.clone());
-                for (devices, capacity) in std::mem::take(&mut cell.ranked) {
-                    if let Some(order) = self.order_mut(group, level, devices) {
-                        order.remove(&(capacity, rank, at));
-                    }
-                }
+                self.unlist(at);
                 self.cells[parent].children.remove(&key);
+                self.remove_part(at);
                 self.cells.retire(at);
             }
             next = parent;
@@ -224,46 +233,55 @@ impl Cells {
         }
         let mut next = Some(cell);
         while let Some(at) = next {
-            let cell = &mut self.cells[at];
-            if from > 0
-                && let Ok(place) = cell
-                    .counts
-                    .binary_search_by_key(&(pool, from), |c| (c.pool, c.free))
-                && let Some(count) = cell.counts.get_mut(place)
-            {
-                count.nodes = count.nodes.saturating_sub(1);
-                if count.nodes == 0 {
-                    cell.counts.remove(place);
-                }
-            }
-            if to > 0 {
-                match cell
-                    .counts
-                    .binary_search_by_key(&(pool, to), |c| (c.pool, c.free))
-                {
-                    Ok(place) => {
-                        if let Some(count) = cell.counts.get_mut(place) {
-                            count.nodes += 1;
-                        }
-                    }
-                    Err(place) => cell.counts.insert(
-                        place,
-                        Count {
-                            pool,
-                            free: to,
-                            nodes: 1,
-                        },
-                    ),
-                }
-            }
-            cell.free_devices = cell.free_devices + u64::from(to) - u64::from(from);
+            self.shift_one(at, pool, from, to);
+            let cell = &self.cells[at];
             next = cell.parent;
-            if !cell.ranked.is_empty() && self.touched.last() != Some(&at) {
-                self.touched.push(at);
+            if let Some(union) = cell.union {
+                self.shift_one(union, pool, from, to);
             }
             if next.is_none() && self.roots.last() != Some(&at) {
                 self.roots.push(at);
             }
+        }
+    }
+
+    /// Moves a node in the counters of one cell.
+    fn shift_one(&mut self, at: CellIndex, pool: PoolIndex, from: u32, to: u32) {
+        let cell = &mut self.cells[at];
+        if from > 0
+            && let Ok(place) = cell
+                .counts
+                .binary_search_by_key(&(pool, from), |c| (c.pool, c.free))
+            && let Some(count) = cell.counts.get_mut(place)
+        {
+            count.nodes = count.nodes.saturating_sub(1);
+            if count.nodes == 0 {
+                cell.counts.remove(place);
+            }
+        }
+        if to > 0 {
+            match cell
+                .counts
+                .binary_search_by_key(&(pool, to), |c| (c.pool, c.free))
+            {
+                Ok(place) => {
+                    if let Some(count) = cell.counts.get_mut(place) {
+                        count.nodes += 1;
+                    }
+                }
+                Err(place) => cell.counts.insert(
+                    place,
+                    Count {
+                        pool,
+                        free: to,
+                        nodes: 1,
+                    },
+                ),
+            }
+        }
+        cell.free_devices = cell.free_devices + u64::from(to) - u64::from(from);
+        if !cell.ranked.is_empty() && self.touched.last() != Some(&at) {
+            self.touched.push(at);
         }
     }
 
@@ -294,6 +312,53 @@ impl Cells {
         touched.clear();
         self.touched = touched;
         roots
+    }
+
+    /// A cell of the same domain that nothing is in yet and that is not part of the tree.
+    pub(super) fn alike(&mut self, cell: CellIndex) -> CellIndex {
+        let like = &self.cells[cell];
+        let (group, level) = (like.group, like.level);
+        let (path, name) = (like.path.clone(), like.name.clone());
+        self.cells.add(Self::cell(group, level, path, name, None))
+    }
+
+    pub(super) fn cell_mut(&mut self, cell: CellIndex) -> &mut Cell {
+        &mut self.cells[cell]
+    }
+
+    pub(super) fn retire(&mut self, cell: CellIndex) {
+        self.cells.retire(cell);
+    }
+
+    /// What a part is called among all parts of its group.
+    pub(super) fn part_key(&self, cell: CellIndex) -> (GroupIndex, Level, Arc<str>) {
+        let cell = &self.cells[cell];
+        (cell.group, cell.level, cell.name.clone())
+    }
+
+    /// Where a part stands in its union.
+    pub(super) fn child_key(&self, cell: CellIndex) -> (Level, Arc<str>) {
+        let cell = &self.cells[cell];
+        (cell.level, cell.path.clone())
+    }
+
+    pub(super) fn root_of(&self, cell: CellIndex) -> CellIndex {
+        let mut at = cell;
+        while let Some(parent) = self.cells[at].parent {
+            at = parent;
+        }
+        at
+    }
+
+    /// Takes a cell out of the orders of its level.
+    pub(super) fn unlist(&mut self, at: CellIndex) {
+        let cell = &mut self.cells[at];
+        let (group, level, rank) = (cell.group, cell.level, cell.rank);
+        for (devices, capacity) in std::mem::take(&mut cell.ranked) {
+            if let Some(order) = self.order_mut(group, level, devices) {
+                order.remove(&(capacity, rank, at));
+            }
+        }
     }
 
     fn kept(&self, group: GroupIndex) -> &[CellOrder] {
@@ -336,7 +401,7 @@ impl Cells {
     }
 
     /// Puts a new cell into the orders of its level.
-    fn list(&mut self, at: CellIndex, root: CellIndex) {
+    pub(super) fn list(&mut self, at: CellIndex, root: CellIndex) {
         let (group, level) = (self.cells[at].group, self.cells[at].level);
         let ordered = self.ordered(group, level);
         if ordered.is_empty() {
@@ -417,21 +482,26 @@ impl Cells {
         while let Some(at) = next {
             let cell = &self.cells[at];
             if cell.level == level {
-                return Some(at);
+                return Some(cell.union.unwrap_or(at));
             }
             next = cell.parent.filter(|_| cell.level < level);
         }
         None
     }
 
-    /// Every cell of a level below `root`, in path order.
+    /// Every domain of a level below `root`, in path order; one of several parts where the first of them stands.
     pub(crate) fn at_level(&self, root: CellIndex, level: Level) -> Vec<CellIndex> {
         let mut found = Vec::new();
+        let mut unions = BTreeSet::new();
         let mut open = vec![root];
         while let Some(at) = open.pop() {
             let cell = &self.cells[at];
             if cell.level == level {
-                found.push(at);
+                match cell.union {
+                    None => found.push(at),
+                    Some(union) if unions.insert(union) => found.push(union),
+                    Some(_) => {}
+                }
             } else if cell.level > level {
                 open.extend(cell.children.values().rev().copied());
             }

@@ -91,8 +91,9 @@ impl Fleet {
         }
         let feed = self.power.feed(&spec.feeds);
         let zone: Arc<str> = match spec.domains.get(&Level::Zone) {
-            Some(zone) if !zone.is_empty() => zone.as_str().into(),
-            _ => spec.zone.as_str().into(),
+            // Empty: the label that tells it is missing, and nothing else is guessed.
+            Some(zone) => zone.as_str().into(),
+            None => spec.zone.as_str().into(),
         };
         let mut path: Vec<(Level, &str)> = Vec::new();
         if !zone.is_empty() {

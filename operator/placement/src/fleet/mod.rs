@@ -20,6 +20,7 @@ mod power;
 mod rate;
 mod reservations;
 mod symbols;
+mod unions;
 
 pub use index::{DeviceCount, Fleet};
 pub(crate) use mix::{Sizes, stranded};

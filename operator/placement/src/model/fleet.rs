@@ -233,7 +233,8 @@ pub struct NodeSpec {
     pub taints: Vec<Taint>,
     /// Why it takes no new work, if so.
     pub fault: Option<NodeFault>,
-    /// Topology domain per level between Node and Cluster, where known. Names are unique within the cluster and level.
+    /// Topology domain per level between Node and Cluster, where known. Names are unique within the cluster and level. An empty
+    /// zone is one that is not known, whatever `zone` says.
     pub domains: BTreeMap<Level, String>,
     /// Power domains that feed the node directly.
     pub feeds: Vec<String>,

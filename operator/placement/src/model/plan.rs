@@ -46,6 +46,9 @@ impl PlacementDecision {
 /// Most kinds of parts that one reason lists.
 pub const MOST_PARTS: usize = 8;
 
+/// Most nodes that one fix names.
+pub const MOST_NAMED: usize = 8;
+
 /// Why a candidate was not taken. Every variant carries the numbers that decided.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -279,6 +282,12 @@ pub enum Fix {
         pool: String,
         /// How many.
         nodes: u64,
+        /// Their devices.
+        accelerator_type: String,
+        /// Devices of each.
+        devices_per_node: u32,
+        /// How they are paid for.
+        capacity_type: CapacityType,
     },
     /// Create a power domain that nodes are said to hang on.
     CreatePowerDomain {
@@ -301,6 +310,11 @@ pub enum Fix {
         /// By how much.
         by_watts: Watts,
     },
+    /// Raise several limits on watts: each alone is too low.
+    RaisePowerLimits {
+        /// [`Fix::RaisePowerDomain`], [`Fix::CreatePowerDomain`] and [`Fix::RaisePowerBudget`].
+        limits: Vec<Fix>,
+    },
     /// Raise `budget.maxUsd` to this.
     RaiseMaxUsd {
         /// New limit.
@@ -321,7 +335,7 @@ pub enum Fix {
         /// Which.
         capacity_type: CapacityType,
     },
-    /// Wait until running jobs end: nothing has to be changed.
+    /// Wait until what holds the room has ended: nothing has to be changed.
     WaitUntil {
         /// Seconds from now.
         start_seconds: i64,
@@ -344,6 +358,12 @@ pub enum Fix {
         cluster: String,
         /// How many.
         devices: u64,
+        /// Which.
+        accelerator_type: String,
+        /// Nodes that have them.
+        nodes: u64,
+        /// Which, at most [`MOST_NAMED`].
+        on: Vec<String>,
     },
     /// Return nodes to service (uncordon, repair).
     RestoreNodes {
@@ -351,6 +371,8 @@ pub enum Fix {
         cluster: String,
         /// How many.
         nodes: u64,
+        /// Which, at most [`MOST_NAMED`].
+        names: Vec<String>,
     },
     /// Correct the job; the reasons say how.
     ChangeJob,
@@ -365,6 +387,8 @@ pub struct Unplaced {
     pub replicas: u32,
     /// Typed reasons, most telling first, bounded.
     pub reasons: Vec<Refusal>,
+    /// Whether there were more than are listed. The last ones then stand, with their count, for all others of their kind.
+    pub reasons_cut: bool,
     /// Smallest change that would place it, where one is known.
     pub fix: Option<Fix>,
     /// Earliest start of a gang in seconds from now, where known: when running jobs, and the jobs that this plan starts, have

@@ -8,6 +8,7 @@ mod replicas;
 mod request;
 mod select;
 mod shortfall;
+mod spread;
 
 pub(crate) use gang::FeasiblePlacement;
 pub(crate) use request::{NodeAllocation, NodeRequest, total};

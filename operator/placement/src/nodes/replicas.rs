@@ -1,35 +1,54 @@
 //! Inference replicas: as many as fit, the cheapest first, over any number of clusters and alternatives.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use super::gang::FeasiblePlacement;
-use super::request::{NodeAllocation, NodeRequest, total};
-use crate::arena::{GroupIndex, NodeIndex};
-use crate::candidates::{Candidate, cluster_refusal, group_refusal, requirement};
+use super::request::{NodeAllocation, total};
+use super::spread::SpreadCounts;
+use crate::arena::NodeIndex;
+use crate::candidates::Candidate;
 use crate::fleet::Fleet;
-use crate::model::{JobSpec, Kind, Level, PlacedReplicas, PlacementDecision, Reservation, Spread};
+use crate::model::{JobSpec, Kind, Level, PlacementDecision, Reservation};
 
-/// A domain that replicas are spread over.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum SpreadDomain {
-    Cluster(Arc<str>),
-    Zone(Arc<str>, Arc<str>),
-    Node(Arc<str>, Arc<str>),
+/// Replicas without a place, then what the others are worth to the job, then dollars; least is best.
+type SpreadValue = (u64, i128, i128);
+
+/// Replicas put on candidates on trial.
+struct Attempt {
+    /// By candidate.
+    parts: Vec<Vec<NodeAllocation>>,
+    /// Replicas without a place.
+    left: u64,
+    /// Of all of the job's replicas, those that it has already too.
+    usd_per_hour: i64,
+    value: SpreadValue,
+    /// Keys under which they are reserved.
+    held: Vec<String>,
 }
 
-/// Replicas by the domain that they are spread over.
-struct SpreadCounts {
-    by: Level,
-    max_skew: u64,
-    counts: BTreeMap<SpreadDomain, u64>,
-}
+impl Attempt {
+    fn new(job: &JobSpec, candidates: &[Candidate], replicas: u64) -> Self {
+        Self {
+            parts: vec![Vec::new(); candidates.len()],
+            left: replicas,
+            usd_per_hour: job.kind.placed_usd_per_hour().0,
+            value: (replicas, 0, 0),
+            held: Vec::new(),
+        }
+    }
 
-impl SpreadCounts {
-    /// Most replicas that any domain may have now.
-    fn ceiling(&self) -> u64 {
-        let least = self.counts.values().copied().min().unwrap_or(0);
-        least.saturating_add(self.max_skew)
+    fn add(&mut self, at: usize, candidate: &Candidate, found: Vec<NodeAllocation>, count: u64) {
+        let each = candidate.quote.usd_per_hour;
+        let usd = each.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
+        self.usd_per_hour = self.usd_per_hour.saturating_add(usd);
+        self.left = self.left.saturating_sub(count);
+        self.value.0 = self.left;
+        let worth = candidate.score.objective.saturating_mul(i128::from(count));
+        self.value.1 = self.value.1.saturating_add(worth);
+        self.value.2 = self.value.2.saturating_add(i128::from(usd));
+        if let Some(part) = self.parts.get_mut(at) {
+            part.extend(found);
+        }
     }
 }
 
@@ -56,64 +75,132 @@ impl Fleet {
             };
         };
         let candidates = self.candidates(job);
-        let mut spread_counts = spread.map(|spread| self.spread_counts(job, spread, placed));
-        let mut left = u64::from(*replicas);
-        // Reserved under keys that cannot be a job's, until it is known how many go where.
-        let mut parts: Vec<(Candidate, Vec<NodeAllocation>)> =
-            candidates.into_iter().map(|c| (c, Vec::new())).collect();
-        let mut usd_per_hour = job.kind.placed_usd_per_hour().0;
-        let mut steps = 0_usize;
-        let mut held: Vec<String> = Vec::new();
-        loop {
-            let mut placed_now = 0;
-            for (candidate, allocations) in &mut parts {
-                if left == 0 {
-                    break;
-                }
-                let most = left.min(self.affordable_replicas(job, candidate, usd_per_hour));
-                if most == 0 {
-                    continue;
-                }
-                let found = self.some_replicas(job, candidate, most, spread_counts.as_mut());
-                let count = total(&found);
-                if count == 0 {
-                    continue;
-                }
-                let key = format!("\u{0}{}\u{0}{steps}", job.key);
-                steps += 1;
-                self.hold(job, candidate, &found, &key);
-                held.push(key);
-                usd_per_hour = usd_per_hour.saturating_add(
-                    candidate
-                        .quote
-                        .usd_per_hour
-                        .saturating_mul(i64::try_from(count).unwrap_or(i64::MAX)),
-                );
-                left -= count;
-                placed_now += count;
-                allocations.extend(found);
+        let replicas = u64::from(*replicas);
+        let filled = match spread {
+            None => {
+                let mut attempt = Attempt::new(job, &candidates, replicas);
+                self.take(job, &candidates, None, &mut attempt);
+                self.release_all(&mut attempt);
+                attempt
             }
-            // Without spread one pass takes all that fits; with it, a pass may have raised the emptiest domain.
-            if placed_now == 0 || left == 0 || spread_counts.is_none() {
-                break;
+            Some(spread) => {
+                let counts = self.spread_counts(job, *spread, placed);
+                self.cheapest_spread(job, &candidates, replicas, counts)
             }
-        }
-        for key in &held {
-            self.release(key);
-        }
+        };
         let mut decisions = Vec::new();
-        for (candidate, allocations) in parts {
+        for (candidate, allocations) in candidates.iter().zip(filled.parts) {
             if allocations.is_empty() {
                 continue;
             }
-            if let Some(decision) = self.part(job, &candidate, allocations) {
+            if let Some(decision) = self.part(job, candidate, allocations) {
                 self.reserve(decision.reservation.clone());
                 decisions.push(decision);
             }
         }
         ReplicaOutcome {
             decisions,
-            shortfall: u32::try_from(left).unwrap_or(u32::MAX),
+            shortfall: u32::try_from(filled.left).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Places the cheapest spread. Every final spread has a floor, the replicas of its emptiest domain, and no domain with more
+    /// than `maxSkew` above it. For a given floor the cheapest way is to raise every domain to it and then to take the cheapest
+    /// that is left. What that costs is convex in the floor, so the best floor is found by halving; the most even among equals.
+    fn cheapest_spread(
+        &mut self,
+        job: &JobSpec,
+        candidates: &[Candidate],
+        replicas: u64,
+        counts: SpreadCounts,
+    ) -> Attempt {
+        let (mut low, mut high) = (counts.least(), counts.highest_floor(replicas));
+        let mut tried: BTreeMap<u64, Option<Attempt>> = BTreeMap::new();
+        let mut try_floor = |fleet: &mut Self, floor: u64| {
+            let known = tried.entry(floor).or_insert_with(|| {
+                fleet.with_floor(job, candidates, replicas, counts.clone(), floor)
+            });
+            known.as_ref().map(|attempt| attempt.value)
+        };
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let at = try_floor(self, middle);
+            let below = try_floor(self, middle - 1);
+            match at {
+                Some(at) if below.is_none_or(|below| at <= below) => low = middle,
+                _ => high = middle - 1,
+            }
+        }
+        try_floor(self, low);
+        tried
+            .remove(&low)
+            .flatten()
+            .unwrap_or_else(|| Attempt::new(job, candidates, replicas))
+    }
+
+    /// The cheapest spread with at least `floor` replicas in every domain; `None` where not every domain can have so many.
+    fn with_floor(
+        &mut self,
+        job: &JobSpec,
+        candidates: &[Candidate],
+        replicas: u64,
+        mut counts: SpreadCounts,
+        floor: u64,
+    ) -> Option<Attempt> {
+        let mut attempt = Attempt::new(job, candidates, replicas);
+        let mut is_reached = floor == counts.least();
+        if !is_reached {
+            counts.ceiling = floor;
+            self.take(job, candidates, Some(&mut counts), &mut attempt);
+            is_reached = counts.least() >= floor;
+        }
+        if is_reached {
+            counts.ceiling = counts.ceiling_above(floor);
+            self.take(job, candidates, Some(&mut counts), &mut attempt);
+        }
+        self.release_all(&mut attempt);
+        is_reached.then_some(attempt)
+    }
+
+    /// Holds what fits of the rest, the cheapest first.
+    fn take(
+        &mut self,
+        job: &JobSpec,
+        candidates: &[Candidate],
+        mut counts: Option<&mut SpreadCounts>,
+        attempt: &mut Attempt,
+    ) {
+        for (at, candidate) in candidates.iter().enumerate() {
+            // Domain by domain: what one took, of watts say, the next one finds taken.
+            loop {
+                let affordable = self.affordable_replicas(job, candidate, attempt.usd_per_hour);
+                let most = attempt.left.min(affordable);
+                if most == 0 {
+                    break;
+                }
+                let found = self.some_replicas(job, candidate, most, counts.as_deref_mut());
+                let count = total(&found);
+                if count == 0 {
+                    break;
+                }
+                // Reserved under keys that cannot be a job's, until it is known how many go where.
+                let key = format!("\u{0}{}\u{0}{}", job.key, attempt.held.len());
+                self.hold(job, candidate, &found, &key);
+                attempt.held.push(key);
+                attempt.add(at, candidate, found, count);
+                if counts.is_none() {
+                    break;
+                }
+            }
+            if attempt.left == 0 {
+                break;
+            }
+        }
+    }
+
+    fn release_all(&mut self, attempt: &mut Attempt) {
+        for key in std::mem::take(&mut attempt.held) {
+            self.release(&key);
         }
     }
 
@@ -197,7 +284,7 @@ impl Fleet {
             return self.fill(&request);
         };
         if spread_counts.by == Level::Node {
-            let ceiling = spread_counts.ceiling();
+            let ceiling = spread_counts.ceiling;
             let allocations = self.fill_capped(&request, &|node| {
                 self.domain_of_node(node)
                     .and_then(|domain| spread_counts.counts.get(&domain))
@@ -214,149 +301,5 @@ impl Fleet {
             return allocations;
         }
         self.spread_over_domains(&request, spread_counts)
-    }
-
-    fn domain_of_node(&self, node: NodeIndex) -> Option<SpreadDomain> {
-        let node = &self.nodes[node];
-        Some(SpreadDomain::Node(
-            self.clusters[node.cluster].name.clone(),
-            node.name.clone(),
-        ))
-    }
-
-    /// Fills the emptiest of the candidate's domains. One domain a time: the next pass sees what it changed.
-    fn spread_over_domains(
-        &self,
-        request: &NodeRequest<'_>,
-        spread_counts: &mut SpreadCounts,
-    ) -> Vec<NodeAllocation> {
-        let ceiling = spread_counts.ceiling();
-        let mut domains: Vec<(u64, SpreadDomain)> = self
-            .domains(request.group, spread_counts.by, request)
-            .into_iter()
-            .filter_map(|domain| Some((*spread_counts.counts.get(&domain)?, domain)))
-            .collect();
-        domains.sort();
-        for (count, domain) in domains {
-            let pools = self.groups[request.group]
-                .pools
-                .iter()
-                .copied()
-                .filter(|&pool| match &domain {
-                    SpreadDomain::Zone(_, zone) => self.pools[pool].key.zone == *zone,
-                    _ => true,
-                })
-                .filter(|&pool| request.admits(pool));
-            let mut pools: Vec<_> = pools.collect();
-            pools.sort_unstable();
-            let here = NodeRequest {
-                pools: Some(pools),
-                replicas: request.replicas.min(ceiling.saturating_sub(count)),
-                ..request.clone()
-            };
-            let allocations = self.fill(&here);
-            let placed = total(&allocations);
-            if placed > 0 {
-                if let Some(count) = spread_counts.counts.get_mut(&domain) {
-                    *count += placed;
-                }
-                return allocations;
-            }
-        }
-        Vec::new()
-    }
-
-    /// Domains in which a group has usable nodes that are admitted.
-    fn domains(
-        &self,
-        group: GroupIndex,
-        by: Level,
-        request: &NodeRequest<'_>,
-    ) -> BTreeSet<SpreadDomain> {
-        let cluster = self.cluster_of(group);
-        let name = &self.clusters[cluster].name;
-        let pools = self.groups[group]
-            .pools
-            .iter()
-            .copied()
-            .filter(|&pool| request.admits(pool))
-            .map(|pool| &self.pools[pool])
-            .filter(|pool| pool.nodes() > pool.faulty());
-        match (by, request.requirement) {
-            (Level::Cluster, None) => pools.map(|_| SpreadDomain::Cluster(name.clone())).collect(),
-            (Level::Zone, None) => pools
-                .filter(|pool| !pool.key.zone.is_empty())
-                .map(|pool| SpreadDomain::Zone(name.clone(), pool.key.zone.clone()))
-                .collect(),
-            _ => self
-                .nodes_of(cluster)
-                .filter(|&node| self.nodes[node].fault.is_none())
-                .filter_map(|node| {
-                    let (slot, _) = self.usable(request, node)?;
-                    let zone = &self.pools[slot.pool].key.zone;
-                    match by {
-                        Level::Cluster => Some(SpreadDomain::Cluster(name.clone())),
-                        Level::Zone if zone.is_empty() => None,
-                        Level::Zone => Some(SpreadDomain::Zone(name.clone(), zone.clone())),
-                        _ => self.domain_of_node(node),
-                    }
-                })
-                .collect(),
-        }
-    }
-
-    /// Eligible domains with the replicas that they have already.
-    fn spread_counts(
-        &self,
-        job: &JobSpec,
-        spread: Spread,
-        placed: &[PlacedReplicas],
-    ) -> SpreadCounts {
-        let mut counts: BTreeMap<SpreadDomain, u64> = BTreeMap::new();
-        for alternative in &job.alternatives {
-            for group in self.groups_for(alternative) {
-                let key = &self.groups[group].key;
-                if alternative.devices_per_replica == 0
-                    || cluster_refusal(job, &self.clusters[key.cluster]).is_some()
-                    || group_refusal(job, key).is_some()
-                {
-                    continue;
-                }
-                let mut pools = self.admitted(job, alternative, group);
-                pools.sort_unstable();
-                let mut request = self.node_request(alternative, group, 1, Some(pools));
-                request.requirement = requirement(&alternative.pod);
-                for domain in self.domains(group, spread.by, &request) {
-                    counts.entry(domain).or_default();
-                }
-            }
-        }
-        for part in placed {
-            let domain = match spread.by {
-                Level::Cluster => Some(SpreadDomain::Cluster(part.cluster.as_str().into())),
-                Level::Zone => self
-                    .find_node(&part.cluster, &part.node)
-                    .and_then(|node| self.nodes[node].slots.first())
-                    .map(|slot| {
-                        SpreadDomain::Zone(
-                            part.cluster.as_str().into(),
-                            self.pools[slot.pool].key.zone.clone(),
-                        )
-                    }),
-                _ => Some(SpreadDomain::Node(
-                    part.cluster.as_str().into(),
-                    part.node.as_str().into(),
-                )),
-            };
-            // Replicas in domains that may no longer be used do not hold the others back.
-            if let Some(count) = domain.and_then(|domain| counts.get_mut(&domain)) {
-                *count += u64::from(part.replicas);
-            }
-        }
-        SpreadCounts {
-            by: spread.by,
-            max_skew: u64::from(spread.max_skew.max(1)),
-            counts,
-        }
     }
 }

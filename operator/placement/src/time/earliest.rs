@@ -7,7 +7,6 @@
 
 use super::future_candidates::FutureCandidate;
 use super::window::{Span, Window};
-use crate::arena::GroupIndex;
 use crate::fleet::Fleet;
 use crate::model::{JobSpec, Kind};
 use crate::schedule::{FutureStart, StartCost};
@@ -29,7 +28,7 @@ impl Fleet {
     ) -> Option<FutureStart> {
         let mut hopes: Vec<(i64, FutureCandidate<'_>, Vec<Span>)> = Vec::new();
         for future_candidate in self.nearest(job) {
-            let spans = self.spans(future_candidate.group, false, promises, now_seconds);
+            let spans = self.spans(future_candidate, false, promises, now_seconds);
             if let Some(end) = self.soonest(future_candidate, &spans) {
                 hopes.push((end, future_candidate, spans));
             }
@@ -44,16 +43,8 @@ impl Fleet {
             if best.as_ref().is_some_and(settled) {
                 break;
             }
-            let found =
-                match self.on_future_candidate(future_candidate, spans, now_seconds, None, moved) {
-                    Ok(found) => found,
-                    // Watts are what is short: whatever ends anywhere is waited for.
-                    Err(ShortOfWatts) => {
-                        let spans = self.spans(future_candidate.group, true, promises, now_seconds);
-                        self.on_future_candidate(future_candidate, spans, now_seconds, None, moved)
-                            .unwrap_or_default()
-                    }
-                };
+            let on = (promises, now_seconds, None);
+            let found = self.best_on(future_candidate, spans, on, moved);
             if let Some(found) = found
                 && best.as_ref().is_none_or(|best| found.key() < best.key())
             {
@@ -79,27 +70,9 @@ impl Fleet {
             if least >= than {
                 break;
             }
-            let spans = self.spans(future_candidate.group, false, promises, now_seconds);
-            let found = match self.on_future_candidate(
-                future_candidate,
-                spans,
-                now_seconds,
-                Some(than),
-                moved,
-            ) {
-                Ok(found) => found,
-                Err(ShortOfWatts) => {
-                    let spans = self.spans(future_candidate.group, true, promises, now_seconds);
-                    self.on_future_candidate(
-                        future_candidate,
-                        spans,
-                        now_seconds,
-                        Some(than),
-                        moved,
-                    )
-                    .unwrap_or_default()
-                }
-            };
+            let spans = self.spans(future_candidate, false, promises, now_seconds);
+            let on = (promises, now_seconds, Some(than));
+            let found = self.best_on(future_candidate, spans, on, moved);
             if let Some(found) = found.filter(|found| found.is_within(horizon_seconds)) {
                 than = found.start_cost(job);
                 best = Some(found);
@@ -108,15 +81,39 @@ impl Fleet {
         best
     }
 
+    /// The best start on one group. Where watts are what it waits for, whatever ends under the same limits is waited for, not
+    /// only what ends on the group.
+    fn best_on(
+        &mut self,
+        future_candidate: FutureCandidate<'_>,
+        spans: Vec<Span>,
+        (promises, now_seconds, than): (&[Span], i64, Option<StartCost>),
+        moved: &mut u64,
+    ) -> Option<FutureStart> {
+        let own = self.on_future_candidate(future_candidate, spans, now_seconds, than, moved);
+        if !own.waits_for_watts {
+            return own.start;
+        }
+        let spans = self.spans(future_candidate, true, promises, now_seconds);
+        let all = self.on_future_candidate(future_candidate, spans, now_seconds, than, moved);
+        let job = future_candidate.job;
+        own.start.into_iter().chain(all.start).min_by_key(|start| {
+            // By what it costs where that is asked for, else the soonest.
+            (than.map(|_| start.start_cost(job)), start.key())
+        })
+    }
+
     /// What ends on a group, soonest first, and the promises that hold devices of its type there or, with `elsewhere`, all.
     fn spans(
         &self,
-        group: GroupIndex,
+        future_candidate: FutureCandidate<'_>,
         elsewhere: bool,
         promises: &[Span],
         now_seconds: i64,
     ) -> Vec<Span> {
-        let mut spans = self.ending(group, elsewhere, now_seconds);
+        let group = future_candidate.group;
+        let queue = elsewhere.then_some(future_candidate.job.queue.as_str());
+        let mut spans = self.ending(group, queue, now_seconds);
         let key = &self.groups[group].key;
         let cluster = &*self.clusters[key.cluster].name;
         spans.extend(promises.iter().filter(|span| {
@@ -158,9 +155,9 @@ impl Fleet {
         now_seconds: i64,
         than: Option<StartCost>,
         moved: &mut u64,
-    ) -> Result<Option<FutureStart>, ShortOfWatts> {
+    ) -> GroupStart {
         let Some(soonest) = self.soonest(future_candidate, &spans) else {
-            return Ok(None);
+            return GroupStart::default();
         };
         let mut search = StartSearch {
             future_candidate,
@@ -169,15 +166,25 @@ impl Fleet {
             window: Window::new(self, spans, moved),
         };
         match search.enough(soonest) {
-            Some(first) => Ok(search.first_start(first)),
-            None if search.is_short_of_watts() => Err(ShortOfWatts),
-            None => Ok(None),
+            Some(first) => GroupStart {
+                start: search.first_start(first),
+                waits_for_watts: first > soonest && search.is_short_of_watts(first),
+            },
+            None => GroupStart {
+                start: None,
+                waits_for_watts: search.is_short_of_watts(i64::MAX),
+            },
         }
     }
 }
 
-/// With all gone that was to end, there would be room but for watts.
-struct ShortOfWatts;
+/// What was found on one group.
+#[derive(Default)]
+struct GroupStart {
+    start: Option<FutureStart>,
+    /// Whether watts were short before it, or for good.
+    waits_for_watts: bool,
+}
 
 /// The search on one group.
 struct StartSearch<'f, 'a> {
@@ -290,9 +297,10 @@ impl StartSearch<'_, '_> {
         })
     }
 
-    /// Whether, with all gone that ends, there would be room but for watts.
-    fn is_short_of_watts(&mut self) -> bool {
-        self.window.show(|_| false);
+    /// Whether, with all gone that ends before then, there would be room but for watts.
+    fn is_short_of_watts(&mut self, before: i64) -> bool {
+        self.window
+            .show(|span| span.start <= 0 && span.end >= before);
         let FutureCandidate {
             job,
             alternative,

@@ -20,8 +20,9 @@ impl Promises {
         window.show(|_| false);
         let mut verdict = window.fleet.explain(waits.job, waits.shortfall, options);
         drop(window);
-        if let Some(reasons) = self.reasons_now(fleet, waits, options) {
+        if let Some((reasons, is_cut)) = self.reasons_now(fleet, waits, options) {
             verdict.reasons = reasons;
+            verdict.reasons_cut = is_cut;
         }
         verdict
     }
@@ -33,7 +34,7 @@ impl Promises {
         fleet: &mut Fleet,
         waits: &PendingJob<'_>,
         options: &PlanOptions,
-    ) -> Option<Vec<Refusal>> {
+    ) -> Option<(Vec<Refusal>, bool)> {
         if waits.keeps == 0 || self.spans.is_empty() || self.is_spent() {
             return None;
         }
@@ -41,8 +42,8 @@ impl Promises {
         let mut window = Window::new(fleet, self.spans.clone(), &mut self.moved);
         window.show(|_| false);
         let fleet = &*window.fleet;
-        let (reasons, _) = fleet.reasons(waits.job, waits.shortfall, options, Some(gangs));
-        Some(reasons)
+        let (reasons, is_cut, _) = fleet.reasons(waits.job, waits.shortfall, options, Some(gangs));
+        Some((reasons, is_cut))
     }
 }
 
@@ -92,6 +93,9 @@ fn raises_for_promises(fix: &Fix, reasons: &[Refusal]) -> bool {
     let (limit, by) = match fix {
         Fix::RaisePowerDomain { domain, by_watts } => (domain, *by_watts),
         Fix::RaisePowerBudget { budget, by_watts } => (budget, *by_watts),
+        Fix::RaisePowerLimits { limits } => {
+            return limits.iter().any(|fix| raises_for_promises(fix, reasons));
+        }
         _ => return false,
     };
     let is_short_now = |refusal: &Refusal| match &refusal.reason {

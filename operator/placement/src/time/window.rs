@@ -1,5 +1,7 @@
 //! The fleet as it would be from one moment to another: what is not held then is counted out for a while.
 
+use std::collections::BTreeSet;
+
 use crate::arena::{GroupIndex, ReservationIndex};
 use crate::fleet::Fleet;
 use crate::model::Reservation;
@@ -58,33 +60,42 @@ fn expected_end(ends_seconds: i64, now_seconds: i64) -> i64 {
 }
 
 impl Fleet {
-    /// What ends of the devices of a group, soonest first; with `elsewhere`, what ends anywhere. All that ends at one moment
-    /// or nothing of it, and no more than a window may count out.
-    pub(crate) fn ending(&self, group: GroupIndex, elsewhere: bool, now_seconds: i64) -> Vec<Span> {
+    /// What ends of the devices of a group, soonest first; with the `queue` of a job, also what ends anywhere and holds
+    /// watts under a limit of the group or the queue. All that ends at one moment or nothing of it, and no more than a window may count out.
+    pub(crate) fn ending(
+        &self,
+        group: GroupIndex,
+        queue: Option<&str>,
+        now_seconds: i64,
+    ) -> Vec<Span> {
         let key = &self.groups[group].key;
         let cluster = &self.clusters[key.cluster].name;
         let ends = self.ledger.ends();
         let of_type = ends.of_type(cluster, &key.accelerator_type);
-        let Some(ends) = (if elsewhere { Some(ends.all()) } else { of_type }) else {
+        let Some(ends) = (if queue.is_some() {
+            Some(ends.all())
+        } else {
+            of_type
+        }) else {
             return Vec::new();
+        };
+        let limits = queue.map(|queue| (queue, self.limits_of(group)));
+        let counts = |reservation: &Reservation| match &limits {
+            None => self.is_in_group(reservation, group),
+            Some((queue, limits)) => {
+                self.is_in_group(reservation, group) || self.is_under(reservation, queue, limits)
+            }
         };
         // Those that are late come first in the order of ends, the latest in front; they are expected the other way schedule.
         let after_now = (now_seconds.saturating_add(1), ReservationIndex::FIRST);
         let mut spans = Vec::new();
         self.spans_within(
             ends.range(..after_now).rev(),
-            group,
-            elsewhere,
+            &counts,
             now_seconds,
             &mut spans,
         );
-        self.spans_within(
-            ends.range(after_now..),
-            group,
-            elsewhere,
-            now_seconds,
-            &mut spans,
-        );
+        self.spans_within(ends.range(after_now..), &counts, now_seconds, &mut spans);
         spans.sort_by_key(|span| span.end);
         let mut nodes = 0_u64;
         let beyond = spans.iter().find_map(|span| {
@@ -99,8 +110,7 @@ impl Fleet {
     fn spans_within<'a>(
         &self,
         ends: impl Iterator<Item = &'a (i64, ReservationIndex)>,
-        group: GroupIndex,
-        elsewhere: bool,
+        counts: &impl Fn(&Reservation) -> bool,
         now_seconds: i64,
         spans: &mut Vec<Span>,
     ) {
@@ -109,7 +119,7 @@ impl Fleet {
             let Some(reservation) = self.ledger.get(index) else {
                 continue;
             };
-            if !elsewhere && !self.is_in_group(reservation, group) {
+            if !counts(reservation) {
                 continue;
             }
             let end = expected_end(ends_seconds, now_seconds);
@@ -120,6 +130,31 @@ impl Fleet {
                 return;
             }
         }
+    }
+
+    /// Power domains that a group's nodes hang on, by position.
+    fn limits_of(&self, group: GroupIndex) -> BTreeSet<usize> {
+        let pools = self.groups[group].pools.iter();
+        let feeds = pools.map(|&pool| self.pools[pool].key.feed);
+        feeds
+            .flat_map(|feed| self.power.path_of(feed).iter().map(|(at, _)| *at))
+            .collect()
+    }
+
+    /// Whether a reservation holds watts under one of these power domains or of the queue. One on a node that is not there is
+    /// taken to.
+    fn is_under(&self, reservation: &Reservation, queue: &str, limits: &BTreeSet<usize>) -> bool {
+        if reservation.queue == queue && self.power.queue_headroom(queue).is_some() {
+            return true;
+        }
+        let nodes = reservation.nodes.iter();
+        let mut found = nodes.map(|share| self.find_node(&reservation.cluster, &share.name));
+        found.any(|node| {
+            node.is_none_or(|node| {
+                let path = self.power.path_of(self.nodes[node].feed);
+                path.iter().any(|(at, _)| limits.contains(at))
+            })
+        })
     }
 
     /// Whether a reservation holds devices of a group: all of its nodes are of one.

@@ -14,6 +14,8 @@ pub enum Fact {
     Usd(MicroUsd),
     /// A name.
     Text(String),
+    /// Several things, each with facts of its own.
+    List(Vec<Facts>),
 }
 
 /// Facts by name, in the order in which they are shown.
@@ -37,6 +39,14 @@ impl Fact {
             Self::Watts(watts) => Value::from(watts.0),
             Self::Usd(usd) => usd_number(*usd),
             Self::Text(text) => Value::from(text.as_str()),
+            Self::List(list) => list
+                .iter()
+                .map(|facts| {
+                    let facts = facts.iter();
+                    let object = facts.map(|(name, fact)| ((*name).to_owned(), fact.to_json()));
+                    Value::Object(object.collect())
+                })
+                .collect(),
         }
     }
 
@@ -47,6 +57,16 @@ impl Fact {
             Self::Watts(watts) => watts.0.to_string(),
             Self::Usd(usd) => usd_decimal(*usd),
             Self::Text(text) => text.clone(),
+            Self::List(list) => {
+                let words = |facts: &Facts| {
+                    let facts = facts.iter();
+                    let words: Vec<String> = facts
+                        .map(|(name, fact)| format!("{name} {}", fact.to_text()))
+                        .collect();
+                    words.join(" ")
+                };
+                list.iter().map(words).collect::<Vec<_>>().join(", ")
+            }
         }
     }
 
@@ -56,7 +76,7 @@ impl Fact {
             Self::Count(count) => Some(*count),
             Self::Watts(watts) => Some(watts.0),
             Self::Usd(usd) => Some(usd.0),
-            Self::Text(_) => None,
+            Self::Text(_) | Self::List(_) => None,
         }
     }
 }

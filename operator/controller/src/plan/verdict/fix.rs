@@ -3,7 +3,7 @@
 use ampacity_placement::{DevicePart, Fix};
 
 use super::reason::{mark, names, plural};
-use super::{Fact, Facts};
+use super::{Fact, Facts, duration};
 
 names! {
     /// What would place a job. Programs may rely on these words; they are never renamed.
@@ -16,6 +16,8 @@ names! {
         CreatePowerDomain,
         /// Raise a power budget.
         RaisePowerBudget,
+        /// Raise several limits on watts.
+        RaisePowerLimits,
         /// Raise `budget.maxUsd`.
         RaiseMaxUsd,
         /// Raise `budget.maxUsdPerHour`.
@@ -57,7 +59,7 @@ pub(super) fn wait_text(starts: jiff::Timestamp) -> FixText {
     FixText {
         action: FixAction::Wait,
         details: vec![("startTime", Fact::text(starts.to_string()))],
-        sentence: format!("Wait until {starts}: running jobs should have ended by then."),
+        sentence: format!("Wait until {starts}: by then what holds the room should have ended."),
     }
 }
 
@@ -73,6 +75,19 @@ pub(super) fn try_again_text(cluster: &str, until: jiff::Timestamp) -> FixText {
     }
 }
 
+/// `, on n1, n2 and 3 more`; nothing where none is named.
+fn named(before: &str, names: &[String], all: u64) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let named = u64::try_from(names.len()).unwrap_or(u64::MAX);
+    let more = match all.saturating_sub(named) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{before} {}{more}", names.join(", "))
+}
+
 /// Name, numbers and words of a fix.
 pub fn fix_text(fix: &Fix) -> FixText {
     use FixAction as Action;
@@ -81,16 +96,24 @@ pub fn fix_text(fix: &Fix) -> FixText {
             cluster,
             pool,
             nodes,
+            accelerator_type,
+            devices_per_node,
+            capacity_type,
         } => (
             Action::AddNodes,
             vec![
                 ("cluster", Fact::text(cluster)),
                 ("pool", Fact::text(pool)),
                 ("nodes", Fact::count(*nodes)),
+                ("acceleratorType", Fact::text(accelerator_type)),
+                ("devicesPerNode", Fact::count(u64::from(*devices_per_node))),
+                ("capacityType", Fact::text(capacity_type.as_str())),
             ],
             format!(
-                "Add {} like {pool} to cluster {cluster}.",
-                plural(*nodes, "node", "nodes")
+                "Add {} like {pool} ({devices_per_node} × {accelerator_type}{}, {}) to cluster {cluster}.",
+                plural(*nodes, "node", "nodes"),
+                if *nodes == 1 { "" } else { " each" },
+                capacity_type.as_str()
             ),
         ),
         Fix::RaisePowerDomain { domain, by_watts } => (
@@ -122,6 +145,17 @@ pub fn fix_text(fix: &Fix) -> FixText {
             ],
             format!("Raise limitWatts of power budget {budget} by {by_watts}, or free as much."),
         ),
+        Fix::RaisePowerLimits { limits } => {
+            let texts: Vec<FixText> = limits.iter().map(fix_text).collect();
+            let sentences: Vec<&str> = texts.iter().map(|text| text.sentence.as_str()).collect();
+            let sentence = sentences.join(" ");
+            let limits = texts.into_iter().map(|text| text.details).collect();
+            (
+                Action::RaisePowerLimits,
+                vec![("limits", Fact::List(limits))],
+                sentence,
+            )
+        }
         Fix::RaiseMaxUsd { to } => (
             Action::RaiseMaxUsd,
             vec![("toUsd", Fact::Usd(*to))],
@@ -145,12 +179,15 @@ pub fn fix_text(fix: &Fix) -> FixText {
         Fix::WaitUntil { start_seconds } => (
             Action::Wait,
             vec![("startSeconds", Fact::Count(*start_seconds))],
-            format!("Wait {start_seconds} s until running jobs end."),
+            format!(
+                "Wait {}: by then what holds the room should have ended.",
+                duration(*start_seconds)
+            ),
         ),
         Fix::ExtendDeadline { by_seconds } => (
             Action::ExtendDeadline,
             vec![("bySeconds", Fact::Count(*by_seconds))],
-            format!("Move spec.deadline by {by_seconds} s."),
+            format!("Move spec.deadline by {}.", duration(*by_seconds)),
         ),
         Fix::ChangePart { alternative, part } => (
             Action::ChangePart,
@@ -170,26 +207,41 @@ pub fn fix_text(fix: &Fix) -> FixText {
                 }
             },
         ),
-        Fix::FreeDevices { cluster, devices } => (
+        Fix::FreeDevices {
+            cluster,
+            devices,
+            accelerator_type,
+            nodes,
+            on,
+        } => (
             Action::FreeDevices,
             vec![
                 ("cluster", Fact::text(cluster)),
                 ("devices", Fact::count(*devices)),
+                ("acceleratorType", Fact::text(accelerator_type)),
+                ("on", Fact::text(on.join(", "))),
             ],
             format!(
-                "Free {} that other pods hold in cluster {cluster}.",
-                plural(*devices, "device", "devices")
+                "Free {} of {accelerator_type} that other pods hold in cluster {cluster}{}.",
+                plural(*devices, "device", "devices"),
+                named(", on", on, *nodes)
             ),
         ),
-        Fix::RestoreNodes { cluster, nodes } => (
+        Fix::RestoreNodes {
+            cluster,
+            nodes,
+            names,
+        } => (
             Action::RestoreNodes,
             vec![
                 ("cluster", Fact::text(cluster)),
                 ("nodes", Fact::count(*nodes)),
+                ("names", Fact::text(names.join(", "))),
             ],
             format!(
-                "Return {} of cluster {cluster} to service.",
-                plural(*nodes, "node", "nodes")
+                "Return {} of cluster {cluster} to service{}.",
+                plural(*nodes, "node", "nodes"),
+                named(":", names, *nodes)
             ),
         ),
         Fix::ChangeJob => (

@@ -1,5 +1,6 @@
 //! The engine's `Unplaced` as `status.verdict`, within its bounds.
 
+mod duration;
 mod fact;
 mod fix;
 mod quota;
@@ -13,6 +14,7 @@ use ampacity_placement::{Reason, Refusal, Unplaced};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+pub use self::duration::duration;
 pub use self::fact::{Fact, Facts, usd_number};
 pub use self::fix::{FixAction, FixText, fix_text};
 use self::fix::{try_again_text, wait_text};
@@ -186,7 +188,7 @@ fn integer(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ampacity_placement::{Level, Watts};
+    use ampacity_placement::{CapacityType, Level, Watts};
 
     fn refusal(reason: Reason, count: u64) -> Refusal {
         Refusal {
@@ -202,6 +204,7 @@ mod tests {
             job: "a/b".into(),
             replicas: 1,
             reasons,
+            reasons_cut: false,
             fix,
             earliest_start_seconds: None,
         }
@@ -232,6 +235,9 @@ mod tests {
                     cluster: "aws-east".into(),
                     pool: "p5.48xlarge".into(),
                     nodes: 3,
+                    accelerator_type: "nvidia-h100-sxm5-80gb".into(),
+                    devices_per_node: 8,
+                    capacity_type: CapacityType::Spot,
                 }),
             ),
             None,
@@ -239,7 +245,7 @@ mod tests {
         );
         assert_eq!(
             line,
-            "aws-east: 64 devices are needed, 40 free (and 1 more reason). Add 3 nodes like p5.48xlarge to cluster aws-east."
+            "aws-east: 64 devices are needed, 40 free (and 1 more reason). Add 3 nodes like p5.48xlarge (8 × nvidia-h100-sxm5-80gb each, Spot) to cluster aws-east."
         );
         insta::assert_json_snapshot!(verdict);
     }
@@ -260,7 +266,7 @@ mod tests {
         assert_eq!(verdict.earliest_start_time, Some(Time(starts)));
         assert_eq!(
             line,
-            "aws-east: 64 devices are needed, 40 free. Wait until 2025-06-15T15:07:40Z: running jobs should have ended by then."
+            "aws-east: 64 devices are needed, 40 free. Wait until 2025-06-15T15:07:40Z: by then what holds the room should have ended."
         );
         let details = verdict.fix.unwrap().details;
         assert_eq!(details["startTime"], "2025-06-15T15:07:40Z");

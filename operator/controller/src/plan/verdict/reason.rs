@@ -2,7 +2,7 @@
 
 use ampacity_placement::{DevicePart, Reason, Refusal, Watts};
 
-use super::{Fact, Facts};
+use super::{Fact, Facts, duration};
 use crate::state::PartFields;
 
 macro_rules! names {
@@ -497,7 +497,10 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
         Reason::DeadlineMissed { late_seconds } => (
             Name::DeadlineMissed,
             vec![("lateSeconds", Fact::Count(*late_seconds))],
-            format!("the work would end {late_seconds} s after spec.deadline"),
+            format!(
+                "the work would end {} after spec.deadline",
+                duration(*late_seconds)
+            ),
         ),
         Reason::NoThroughput => (
             Name::NoThroughput,

@@ -12,6 +12,7 @@ impl Fleet {
         &mut self,
         trial: Trial<'_>,
         below: Option<(i128, &str)>,
+        tries: &mut usize,
     ) -> Option<(i128, Fix)> {
         let template = self.template(trial)?;
         let slot = self.nodes[template].slot(trial.group)?;
@@ -52,6 +53,7 @@ impl Fleet {
         if self.is_beyond_budget(trial, needed) {
             return None;
         }
+        *tries += 1;
         let level = match trial.job.kind {
             Kind::Training { .. } => trial.job.topology.required,
             Kind::Inference { .. } => Level::Cluster,
@@ -96,6 +98,9 @@ impl Fleet {
         self.take_out(first);
         self.settle();
         let key = &self.pools[pool].key;
+        let group = &self.groups[trial.group].key;
+        let accelerator_type = group.accelerator_type.to_string();
+        let (devices_per_node, capacity_type) = (key.devices, group.capacity_type);
         let name = if key.instance_type.is_empty() {
             self.groups[trial.group].key.accelerator_type.to_string()
         } else {
@@ -108,6 +113,9 @@ impl Fleet {
                 cluster,
                 pool: name,
                 nodes,
+                accelerator_type,
+                devices_per_node,
+                capacity_type,
             },
         ))
     }

@@ -3,65 +3,60 @@
 use super::trial::{MOST_NODES, Trial};
 use crate::arena::NodeIndex;
 use crate::fleet::{Fleet, PowerLimit};
-use crate::model::{Fix, NodeFault, Reason, Watts};
+use crate::model::{Fix, MOST_NAMED, NodeFault, Reason, Watts};
 
 /// Largest step by which a limit is raised: a billion gigawatts.
 const MOST_RAISE_WATTS: i64 = 1_000_000_000_000_000_000;
 
+/// Most limits that one fix raises.
+const MOST_LIMITS: usize = 8;
+
 impl Fleet {
+    /// Raises the limits that bind, one after the other, until the job fits.
     pub(super) fn raise_power(&mut self, trial: Trial<'_>, reason: &Reason) -> Option<(i128, Fix)> {
-        let none = Watts::ZERO;
-        let (limit, needed, headroom) = match reason {
-            Reason::UnknownPowerDomain {
-                domain,
-                needed_watts,
-            } => (PowerLimit::Missing(domain.clone()), needed_watts, &none),
-            Reason::PowerDomainExceeded {
-                domain,
-                needed_watts,
-                headroom_watts,
-            } => (
-                PowerLimit::Domain(domain.clone()),
-                needed_watts,
-                headroom_watts,
-            ),
-            Reason::PowerBudgetExceeded {
-                budget,
-                needed_watts,
-                headroom_watts,
-            } => (
-                PowerLimit::Budget(budget.clone()),
-                needed_watts,
-                headroom_watts,
-            ),
-            _ => return None,
-        };
-        let by = *needed - *headroom;
-        // Nobody raises a limit by so much, and a larger step could not be taken back exactly.
-        if by.0 > MOST_RAISE_WATTS {
+        let mut raised: Vec<(PowerLimit, i64)> = Vec::new();
+        let mut next = lacking(reason);
+        let mut works = false;
+        for _ in 0..MOST_LIMITS {
+            // Nobody raises a limit by so much, and a larger step could not be taken back exactly. One that was raised by what
+            // was missing and is short still cannot be helped.
+            let Some((limit, by)) = next.filter(|(limit, by)| {
+                (1..=MOST_RAISE_WATTS).contains(by)
+                    && !raised.iter().any(|(known, _)| known == limit)
+            }) else {
+                break;
+            };
+            self.power.shift_limit(&limit, by);
+            raised.push((limit, by));
+            works = self.fits(trial);
+            if works {
+                break;
+            }
+            let (job, shortfall) = (trial.job, trial.shortfall);
+            let (alternative, now) = (trial.alternative, trial.now_seconds);
+            let binds = self.binding_constraint(job, alternative, trial.group, shortfall, now);
+            next = binds.as_ref().and_then(lacking);
+        }
+        for (limit, by) in &raised {
+            self.power.shift_limit(limit, -by);
+        }
+        if !works {
             return None;
         }
-        self.power.shift_limit(&limit, by.0);
-        let works = self.fits(trial);
-        self.power.shift_limit(&limit, -by.0);
-        let fix = match limit {
-            PowerLimit::Domain(domain) => Fix::RaisePowerDomain {
-                domain,
-                by_watts: Watts(by.0),
-            },
-            PowerLimit::Missing(domain) => Fix::CreatePowerDomain {
-                domain,
-                usable_watts: Watts(by.0),
-            },
-            PowerLimit::Budget(budget) => Fix::RaisePowerBudget {
-                budget,
-                by_watts: Watts(by.0),
-            },
+        let watts = raised.iter().map(|(_, by)| i128::from(*by)).sum();
+        let mut fixes: Vec<Fix> = raised.into_iter().map(raise).collect();
+        let fix = match fixes.len() {
+            1 => fixes.pop()?,
+            _ => Fix::RaisePowerLimits { limits: fixes },
         };
-        works.then(|| (i128::from(by.0), fix))
+        Some((watts, fix))
     }
 
-    pub(super) fn restore_nodes(&mut self, trial: Trial<'_>) -> Option<(i128, Fix)> {
+    pub(super) fn restore_nodes(
+        &mut self,
+        trial: Trial<'_>,
+        tries: &mut usize,
+    ) -> Option<(i128, Fix)> {
         let pools = &self.groups[trial.group].pools;
         if pools.iter().all(|&pool| self.pools[pool].faulty() == 0) {
             return None;
@@ -79,6 +74,7 @@ impl Fleet {
             )
         });
         out.truncate(usize::try_from(MOST_NODES).unwrap_or(usize::MAX));
+        *tries += usize::from(!out.is_empty());
         let count = self.fewest(
             out.len(),
             |fleet, range, on| {
@@ -92,10 +88,22 @@ impl Fleet {
         )?;
         let cluster = self.clusters[self.cluster_of(trial.group)].name.to_string();
         let nodes = u64::try_from(count).unwrap_or(u64::MAX);
-        Some((i128::from(nodes), Fix::RestoreNodes { cluster, nodes }))
+        let names = self.names(out.iter().take(count).map(|(node, _)| *node));
+        Some((
+            i128::from(nodes),
+            Fix::RestoreNodes {
+                cluster,
+                nodes,
+                names,
+            },
+        ))
     }
 
-    pub(super) fn free_devices(&mut self, trial: Trial<'_>) -> Option<(i128, Fix)> {
+    pub(super) fn free_devices(
+        &mut self,
+        trial: Trial<'_>,
+        tries: &mut usize,
+    ) -> Option<(i128, Fix)> {
         let mut held: Vec<(NodeIndex, u32)> = self
             .own_nodes(trial)
             .into_iter()
@@ -107,6 +115,7 @@ impl Fleet {
         held.sort_by_key(|(_, held)| *held);
         held.truncate(usize::try_from(MOST_NODES).unwrap_or(usize::MAX));
         let group = trial.group;
+        *tries += usize::from(!held.is_empty());
         let count = self.fewest(
             held.len(),
             |fleet, range, on| {
@@ -131,7 +140,28 @@ impl Fleet {
             .map(|(_, held)| u64::from(*held))
             .sum();
         let cluster = self.clusters[self.cluster_of(group)].name.to_string();
-        Some((i128::from(devices), Fix::FreeDevices { cluster, devices }))
+        let accelerator_type = self.groups[group].key.accelerator_type.to_string();
+        let on = self.names(held.iter().take(count).map(|(node, _)| *node));
+        Some((
+            i128::from(devices),
+            Fix::FreeDevices {
+                cluster,
+                devices,
+                accelerator_type,
+                nodes: u64::try_from(count).unwrap_or(u64::MAX),
+                on,
+            },
+        ))
+    }
+
+    /// Names of the first of these nodes, in order of names.
+    fn names(&self, nodes: impl Iterator<Item = NodeIndex>) -> Vec<String> {
+        let nodes = nodes.take(MOST_NAMED);
+        let mut names: Vec<String> = nodes
+            .map(|node| self.nodes[node].name.to_string())
+            .collect();
+        names.sort();
+        names
     }
 
     /// The least number of changes, taken from the front, after which `works`; all are taken back.
@@ -166,5 +196,56 @@ impl Fleet {
         }
         change(self, 0..done, false);
         enough
+    }
+}
+
+/// The limit on watts that a reason names, and how much is missing there.
+fn lacking(reason: &Reason) -> Option<(PowerLimit, i64)> {
+    let (limit, needed, headroom) = match reason {
+        Reason::UnknownPowerDomain {
+            domain,
+            needed_watts,
+        } => (
+            PowerLimit::Missing(domain.clone()),
+            needed_watts,
+            &Watts::ZERO,
+        ),
+        Reason::PowerDomainExceeded {
+            domain,
+            needed_watts,
+            headroom_watts,
+        } => (
+            PowerLimit::Domain(domain.clone()),
+            needed_watts,
+            headroom_watts,
+        ),
+        Reason::PowerBudgetExceeded {
+            budget,
+            needed_watts,
+            headroom_watts,
+        } => (
+            PowerLimit::Budget(budget.clone()),
+            needed_watts,
+            headroom_watts,
+        ),
+        _ => return None,
+    };
+    Some((limit, (*needed - *headroom).0))
+}
+
+fn raise((limit, by): (PowerLimit, i64)) -> Fix {
+    match limit {
+        PowerLimit::Domain(domain) => Fix::RaisePowerDomain {
+            domain,
+            by_watts: Watts(by),
+        },
+        PowerLimit::Missing(domain) => Fix::CreatePowerDomain {
+            domain,
+            usable_watts: Watts(by),
+        },
+        PowerLimit::Budget(budget) => Fix::RaisePowerBudget {
+            budget,
+            by_watts: Watts(by),
+        },
     }
 }

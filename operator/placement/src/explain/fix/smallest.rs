@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::model::{Fix, JobSpec, Reason, Refusal};
 use crate::nodes::Shortfall;
 
-/// Most groups on which an option of one kind is tried.
+/// Most groups on which an option of one kind is tried. One that has nothing to try it on does not count.
 const MOST_TRIES: usize = 6;
 
 impl Fleet {
@@ -58,13 +58,14 @@ impl Fleet {
                 if *tried >= MOST_TRIES {
                     continue;
                 }
-                *tried += 1;
                 // Only a smaller change of the same kind is of interest now, or one as large in a cluster that comes first.
                 let below = best
                     .as_ref()
                     .filter(|(least, ..)| *least == rank)
                     .map(|(_, size, name, _)| (*size, name.as_str()));
-                if let Some((size, fix)) = self.try_fix(*kind, trial, &diagnosis.reason, below) {
+                if let Some((size, fix)) =
+                    self.try_fix(*kind, trial, &diagnosis.reason, below, tried)
+                {
                     let name = self.clusters[self.cluster_of(trial.group)].name.to_string();
                     let entry = (rank, size, name, fix);
                     if best
@@ -91,17 +92,22 @@ impl Fleet {
         trial: Trial<'_>,
         reason: &Reason,
         below: Option<(i128, &str)>,
+        tries: &mut usize,
     ) -> Option<(i128, Fix)> {
+        match kind {
+            FixKind::Restore => return self.restore_nodes(trial, tries),
+            FixKind::Add => return self.add_nodes(trial, below, tries),
+            FixKind::Free => return self.free_devices(trial, tries),
+            _ => *tries += 1,
+        }
         match kind {
             FixKind::Topology => self.relax_topology(trial),
             FixKind::Capacity => self.allow_capacity_type(trial),
-            FixKind::Restore => self.restore_nodes(trial),
             FixKind::Power => self.raise_power(trial, reason),
             FixKind::Money => self.raise_dollars(trial, reason),
             FixKind::Deadline => self.extend_deadline(trial, reason),
             FixKind::Part => self.change_part(trial),
-            FixKind::Add => self.add_nodes(trial, below),
-            FixKind::Free => self.free_devices(trial),
+            FixKind::Restore | FixKind::Add | FixKind::Free => None,
         }
     }
 }

@@ -88,6 +88,36 @@ impl PowerLedger {
         self.worst(added.into_iter())
     }
 
+    /// Every limit that these loads together break, the worst first.
+    pub(crate) fn shortages(&self, loads: &[(FeedIndex, i64)]) -> Vec<PowerShortage> {
+        let mut added: BTreeMap<usize, i128> = BTreeMap::new();
+        for &(feed, watts) in loads {
+            for &(at, factor) in &self.feeds[feed].path {
+                let sum = added.entry(at).or_default();
+                *sum = sum.saturating_add(i128::from(watts).saturating_mul(factor));
+            }
+        }
+        let mut broken: Vec<(i128, usize, i128)> = added
+            .into_iter()
+            .filter_map(|(at, load)| {
+                let missing = load - self.domains.get(at)?.headroom_nano();
+                (load > 0 && missing > 0).then_some((missing, at, load))
+            })
+            .collect();
+        broken.sort_by_key(|(missing, at, _)| (std::cmp::Reverse(*missing), *at));
+        broken
+            .into_iter()
+            .filter_map(|(_, at, load)| {
+                let (limit, headroom) = self.domains.get(at)?.tightest();
+                Some(PowerShortage {
+                    limit,
+                    needed: Watts(up(load)),
+                    headroom: Watts(down(headroom)),
+                })
+            })
+            .collect()
+    }
+
     fn worst(&self, added: impl Iterator<Item = (usize, i128)>) -> Option<PowerShortage> {
         let mut worst: Option<(i128, usize, i128)> = None;
         for (at, load) in added {
