@@ -6,8 +6,9 @@ use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, inference};
 use ampacity_e2e::world::PATIENCE;
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::{Namespace, Service};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -214,4 +215,53 @@ async fn a_gang_and_an_inference_job_called_as_its_attempt_run_side_by_side() ->
     ensure!(kind("llama-1").await?.as_deref() == Some("InferenceJob"));
     ensure!(kind("llama-1-gang").await?.as_deref() == Some("TrainingJob"));
     Ok(())
+}
+
+#[tokio::test]
+async fn a_copied_pod_of_ours_holds_what_it_holds() -> Result<()> {
+    let world = World::builder()
+        .nodes("east", [h100("e1", "r1"), h100("e2", "r1")])
+        .start()
+        .await?;
+    world.apply(&Training::new("one").gang(1, 8).yaml()).await?;
+    world.training_is("one", TrainingJobState::Running).await?;
+    let pods: Api<Pod> = Api::namespaced(world.cluster("east")?.admin.clone(), "default");
+    let all = pods.list(&ListParams::default()).await?;
+    let mut copy = all.items.into_iter().next().context("no pod runs")?;
+    let spec = copy.spec.as_mut().context("the pod has no spec")?;
+    let other = if spec.node_name.as_deref() == Some("e1") {
+        "e2"
+    } else {
+        "e1"
+    };
+    spec.node_name = Some(other.to_owned());
+    spec.affinity = None;
+    copy.status = None;
+    copy.metadata = ObjectMeta {
+        name: Some("copy".to_owned()),
+        labels: copy.metadata.labels,
+        annotations: copy.metadata.annotations,
+        ..ObjectMeta::default()
+    };
+    pods.create(&PostParams::default(), &copy).await?;
+    let clusters: Api<MemberCluster> = Api::all(world.hub.admin.clone());
+    let told = |cluster: &MemberCluster| {
+        let conditions = cluster.status.iter().flat_map(|s| &s.conditions);
+        conditions.into_iter().any(|c| {
+            c.message
+                .contains("pods with the labels of Placement default/one-1 hold more here")
+        })
+    };
+    let noted = wait_for_object(&clusters, "east", "a note on the copy", PATIENCE, told).await;
+    world.explained(noted)?;
+    // Its node is not given away a second time.
+    world.apply(&Training::new("two").gang(1, 8).yaml()).await?;
+    let waits = |job: &TrainingJob| job.status.as_ref().is_some_and(|s| s.verdict.is_some());
+    world.training_where("two", "a verdict", waits).await?;
+    pods.delete("copy", &DeleteParams::default().grace_period(0))
+        .await?;
+    world.training_is("two", TrainingJobState::Running).await?;
+    world.delete_training("one").await?;
+    world.delete_training("two").await?;
+    world.nothing_left().await
 }

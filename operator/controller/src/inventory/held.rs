@@ -34,6 +34,8 @@ pub struct HeldOnNode {
     pub unresolved: BTreeSet<ObjectKey>,
     /// Whether a pod uses a claim of which nothing tells the name.
     pub has_unnamed_claim: bool,
+    /// Placements of ours, as namespace/name, whose pods here hold more than is reserved for them.
+    pub beyond: BTreeSet<String>,
     /// Claims for extended resources, with the units that they are for.
     extended_claims: Vec<(ObjectKey, BTreeMap<String, u64>)>,
 }
@@ -55,7 +57,10 @@ impl HeldOnNode {
         }
         self.cpu_milli = self.cpu_milli.saturating_add(pod.cpu_milli);
         self.memory_bytes = self.memory_bytes.saturating_add(pod.memory_bytes);
-        self.pods = self.pods.saturating_add(1);
+        let is_counted = pod.beyond.as_ref().is_some_and(|beyond| beyond.is_counted);
+        self.pods = self.pods.saturating_add(u64::from(!is_counted));
+        self.beyond
+            .extend(pod.beyond.as_ref().map(|beyond| beyond.placement.clone()));
         for (resource, units) in &pod.extended {
             for sums in [&mut self.extended, &mut self.unclaimed] {
                 let sum = sums.entry(resource.clone()).or_default();

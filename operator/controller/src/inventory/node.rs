@@ -103,6 +103,16 @@ pub fn node_spec(
             );
         }
     }
+    if let Some(placement) = held.beyond.first() {
+        let more = match held.beyond.len() {
+            1 => String::new(),
+            others => format!(" (and {} other Placements)", others - 1),
+        };
+        notes.add(
+            NoteReason::BeyondPlacement,
+            format!("pods with the labels of Placement {placement}{more} hold more here than is reserved for it, and that is counted like anybody's: pods were copied, or its workload was changed in this cluster; delete those pods, or delete the Placement in the hub to have the job placed anew"),
+        );
+    }
     let accelerator_type = groups.first().map_or("", |g| g.accelerator_type.as_str());
     let spec = NodeSpec {
         cluster: ctx.cluster.to_owned(),

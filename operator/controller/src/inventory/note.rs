@@ -31,6 +31,8 @@ pub enum NoteReason {
     MissingResource,
     /// Pods hold DRA claims that were not given.
     UnresolvedClaims,
+    /// Pods of a placement hold more than is reserved for it.
+    BeyondPlacement,
     /// A DRA driver does not run.
     DriverDown,
     /// The kubelet refuses pods.

@@ -137,18 +137,18 @@ fn dra_facts(
     members.collect()
 }
 
-/// Whether a claim was made for a placement of ours that is there.
+/// Whether a claim was made for a placement of ours that is there, which has reserved what it holds.
 fn is_ours(member: &Member, claim: &SlimResourceClaim) -> bool {
-    let (own, annotations) = (claim.labels(), claim.annotations());
+    let (pods, own) = (&member.pods, claim.labels());
     let Some(name) = own.get(labels::PLACEMENT) else {
-        return false;
+        return pods
+            .served_by(claim)
+            .is_some_and(|(placement, uid)| pods.covers_claim(placement, uid, claim));
     };
-    let uid = annotations.get(labels::PLACEMENT_UID);
+    let uid = claim.annotations().get(labels::PLACEMENT_UID);
     let placement = ObjectKey::new(&claim.namespace().unwrap_or_default(), name);
-    member.pods.is_of_hub(own.get(labels::HUB))
-        && member
-            .pods
-            .is_live(&placement, uid.map_or("", String::as_str))
+    pods.is_of_hub(own.get(labels::HUB))
+        && pods.covers_claim(&placement, uid.map_or("", String::as_str), claim)
 }
 
 /// A node that is to be read, and what is to be read with it.

@@ -9,6 +9,7 @@ mod burst;
 mod cache;
 mod change;
 mod clock_steps;
+mod cover;
 mod dirty;
 mod facts;
 mod hub;
@@ -22,6 +23,7 @@ mod level;
 mod member;
 mod named_nodes;
 mod object;
+mod our_pod;
 mod outage;
 mod part;
 mod placements;
@@ -47,12 +49,12 @@ use ampacity_api::Placement;
 use ampacity_catalog::{Catalog, Prices};
 use ampacity_placement::Fleet;
 use jiff::Timestamp;
-use kube::ResourceExt;
 
 pub use burst::BurstDetector;
 pub use cache::Cache;
 pub use change::{Change, WatchFailure};
 pub use clock_steps::ClockSteps;
+pub use cover::Cover;
 pub use dirty::Dirty;
 pub use facts::{FactIssues, FactNote, FactObject};
 pub use hub::{Hub, Unreadable};
@@ -66,12 +68,13 @@ pub use level::engine_level;
 pub use member::{Link, LinkSource, Member};
 pub use named_nodes::NamedNodes;
 pub use object::{ApiObject, NamespacedObject};
+pub use our_pod::{OurPod, missing_pods};
 pub use outage::{Failing, Outage};
 pub use part::{PartFields, asked_part, device_name, device_part};
 pub use placements::{PlacementState, Placements, Progress};
 pub use pod_signs::{DownDriver, PodSigns};
 pub use pod_wait::PodWait;
-pub use pods::{OurPod, PodIndex, Touched, missing_pods};
+pub use pods::{PodIndex, Touched};
 pub use quantity::{QuantityError, parse_bytes, parse_milli};
 pub use quota::{QuotaResource, QuotaShortage, QuotaUnit};
 pub use reach::{Cause, Reach};
@@ -86,7 +89,7 @@ pub use slim::{
 pub use taint_rule::SlimDeviceTaintRule;
 pub use text::shorten;
 pub use timers::Timers;
-pub use usage::{PodUsage, is_other_resource, pod_usage};
+pub use usage::{Beyond, PodUsage, is_other_resource, pod_usage};
 pub use watch_health::WatchHealth;
 pub use workload::{Workload, WorkloadCondition};
 
@@ -188,16 +191,10 @@ impl State {
         }
         if let Some(placement) = self.hub.placements.get(key) {
             self.named.set(key, placement);
-            // One without a UID, from a file, is there all the same.
-            let uid = placement.uid().unwrap_or_default();
             let cluster = placement.spec.cluster.clone();
             let nodes = placement.spec.nodes.iter();
             named.extend(nodes.map(|node| (cluster.clone(), node.name.clone())));
-            let held = reservation(self, placement);
-            if self.fleet.reservation(&held.key) != Some(&held) {
-                self.fleet.reserve(held);
-            }
-            self.recognise(&cluster, key, Some(&uid));
+            self.hold(key);
         } else {
             self.fleet.release(&key.to_string());
             self.capacity_version += 1;
@@ -211,11 +208,27 @@ impl State {
         self.dirty.nodes.extend(named);
     }
 
-    fn recognise(&mut self, cluster: &str, key: &ObjectKey, uid: Option<&str>) {
+    /// Records what a placement holds, and what its pods may therefore hold; whether that is new.
+    fn hold(&mut self, key: &ObjectKey) -> bool {
+        let Some(placement) = self.hub.placements.get(key) else {
+            return false;
+        };
+        let held = reservation(self, placement);
+        let cover = Cover::of(placement, &held);
+        let cluster = placement.spec.cluster.clone();
+        self.recognise(&cluster, key, Some(cover));
+        let is_new = self.fleet.reservation(&held.key) != Some(&held);
+        if is_new {
+            self.fleet.reserve(held);
+        }
+        is_new
+    }
+
+    fn recognise(&mut self, cluster: &str, key: &ObjectKey, cover: Option<Cover>) {
         let Some(member) = self.members.get_mut(cluster) else {
             return;
         };
-        let touched = member.pods.recognise(key, uid);
+        let touched = member.pods.recognise(key, cover);
         let nodes = touched.nodes.into_iter();
         self.dirty
             .nodes
@@ -229,8 +242,10 @@ impl State {
     pub fn link_member(&mut self, cluster: &str, mut member: Member) {
         for placement in self.hub.placements.values() {
             if placement.spec.cluster == cluster {
-                let uid = placement.uid().unwrap_or_default();
-                member.pods.recognise(&ObjectKey::of(placement), Some(&uid));
+                let cover = Cover::of(placement, &reservation(self, placement));
+                member
+                    .pods
+                    .recognise(&ObjectKey::of(placement), Some(cover));
             }
         }
         self.members.insert(cluster.to_owned(), member);
@@ -241,12 +256,7 @@ impl State {
     /// Works out again what placements hold whose job or pods changed.
     pub fn hold_again(&mut self) {
         for key in std::mem::take(&mut self.dirty.placements) {
-            let Some(placement) = self.hub.placements.get(&key) else {
-                continue;
-            };
-            let held = reservation(self, placement);
-            if self.fleet.reservation(&held.key) != Some(&held) {
-                self.fleet.reserve(held);
+            if self.hold(&key) {
                 self.capacity_version += 1;
             }
         }
@@ -254,13 +264,7 @@ impl State {
 
     /// Records what a placement holds, and until when, where that is not what the ledger says.
     pub fn record(&mut self, key: &ObjectKey) {
-        let Some(placement) = self.hub.placements.get(key) else {
-            return;
-        };
-        let held = reservation(self, placement);
-        if self.fleet.reservation(&held.key) != Some(&held) {
-            self.fleet.reserve(held);
-        }
+        self.hold(key);
     }
 
     /// A placement is new, changed or gone: what it holds and its job follow. `job_before`: whose it was before the change.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::inquiry::Inquiry;
 use super::key::{JobKey, ObjectKey};
-use super::pods::OurPod;
+use super::our_pod::OurPod;
 
 /// How far a placement has come in its member, by its pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,87 +1,21 @@
 //! Pods of a member, reduced to who holds what on which node, and what our own pods do.
 //!
-//! Anybody who may make pods in a member can put our labels on one. A pod counts as ours, and what it holds as reserved, only
-//! while the Placement that it names is there with the UID that it names; any other holds what it holds, like anybody's.
+//! Anybody who may make pods in a member can put our labels on one. A pod counts as ours only while the Placement that it names is
+//! there with the UID that it names, and what it holds as reserved only as far as that Placement's [`Cover`] goes; the rest is held
+//! like anybody's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampacity_api::{Placement, labels};
+use ampacity_api::labels;
 use jiff::Timestamp;
 use kube::Resource;
 
 use super::change::Change;
+use super::cover::Cover;
 use super::key::ObjectKey;
-use super::pod_wait::{PodWait, rejection};
-use super::slim::SlimPod;
-use super::usage::{PodUsage, pod_usage};
-
-/// Annotation and, since Kubernetes 1.28, label of an indexed Job's pods: their rank.
-const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
-
-/// The rank that the Job controller gave a pod, from its labels or its annotations; `None` for pods of no indexed Job.
-fn rank_of(
-    labels: Option<&BTreeMap<String, String>>,
-    annotations: Option<&BTreeMap<String, String>>,
-) -> Option<u32> {
-    [annotations, labels]
-        .into_iter()
-        .flatten()
-        .find_map(|map| map.get(COMPLETION_INDEX)?.parse().ok())
-}
-
-/// A pod of one of our placements.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OurPod {
-    /// UID.
-    pub uid: String,
-    /// Rank in a gang.
-    pub rank: Option<u32>,
-    /// Node it is bound to.
-    pub node: Option<String>,
-    /// Whether our scheduling gate is still on it.
-    pub gated: bool,
-    /// Whether it runs and is ready.
-    pub ready: bool,
-    /// Whether it ended well.
-    pub succeeded: bool,
-    /// Whether it ended badly.
-    pub failed: bool,
-    /// Whether it is being deleted.
-    pub terminating: bool,
-    /// Whether it was disrupted (node lost, evicted, preempted) rather than failing by itself.
-    pub disrupted: bool,
-    /// What keeps it from running, if anything.
-    pub waits: Option<PodWait>,
-    /// Since when this process has seen it wait so. By this process's clock: the member's may be another.
-    pub waits_since: Option<Timestamp>,
-    /// Whether it has been ready, as far as this process has seen.
-    pub was_ready: bool,
-    /// Why the kubelet of its node would not run it, if it said so.
-    pub rejected: Option<String>,
-}
-
-impl OurPod {
-    /// Whether it is bound to a node and has not ended badly.
-    pub fn is_bound(&self) -> bool {
-        self.node.is_some() && !self.failed && !self.terminating
-    }
-
-    /// Whether it still holds its devices.
-    pub fn holds_devices(&self) -> bool {
-        !self.succeeded && !self.failed
-    }
-}
-
-/// Pods that a placement's workload has yet to make, beside those that are on their way out.
-pub fn missing_pods(placement: &Placement, pods: Option<&BTreeMap<String, OurPod>>) -> i32 {
-    let there = pods.map_or(0, |pods| {
-        pods.values()
-            .filter(|pod| !pod.terminating && !pod.failed)
-            .count()
-    });
-    let there = i32::try_from(there).unwrap_or(i32::MAX);
-    placement.spec.replicas.saturating_sub(there).max(0)
-}
+use super::our_pod::OurPod;
+use super::slim::{SlimPod, SlimResourceClaim};
+use super::usage::{Beyond, PodUsage, pod_usage};
 
 /// What a change of pods touched.
 #[derive(Debug, Default)]
@@ -117,8 +51,10 @@ pub struct PodIndex {
     claims: BTreeMap<ObjectKey, Claim>,
     /// Names of the pods of `claims`, by placement.
     claimed: BTreeMap<ObjectKey, BTreeSet<String>>,
-    /// UIDs of the placements in this member.
-    live: BTreeMap<ObjectKey, String>,
+    /// What the placements in this member have reserved.
+    live: BTreeMap<ObjectKey, Cover>,
+    /// Names of the pods of live placements that hold something of a node, by placement and node.
+    placed: BTreeMap<(ObjectKey, String), BTreeSet<String>>,
 }
 
 impl PodIndex {
@@ -174,40 +110,87 @@ impl PodIndex {
 
     /// Whether a placement is there with this UID. One that has none itself, in a file, is known by its name alone.
     pub fn is_live(&self, placement: &ObjectKey, uid: &str) -> bool {
-        let live = self.live.get(placement);
-        live.is_some_and(|live| live.is_empty() || live == uid)
+        self.live
+            .get(placement)
+            .is_some_and(|cover| cover.is_of(uid))
     }
 
-    /// A placement is there, with this UID, or is not any more.
-    pub fn recognise(&mut self, placement: &ObjectKey, uid: Option<&str>) -> Touched {
+    /// Whether a placement's reservation covers what a claim with its labels holds: it is no larger than one replica's, and none of
+    /// the pods that use it is beyond the reservation. Pods that are not known yet say nothing.
+    pub fn covers_claim(
+        &self,
+        placement: &ObjectKey,
+        uid: &str,
+        claim: &SlimResourceClaim,
+    ) -> bool {
+        let Some(cover) = self.live.get(placement).filter(|cover| cover.is_of(uid)) else {
+            return false;
+        };
+        let results = claim.status.allocation.devices.results.iter();
+        let users = claim.status.reserved_for.iter();
+        let mut users = users.filter(|user| user.resource == "pods");
+        results.filter(|result| !result.admin_access).count() <= cover.devices()
+            && users.all(|user| {
+                let pod = ObjectKey::new(&placement.namespace, &user.name);
+                self.foreign
+                    .get(&pod)
+                    .is_none_or(|held| held.beyond.as_ref().is_some_and(|beyond| beyond.is_counted))
+            })
+    }
+
+    /// The placement whose pod's extended resources this claim serves, and the UID that the pod names: the scheduler made the claim,
+    /// without our labels.
+    pub fn served_by(&self, claim: &SlimResourceClaim) -> Option<(&ObjectKey, &str)> {
+        let key = ObjectKey::of(claim);
+        let pod = claim.status.reserved_for.first()?;
+        let pod = self
+            .claims
+            .get(&ObjectKey::new(&key.namespace, &pod.name))?;
+        let usage = pod.usage.as_ref()?;
+        (usage.extended_claim.as_ref() == Some(&key)).then_some((&pod.placement, pod.uid.as_str()))
+    }
+
+    /// A placement is there and has this reserved, or is not there any more.
+    pub fn recognise(&mut self, placement: &ObjectKey, cover: Option<Cover>) -> Touched {
         let mut touched = Touched::default();
-        if self.live.get(placement).map(String::as_str) == uid {
+        if self.live.get(placement) == cover.as_ref() {
             return touched;
         }
-        match uid {
-            Some(uid) => self.live.insert(placement.clone(), uid.to_owned()),
+        match cover {
+            Some(cover) => self.live.insert(placement.clone(), cover),
             None => self.live.remove(placement),
         };
         let names = self.claimed.get(placement).cloned().unwrap_or_default();
+        let mut nodes = BTreeSet::new();
         for name in names {
             let key = ObjectKey::new(&placement.namespace, &name);
+            let cover = self.live.get(placement);
             let Some(claim) = self.claims.get_mut(&key) else {
                 continue;
             };
-            touched.placements.insert(placement.clone());
-            if uid.is_some_and(|uid| uid.is_empty() || uid == claim.uid) {
+            let node = claim.usage.as_ref().map(|usage| usage.node.clone());
+            if cover.is_some_and(|cover| cover.is_of(&claim.uid)) {
                 if let Some(pod) = claim.aside.take() {
+                    touched.placements.insert(placement.clone());
                     self.ours
                         .entry(placement.clone())
                         .or_default()
-                        .insert(name, pod);
+                        .insert(name.clone(), pod);
                 }
-                self.count(&key, None, &mut touched);
+                if let Some(node) = node {
+                    self.place(placement, &node, name);
+                    nodes.insert(node);
+                }
             } else if claim.aside.is_none() {
+                touched.placements.insert(placement.clone());
                 claim.aside = take_pod(&mut self.ours, placement, &name);
                 let usage = claim.usage.clone();
+                self.unplace(placement, node.as_deref(), &name);
                 self.count(&key, usage, &mut touched);
             }
+        }
+        for node in nodes {
+            self.settle(placement, &node, &mut touched);
         }
         touched
     }
@@ -253,43 +236,111 @@ impl PodIndex {
             self.count(&key, usage, touched);
             return;
         };
-        if self
-            .claims
-            .get(&key)
-            .is_some_and(|old| old.placement != placement)
-        {
-            self.forget_claim(&key, touched);
+        let node = usage.as_ref().map(|usage| usage.node.clone());
+        if let Some(old) = self.claims.get(&key) {
+            let old_node = old.usage.as_ref().map(|usage| usage.node.clone());
+            if old.placement != placement {
+                self.forget_claim(&key, touched);
+            } else if old_node != node {
+                self.leave(&placement, old_node.as_deref(), &key.name, touched);
+            }
         }
-        let mut seen = our_pod(pod);
         let known = self.ours.get(&placement);
         let known = known.and_then(|pods| pods.get(&key.name));
-        let known = known.filter(|known| known.uid == seen.uid);
-        seen.waits_since = waits_since(known, &seen, self.now);
-        seen.was_ready = seen.ready || known.is_some_and(|known| known.was_ready);
+        let seen = OurPod::seen(pod, known, self.now);
         touched.placements.insert(placement.clone());
-        let aside = if self.is_live(&placement, &uid) {
-            self.count(&key, None, touched);
-            self.ours
-                .entry(placement.clone())
-                .or_default()
-                .insert(key.name.clone(), seen);
-            None
-        } else {
-            take_pod(&mut self.ours, &placement, &key.name);
-            self.count(&key, usage.clone(), touched);
-            Some(seen)
-        };
         self.claimed
             .entry(placement.clone())
             .or_default()
             .insert(key.name.clone());
-        let claim = Claim {
-            placement,
+        let is_live = self.is_live(&placement, &uid);
+        let mut claim = Claim {
+            placement: placement.clone(),
             uid,
-            usage,
-            aside,
+            usage: usage.clone(),
+            aside: None,
         };
-        self.claims.insert(key, claim);
+        if is_live {
+            self.ours
+                .entry(placement.clone())
+                .or_default()
+                .insert(key.name.clone(), seen);
+            self.claims.insert(key.clone(), claim);
+            match node {
+                Some(node) => {
+                    self.place(&placement, &node, key.name);
+                    self.settle(&placement, &node, touched);
+                }
+                None => self.count(&key, None, touched),
+            }
+        } else {
+            take_pod(&mut self.ours, &placement, &key.name);
+            self.leave(&placement, node.as_deref(), &key.name, touched);
+            claim.aside = Some(seen);
+            self.claims.insert(key.clone(), claim);
+            self.count(&key, usage, touched);
+        }
+    }
+
+    fn place(&mut self, placement: &ObjectKey, node: &str, pod: String) {
+        self.placed
+            .entry((placement.clone(), node.to_owned()))
+            .or_default()
+            .insert(pod);
+    }
+
+    fn unplace(&mut self, placement: &ObjectKey, node: Option<&str>, pod: &str) {
+        let Some(node) = node else { return };
+        let at = (placement.clone(), node.to_owned());
+        if let Some(pods) = self.placed.get_mut(&at) {
+            pods.remove(pod);
+            if pods.is_empty() {
+                self.placed.remove(&at);
+            }
+        }
+    }
+
+    /// A pod holds nothing of a node any more: another may have its place in the reservation.
+    fn leave(
+        &mut self,
+        placement: &ObjectKey,
+        node: Option<&str>,
+        pod: &str,
+        touched: &mut Touched,
+    ) {
+        self.unplace(placement, node, pod);
+        if let Some(node) = node {
+            self.settle(placement, node, touched);
+        }
+    }
+
+    /// Gives the pods of a placement on a node their places in its reservation, and counts what has none as anybody's.
+    fn settle(&mut self, placement: &ObjectKey, node: &str, touched: &mut Touched) {
+        let names = self.placed.get(&(placement.clone(), node.to_owned()));
+        let Some(cover) = self.live.get(placement) else {
+            return;
+        };
+        let places = cover.replicas_on(node);
+        let mut counted = Vec::new();
+        for (place, name) in names.into_iter().flatten().enumerate() {
+            let key = ObjectKey::new(&placement.namespace, name);
+            let usage = self.claims.get(&key).and_then(|claim| claim.usage.as_ref());
+            let beyond = match usage {
+                Some(usage) if place < places => cover.excess(usage, &placement.to_string()),
+                Some(usage) => Some(PodUsage {
+                    beyond: Some(Beyond {
+                        placement: placement.to_string(),
+                        is_counted: false,
+                    }),
+                    ..usage.clone()
+                }),
+                None => None,
+            };
+            counted.push((key, beyond));
+        }
+        for (key, beyond) in counted {
+            self.count(&key, beyond, touched);
+        }
     }
 
     /// The placement that a pod says it is of, and that placement's UID.
@@ -314,6 +365,8 @@ impl PodIndex {
             return;
         };
         take_pod(&mut self.ours, &claim.placement, &key.name);
+        let node = claim.usage.as_ref().map(|usage| usage.node.as_str());
+        self.leave(&claim.placement, node, &key.name, touched);
         if let Some(names) = self.claimed.get_mut(&claim.placement) {
             names.remove(&key.name);
             if names.is_empty() {
@@ -361,68 +414,19 @@ fn take_pod(
     pod
 }
 
-fn our_pod(pod: &SlimPod) -> OurPod {
-    let condition = |type_: &str, status: &str| {
-        pod.status
-            .conditions
-            .iter()
-            .find(|c| c.type_ == type_ && c.status == status)
-    };
-    let phase = pod.status.phase.as_str();
-    OurPod {
-        uid: pod.metadata.uid.clone().unwrap_or_default(),
-        rank: rank_of(
-            pod.metadata.labels.as_ref(),
-            pod.metadata.annotations.as_ref(),
-        ),
-        node: pod.spec.node_name.clone().filter(|n| !n.is_empty()),
-        gated: pod
-            .spec
-            .scheduling_gates
-            .iter()
-            .any(|g| g.name == labels::SCHEDULING_GATE),
-        ready: phase == "Running" && condition("Ready", "True").is_some(),
-        succeeded: phase == "Succeeded",
-        failed: phase == "Failed",
-        terminating: pod.metadata.deletion_timestamp.is_some(),
-        disrupted: condition("DisruptionTarget", "True").is_some(),
-        waits: PodWait::of(pod),
-        waits_since: None,
-        was_ready: false,
-        rejected: rejection(pod),
-    }
-}
-
-/// Since when a pod has been waiting for what it waits for. One whose container keeps ending runs for a moment now and then: that
-/// it was ready between is what begins its time anew.
-fn waits_since(known: Option<&OurPod>, seen: &OurPod, now: Timestamp) -> Option<Timestamp> {
-    let before = known.and_then(|known| Some((known.waits.as_ref(), known.waits_since?)));
-    match (&seen.waits, before) {
-        (None, Some((None | Some(PodWait::Failing(_)), since))) if !seen.ready => Some(since),
-        (None, _) => None,
-        (Some(_), None) => Some(now),
-        (Some(PodWait::Failing(_)), Some((None | Some(PodWait::Failing(_)), since))) => Some(since),
-        (Some(now_waits), Some((Some(waited), since))) => {
-            let same = std::mem::discriminant(now_waits) == std::mem::discriminant(waited);
-            Some(if same { since } else { now })
-        }
-        (Some(_), Some((None, _))) => Some(now),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{NOW, object};
+    use crate::state::reservation;
+    use crate::testing::{NOW, object, placement, state};
     use serde_json::json;
 
-    #[test]
-    fn a_rank_is_read_from_annotation_or_label() {
-        let map = |value: &str| BTreeMap::from([(COMPLETION_INDEX.to_owned(), value.to_owned())]);
-        assert_eq!(rank_of(None, Some(&map("7"))), Some(7));
-        assert_eq!(rank_of(Some(&map("8")), None), Some(8));
-        assert_eq!(rank_of(Some(&map("8")), Some(&map("x"))), Some(8));
-        assert_eq!(rank_of(Some(&map("-1")), Some(&BTreeMap::new())), None);
+    /// One replica of a placement with this UID has eight devices, on node `a`.
+    fn reserved(uid: &str) -> Option<Cover> {
+        let mut placement = placement("InferenceJob", 1, &[("a", 1)]);
+        placement.metadata.uid = Some(uid.to_owned());
+        let held = reservation(&state(), &placement);
+        Some(Cover::of(&placement, &held))
     }
 
     /// A pod on node `a` with eight devices that says it is of a placement.
@@ -464,7 +468,7 @@ mod tests {
                     apply(&mut index);
                     assert_eq!((ours(&index), foreign(&index)), (0, 1), "{what}");
                 }
-                index.recognise(&llama, Some("uid-1"));
+                index.recognise(&llama, reserved("uid-1"));
                 if !pod_first {
                     apply(&mut index);
                 }
@@ -484,8 +488,8 @@ mod tests {
         let mut index = PodIndex::new("hub-1");
         let llama = ObjectKey::new("research", "llama-1");
         let chat = ObjectKey::new("research", "chat-1");
-        index.recognise(&llama, Some("uid-1"));
-        index.recognise(&chat, Some("uid-2"));
+        index.recognise(&llama, reserved("uid-1"));
+        index.recognise(&chat, reserved("uid-2"));
         for (placement, uid, counts) in [
             ("llama-1", "uid-1", (1, 0, 0)),
             ("chat-1", "uid-2", (0, 1, 0)),
@@ -497,6 +501,134 @@ mod tests {
             let found = (of(&llama), of(&chat), index.foreign_on("a").count());
             assert_eq!(found, counts, "{placement} {uid}");
         }
+    }
+
+    #[test]
+    fn what_goes_beyond_the_reservation_is_held_like_anybodys() {
+        let pod = |name: &str, node: &str, devices: u64, cpu: &str| {
+            let mut pod = pod("hub-1", "chat-1", "uid-1");
+            pod.metadata.name = Some(name.to_owned());
+            pod.spec.node_name = Some(node.to_owned());
+            let amounts = json!({"nvidia.com/gpu": devices, "cpu": cpu, "example.com/nic": 1});
+            pod.spec.containers =
+                serde_json::from_value(json!([{"resources": {"limits": amounts}}])).unwrap();
+            pod
+        };
+        // One replica of 8 devices is reserved on node a, and none elsewhere; of what is there, what counts as anybody's.
+        let table = [
+            ("its pod", vec![("p", "a", 8, "0")], vec![("a", 0, 0, true)]),
+            (
+                "asks for more",
+                vec![("p", "a", 12, "3")],
+                vec![("a", 4, 3000, true)],
+            ),
+            ("smaller", vec![("p", "a", 4, "0")], vec![("a", 0, 0, true)]),
+            (
+                "copied beside it",
+                vec![("p", "a", 8, "0"), ("q", "a", 2, "1")],
+                vec![("a", 0, 0, true), ("a", 2, 1000, false)],
+            ),
+            (
+                "elsewhere",
+                vec![("p", "b", 8, "0")],
+                vec![("b", 8, 0, false)],
+            ),
+        ];
+        let chat = ObjectKey::new("research", "chat-1");
+        for (what, pods, expected) in table {
+            let mut index = PodIndex::new("hub-1");
+            index.recognise(&chat, reserved("uid-1"));
+            for (name, node, devices, cpu) in &pods {
+                let pod = pod(name, node, *devices, cpu);
+                index.apply(Change::Applied(Box::new(pod)), NOW);
+            }
+            let held: Vec<(&str, u64, u64, bool)> = ["a", "b"]
+                .iter()
+                .flat_map(|node| index.foreign_on(node).map(|held| (*node, held)))
+                .map(|(node, held)| {
+                    let devices = held.extended.get("nvidia.com/gpu").copied().unwrap_or(0);
+                    let beyond = held.beyond.as_ref().unwrap();
+                    assert_eq!(
+                        held.extended["example.com/nic"], 1,
+                        "{what}: no job asks for it"
+                    );
+                    (node, devices, held.cpu_milli, beyond.is_counted)
+                })
+                .collect();
+            assert_eq!(held, expected, "{what}");
+            // Nothing is left of any of them.
+            index.apply(Change::All(Vec::new()), NOW);
+            assert_eq!(
+                index.foreign_on("a").count() + index.foreign_on("b").count(),
+                0
+            );
+            assert!(index.placed.is_empty() && index.by_node.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_left_is_the_next_pods() {
+        let named = |name: &str| {
+            let mut pod = pod("hub-1", "chat-1", "uid-1");
+            pod.metadata.name = Some(name.to_owned());
+            Box::new(pod)
+        };
+        let chat = ObjectKey::new("research", "chat-1");
+        let mut index = PodIndex::new("hub-1");
+        index.recognise(&chat, reserved("uid-1"));
+        for name in ["p", "q"] {
+            index.apply(Change::Applied(named(name)), NOW);
+        }
+        assert_eq!(index.foreign_on("a").count(), 1);
+        let touched = index.apply(Change::Deleted(named("p")), NOW);
+        assert_eq!(index.foreign_on("a").count(), 0);
+        assert!(touched.nodes.contains("a"), "its devices are free to plan");
+        // The placement grows and shrinks under them.
+        index.apply(Change::Applied(named("p")), NOW);
+        index.recognise(&chat, None);
+        assert_eq!(index.foreign_on("a").count(), 2);
+    }
+
+    #[test]
+    fn a_claim_is_covered_as_far_as_a_replica_of_its_placement_goes() {
+        let chat = ObjectKey::new("research", "chat-1");
+        let mut index = PodIndex::new("hub-1");
+        index.recognise(&chat, reserved("uid-1"));
+        for (name, node) in [("p", "a"), ("q", "b")] {
+            let mut pod = pod("hub-1", "chat-1", "uid-1");
+            pod.metadata.name = Some(name.to_owned());
+            pod.spec.node_name = Some(node.to_owned());
+            index.apply(Change::Applied(Box::new(pod)), NOW);
+        }
+        let claim = |devices: usize, user: &str| -> SlimResourceClaim {
+            let device = json!({"driver": "gpu.nvidia.com", "pool": "a", "device": "gpu"});
+            object(json!({
+                "metadata": {"name": "c", "namespace": "research"},
+                "status": {
+                    "allocation": {"devices": {"results": vec![device; devices]}},
+                    "reservedFor": [{"resource": "pods", "name": user}],
+                },
+            }))
+        };
+        for (what, devices, user, uid, covered) in [
+            ("its pod's", 8, "p", "uid-1", true),
+            ("of a pod that is not seen yet", 8, "new", "uid-1", true),
+            ("of a pod beyond the reservation", 8, "q", "uid-1", false),
+            ("larger than a replica", 9, "p", "uid-1", false),
+            ("of another placement", 8, "p", "uid-2", false),
+        ] {
+            let found = index.covers_claim(&chat, uid, &claim(devices, user));
+            assert_eq!(found, covered, "{what}");
+        }
+        assert_eq!(index.served_by(&claim(8, "p")), None);
+        let mut by_name = pod("hub-1", "chat-1", "uid-1");
+        by_name
+            .status
+            .extended_resource_claim_status
+            .resource_claim_name = Some("c".to_owned());
+        index.apply(Change::Applied(Box::new(by_name)), NOW);
+        assert_eq!(index.served_by(&claim(8, "p")), Some((&chat, "uid-1")));
+        assert_eq!(index.served_by(&claim(8, "q")), None);
     }
 
     #[test]
@@ -529,7 +661,7 @@ mod tests {
         let llama = ObjectKey::new("research", "llama-1");
         for (seen, expected) in table {
             let mut index = PodIndex::new("hub-1");
-            index.recognise(&llama, Some("uid-1"));
+            index.recognise(&llama, reserved("uid-1"));
             for (second, status) in (0..).zip(&seen) {
                 let mut pod = pod("hub-1", "llama-1", "uid-1");
                 pod.status = serde_json::from_value(status.clone()).unwrap();
@@ -539,7 +671,7 @@ mod tests {
             assert_eq!(since, expected.map(at), "{seen:?}");
         }
         let mut index = PodIndex::new("hub-1");
-        index.recognise(&llama, Some("uid-1"));
+        index.recognise(&llama, reserved("uid-1"));
         let mut pod = pod("hub-1", "llama-1", "uid-1");
         pod.status = serde_json::from_value(crashes()).unwrap();
         index.apply(Change::Applied(Box::new(pod)), at(0));

@@ -432,6 +432,21 @@ pub struct SlimClaimStatus {
     /// What was allocated.
     #[serde(deserialize_with = "or_default")]
     pub allocation: SlimAllocation,
+    /// Who may use it now: pods, mostly.
+    #[serde(rename = "reservedFor", deserialize_with = "or_default")]
+    pub reserved_for: Vec<SlimClaimUser>,
+}
+
+/// Who uses a ResourceClaim.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct SlimClaimUser {
+    /// Resource in the plural: `pods`.
+    #[serde(deserialize_with = "text")]
+    pub resource: String,
+    /// Name.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
 }
 
 /// An allocation.

@@ -28,6 +28,17 @@ pub struct PodUsage {
     pub has_unnamed_claim: bool,
     /// The claim that the scheduler made for its extended resources, where DRA serves them (KEP-5004).
     pub extended_claim: Option<ObjectKey>,
+    /// Set where this is what a pod of a placement of ours holds beyond what is reserved for it.
+    pub beyond: Option<Beyond>,
+}
+
+/// What goes beyond a placement's reservation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// The placement, as namespace/name.
+    pub placement: String,
+    /// Whether the pod itself has its place in the reservation, and only part of what it holds has none.
+    pub is_counted: bool,
 }
 
 /// What `pod` holds: `None` where it is bound to no node or has ended. A pod that preempted others holds what was freed for it on
@@ -92,6 +103,7 @@ pub fn pod_usage(pod: &SlimPod) -> Option<PodUsage> {
             .resource_claim_name
             .as_deref()
             .map(|name| claim_key(pod, name)),
+        beyond: None,
     })
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::inventory::refresh;
-use crate::state::{Change, SlimPod};
+use crate::state::{Change, Cover, SlimPod};
 use crate::testing::{NOW, hub_has, job_changed, object, placement, state};
 
 fn pod(name: &str, placement: &str, node: Option<&str>, phase: &str) -> SlimPod {
@@ -28,12 +28,12 @@ fn held(kind: &str, planned: &[(&str, i32)], pods: &[(Option<&str>, &str)]) -> V
         .iter()
         .enumerate()
         .map(|(n, (node, phase))| pod(&format!("pod-{n}"), &name, *node, phase));
+    let cover = Cover::of(&placement, &reservation(&state, &placement));
     let member = state.members.get_mut("oslo").unwrap();
     member.pods.apply(Change::All(pods.collect()), NOW);
-    member.pods.recognise(
-        &ObjectKey::of(&placement),
-        placement.metadata.uid.as_deref(),
-    );
+    member
+        .pods
+        .recognise(&ObjectKey::of(&placement), Some(cover));
     let reservation = reservation(&state, &placement);
     assert_eq!(reservation.key, format!("research/{name}"));
     assert_eq!(
