@@ -22,7 +22,7 @@ string_enum! {
         Finished,
         /// MemberCluster: whether the operator is in touch with it.
         Reachable,
-        /// MemberCluster: whether it is being deleted, and what keeps it.
+        /// MemberCluster, PowerDomain: whether it is being deleted, and what keeps it.
         Terminating,
         /// PowerDomain, PowerBudget: whether it is in force.
         Ready,

@@ -9,6 +9,9 @@ pub const PLACEMENT_FINALIZER: &str = "ampacity.dev/placement";
 /// Finalizer on a MemberCluster: Placements of the hub are still there.
 pub const CLUSTER_FINALIZER: &str = "ampacity.dev/member-cluster";
 
+/// Finalizer on a PowerDomain: watts are still charged to it, and by way of it to its parents.
+pub const POWER_DOMAIN_FINALIZER: &str = "ampacity.dev/power-domain";
+
 /// Label on objects in member clusters and on Placements: name of the job that they belong to.
 pub const JOB_NAME: &str = "ampacity.dev/job-name";
 

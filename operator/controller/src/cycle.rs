@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::task::JoinSet;
 
-use crate::commit::{collect_orphans, commit, drain_clusters};
+use crate::commit::{collect_orphans, commit, drain_clusters, keep_power_domains};
 use crate::ingest::{keep_links, watch_hub};
 use crate::inventory::{refresh, refresh_facts};
 use crate::kinds;
@@ -56,6 +56,7 @@ impl Pipeline for Stages {
         keep_links(operator, now);
         drain_clusters(operator, now);
         bring_up_to_date(operator, now);
+        keep_power_domains(operator);
         while let Some(job) = operator.state.timers.pop_due(now) {
             operator.state.dirty.jobs.insert(job);
         }

@@ -3,8 +3,8 @@
 mod world;
 
 use ampacity_placement::{
-    Fix, Fleet, NodeFeeds, NodeShare, NodeSpec, PowerDomainSpec, PowerSpec, Reason, Reservation,
-    Watts,
+    Fix, Fleet, NodeFeeds, NodeShare, NodeSpec, PowerClosure, PowerDomainSpec, PowerSpec, Reason,
+    Reservation, Watts,
 };
 use proptest::prelude::*;
 use world::{fleet, gang, node, plan};
@@ -15,6 +15,7 @@ fn breakers(names: &[&str]) -> PowerSpec {
         parents: Vec::new(),
         usable_watts: Watts(30_000),
         loss_percent: 0,
+        is_terminating: false,
     };
     PowerSpec {
         domains: names.iter().map(domain).collect(),
@@ -229,7 +230,54 @@ fn a_cycle_of_breakers_carries_nothing_new_and_keeps_what_it_carries() {
         }
         let plan = plan(&mut fleet, &[gang("j", 1, 8)]);
         assert!(plan.placements.is_empty(), "{site_on:?}: {plan:?}");
+        let told = plan.unplaced[0].reasons.iter().any(|refusal| {
+            let why = &refusal.reason;
+            matches!(
+                why,
+                Reason::PowerDomainClosed {
+                    why: PowerClosure::Cycle { .. },
+                    ..
+                }
+            )
+        });
+        assert!(told, "{site_on:?}: {plan:?}");
     }
     assert!(fleet.set_power(tree(&[])).is_empty());
     assert_eq!(load(&fleet, "site"), 20_400);
+}
+
+#[test]
+fn a_breaker_that_is_taken_away_carries_nothing_new_and_keeps_what_it_carries() {
+    let tree = |is_terminating: bool| {
+        let mut power = breakers(&["hall", "pdu"]);
+        for domain in &mut power.domains {
+            if domain.name == "pdu" {
+                domain.parents = vec!["hall".to_owned()];
+                domain.is_terminating = is_terminating;
+            }
+        }
+        power
+    };
+    let mut fleet = fleet([on("pdu", "n0"), on("pdu", "n1")]);
+    fleet.set_power(tree(false));
+    fleet.reserve(Reservation {
+        nodes: vec![NodeShare {
+            name: "n0".into(),
+            replicas: 1,
+        }],
+        watts: Watts(5_000),
+        ..held(true)
+    });
+    assert!(fleet.set_power(tree(true)).is_empty(), "that is no mistake");
+    for domain in ["pdu", "hall"] {
+        assert_eq!(load(&fleet, domain), 5_000, "{domain}");
+    }
+    let refused = plan(&mut fleet, &[gang("j", 1, 1)]);
+    let why = &refused.unplaced[0].reasons[0].reason;
+    assert!(
+        matches!(why, Reason::PowerDomainClosed { domain, why: PowerClosure::Terminating, .. } if domain == "pdu"),
+        "{why:?}"
+    );
+    fleet.set_power(tree(false));
+    assert_eq!(plan(&mut fleet, &[gang("j", 1, 1)]).placements.len(), 1);
 }

@@ -386,6 +386,7 @@ fn a_breaker_that_is_short_is_named_with_its_losses() {
         parents: parents.iter().map(|p| (*p).to_owned()).collect(),
         usable_watts: Watts(watts),
         loss_percent: 10,
+        is_terminating: false,
     };
     let mut fleet = fleet([NodeSpec {
         feeds: vec!["pdu".into()],

@@ -122,6 +122,7 @@ pub fn empty(shape: Shape) -> Fleet {
             parents,
             usable_watts: Watts(1_000_000_000),
             loss_percent: 3,
+            is_terminating: false,
         };
         domains.push(domain(name.clone(), Vec::new()));
         domains.extend(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ampacity_api::{InferenceJob, MemberCluster, PowerDomain, TrainingJob, TrainingJobState};
-use ampacity_controlplane::{FaultMode, wait_for, wait_for_object, wait_until};
+use ampacity_controlplane::{FaultMode, wait_for, wait_for_object, wait_gone, wait_until};
 use ampacity_e2e::World;
 use ampacity_e2e::manifest::{Training, h100, inference};
 use ampacity_e2e::outcome::node_of;
@@ -237,5 +237,66 @@ async fn a_breaker_that_is_not_there_carries_nothing_and_one_with_too_much_says_
     world.explained(told.await)?;
     world.check_invariants().await?;
     world.delete_training("gang").await?;
+    world.nothing_left().await
+}
+
+/// A row behind the hall that feeds all of east; west hangs on the hall itself.
+const ROW: &str = "
+apiVersion: ampacity.dev/v1alpha1
+kind: PowerDomain
+metadata: {name: row}
+spec:
+  ratedWatts: 100000
+  parents: [{name: hall}]
+  members: [{cluster: east}]
+";
+
+#[tokio::test]
+async fn a_breaker_that_is_deleted_while_in_use_stays_until_it_is_not() -> Result<()> {
+    let world = World::builder()
+        .nodes("east", ["e1", "e2"].map(|n| h100(n, "r1")))
+        .nodes("west", ["w1", "w2"].map(|n| h100(n, "r1")))
+        .start()
+        .await?;
+    let hall = HALL.replace("{cluster: east}, ", "");
+    world.apply(&format!("{hall}---{ROW}")).await?;
+    hall_says(&world, "no watts", reserves(0)).await?;
+    let in_east = |name: &str, replicas: u32| {
+        let job = Training::new(name).with("clusterSelector: {matchLabels: {name: east}}");
+        job.gang(replicas, 8).yaml()
+    };
+    world.apply(&in_east("runs", 1)).await?;
+    world.training_is("runs", TrainingJobState::Running).await?;
+    hall_says(&world, "a node's watts", reserves(TWO_NODES / 2)).await?;
+
+    let domains: Api<PowerDomain> = Api::all(world.hub.admin.clone());
+    domains.delete("row", &DeleteParams::default()).await?;
+    let in_use = |domain: &PowerDomain| {
+        let mut conditions = domain.status.iter().flat_map(|s| &s.conditions);
+        conditions.any(|c| {
+            c.type_ == "Terminating" && c.reason == "InUse" && c.message.starts_with("10200 W")
+        })
+    };
+    let kept = wait_for_object(&domains, "row", "that it is in use", PATIENCE, in_use).await;
+    world.explained(kept)?;
+    // What runs under it stays charged above it, and nothing more comes under it.
+    let in_west = Training::new("west").with("clusterSelector: {matchLabels: {name: west}}");
+    world.apply(&in_west.gang(2, 8).yaml()).await?;
+    let short = is_short_of("PowerDomainExceeded");
+    world
+        .training_where("west", "no room in the hall", short)
+        .await?;
+    world.apply(&in_east("east", 1)).await?;
+    let closed = is_short_of("PowerDomainTerminating");
+    world
+        .training_where("east", "no room in the row", closed)
+        .await?;
+    hall_says(&world, "a node's watts", reserves(TWO_NODES / 2)).await?;
+
+    world.delete_training("east").await?;
+    world.delete_training("runs").await?;
+    world.explained(wait_gone(&domains, "row", "the end of its use", PATIENCE).await)?;
+    world.training_is("west", TrainingJobState::Running).await?;
+    world.delete_training("west").await?;
     world.nothing_left().await
 }

@@ -1,21 +1,15 @@
 //! Taking a cluster out. A finalizer keeps its MemberCluster, and with it the right to its credentials, until nothing of ours is left
 //! there: so what runs there is ended in good order, and what cannot be asked to end stays charged.
 
-use std::time::Duration;
-
 use ampacity_api::member_cluster::DeletionPolicy;
 use ampacity_api::{MemberCluster, Placement, labels};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
 
+use super::finalizer::{hold, is_held, let_go};
 use super::release::release;
-use crate::runtime::{HUB_STATUS, Operator, RETRY_SECONDS, Then};
+use crate::runtime::Operator;
 use crate::state::{ObjectKey, State};
-
-/// Pause between two writes of one finalizer.
-const PAUSE: Duration = Duration::from_secs(RETRY_SECONDS.unsigned_abs());
 
 /// What is to be done about a MemberCluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,30 +30,20 @@ pub fn drain_clusters(operator: &mut Operator, now: Timestamp) {
         .collect();
     for (cluster, step) in steps {
         match step {
-            Step::Hold => {
-                let mut finalizers = cluster.finalizers().to_vec();
-                finalizers.push(labels::CLUSTER_FINALIZER.to_owned());
-                set_finalizers(operator, &cluster, finalizers);
-            }
+            Step::Hold => hold(operator, &cluster, labels::CLUSTER_FINALIZER),
             Step::End(placements) => {
                 for placement in placements {
                     release(operator, &placement, now);
                 }
             }
-            Step::LetGo => {
-                let others = cluster.finalizers().iter();
-                let others = others.filter(|f| *f != labels::CLUSTER_FINALIZER);
-                let others = others.cloned().collect();
-                set_finalizers(operator, &cluster, others);
-            }
+            Step::LetGo => let_go(operator, &cluster, labels::CLUSTER_FINALIZER),
         }
     }
 }
 
 /// What is to be done about a cluster now, if anything.
 fn step(state: &State, cluster: &MemberCluster) -> Option<Step> {
-    let mut finalizers = cluster.finalizers().iter();
-    let held = finalizers.any(|f| f == labels::CLUSTER_FINALIZER);
+    let held = is_held(cluster, labels::CLUSTER_FINALIZER);
     if cluster.metadata.deletion_timestamp.is_none() {
         return (!held).then_some(Step::Hold);
     }
@@ -86,39 +70,9 @@ fn step(state: &State, cluster: &MemberCluster) -> Option<Step> {
     is_empty.then_some(Step::LetGo)
 }
 
-fn set_finalizers(operator: &mut Operator, cluster: &MemberCluster, finalizers: Vec<String>) {
-    let (hub, name) = (operator.hub.clone(), cluster.name_any());
-    let patch = json!({"metadata": {
-        "finalizers": finalizers,
-        "resourceVersion": cluster.resource_version(),
-    }});
-    operator.start(HUB_STATUS, format!("finalizers/{name}"), async move {
-        let api: Api<MemberCluster> = Api::all(hub);
-        let patched = api
-            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await;
-        let failed = match patched {
-            Ok(_) => None,
-            // It is gone, or has changed since: what is to be done is seen anew.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => None,
-            Err(error) => Some(error),
-        };
-        if let Some(error) = &failed {
-            tracing::warn!(cluster = %name, %error, "the finalizer of the MemberCluster is not written; trying again: the operator needs patch on memberclusters");
-        }
-        // The watch has yet to tell of what was written, and what failed need not be asked for at every turn.
-        tokio::time::sleep(PAUSE).await;
-        Box::new(move |operator: &mut Operator| {
-            operator
-                .metrics
-                .called("write cluster finalizer", failed.is_none());
-        }) as Then
-    });
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::state::{Change, reservation};

@@ -2,7 +2,9 @@
 //! anything is made in a member, and it goes only when nothing is left there.
 
 mod create;
+mod domains;
 mod drain;
+mod finalizer;
 mod orphans;
 mod release;
 mod remove;
@@ -11,6 +13,7 @@ mod shrink;
 mod stuck;
 
 pub use create::commit;
+pub use domains::keep_power_domains;
 pub use drain::drain_clusters;
 pub use orphans::collect_orphans;
 pub use release::release;

@@ -30,6 +30,7 @@ fn domain_spec(domain: &PowerDomain) -> PowerDomainSpec {
         parents: spec.parents.iter().map(|p| p.name.clone()).collect(),
         usable_watts: Watts(i64::try_from(usable).unwrap_or(i64::MAX)),
         loss_percent: u32::try_from(spec.loss_percent).unwrap_or(0),
+        is_terminating: domain.metadata.deletion_timestamp.is_some(),
     }
 }
 

@@ -50,11 +50,22 @@ pub(super) fn domain_status(
         }
     };
     let overloaded = overloaded(status.headroom_watts, &format!("PowerDomain {name}"));
-    for condition in [Some(ready), overloaded].into_iter().flatten() {
+    let is_terminating = domain.metadata.deletion_timestamp.is_some();
+    let terminating = is_terminating.then(|| terminating(&name, status.reserved_watts));
+    for condition in [Some(ready), overloaded, terminating].into_iter().flatten() {
         let condition = condition.observed_generation(domain.metadata.generation);
         set_condition(&mut status.conditions, condition, &Time(now));
     }
     status
+}
+
+/// What keeps a domain that is being deleted, and what to do about it.
+fn terminating(name: &str, reserved_watts: Option<i64>) -> NewCondition {
+    let watts = reserved_watts.unwrap_or_default();
+    let message = format!(
+        "{watts} W are charged to it, and by way of it to its parents; it goes when nothing is, and nothing more is placed under it meanwhile. End or move the jobs under it (kubectl get placements -A -o wide), or put its nodes under another PowerDomain. To give it up at once, with what its parents are charged by way of it: kubectl patch powerdomain {name} --type=merge -p '{{\"metadata\":{{\"finalizers\":null}}}}'"
+    );
+    NewCondition::new(ConditionType::Terminating, true, ConditionReason::InUse).message(message)
 }
 
 /// Whether more is reserved than may be drawn, where what is left is known.

@@ -105,7 +105,11 @@ impl Fleet {
         now_seconds: i64,
     ) -> bool {
         let reason = self.diagnose(job, alternative, group, Shortfall::default(), now_seconds);
-        is_power(&reason) && !matches!(reason, Reason::UnknownPowerDomain { .. })
+        is_power(&reason)
+            && !matches!(
+                reason,
+                Reason::UnknownPowerDomain { .. } | Reason::PowerDomainClosed { .. }
+            )
     }
 
     /// Nothing that is looked at explains it: told in devices where these are short, else in replicas.
@@ -129,5 +133,6 @@ fn is_power(reason: &Reason) -> bool {
         Reason::PowerDomainExceeded { .. }
             | Reason::PowerBudgetExceeded { .. }
             | Reason::UnknownPowerDomain { .. }
+            | Reason::PowerDomainClosed { .. }
     )
 }

@@ -122,6 +122,11 @@ fn power_reason(shortage: PowerShortage) -> Reason {
             domain,
             needed_watts: shortage.needed,
         },
+        PowerLimit::Closed(domain, why) => Reason::PowerDomainClosed {
+            domain,
+            why,
+            needed_watts: shortage.needed,
+        },
         PowerLimit::Budget(budget) => Reason::PowerBudgetExceeded {
             budget,
             needed_watts: shortage.needed,

@@ -17,7 +17,7 @@ pub(super) fn rank(reason: &Reason) -> u8 {
         Reason::DollarBudgetExceeded { .. } => 5,
         Reason::PowerBudgetExceeded { .. } => 6,
         Reason::PowerDomainExceeded { .. } => 7,
-        Reason::UnknownPowerDomain { .. } => 8,
+        Reason::UnknownPowerDomain { .. } | Reason::PowerDomainClosed { .. } => 8,
         Reason::SpreadExceeded { .. } => 9,
         Reason::TopologyTooSmall { .. } => 10,
         Reason::TopologyUnknown { .. } => 11,
@@ -67,7 +67,8 @@ pub(super) fn shortage(reason: &Reason) -> i128 {
             headroom_watts,
             ..
         } => i128::from(needed_watts.0) - i128::from(headroom_watts.0),
-        Reason::UnknownPowerDomain { needed_watts, .. } => i128::from(needed_watts.0),
+        Reason::UnknownPowerDomain { needed_watts, .. }
+        | Reason::PowerDomainClosed { needed_watts, .. } => i128::from(needed_watts.0),
         Reason::TopologyTooSmall {
             needed, fitting, ..
         }

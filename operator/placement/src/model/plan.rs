@@ -1,6 +1,6 @@
 //! What the engine decides, and why.
 
-use super::{CapacityType, DevicePart, Level, MicroUsd, Reservation, Watts};
+use super::{CapacityType, DevicePart, Level, MicroUsd, PowerClosure, Reservation, Watts};
 
 /// One chosen candidate. A training job has exactly one; an inference job has one per cluster and pool used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,6 +204,15 @@ pub enum Reason {
     UnknownPowerDomain {
         /// Its name.
         domain: String,
+        /// Watts the gang would add there.
+        needed_watts: Watts,
+    },
+    /// Nodes hang on a power domain that carries nothing new, whatever its limit.
+    PowerDomainClosed {
+        /// Its name.
+        domain: String,
+        /// Why it carries nothing new.
+        why: PowerClosure,
         /// Watts the gang would add there.
         needed_watts: Watts,
     },

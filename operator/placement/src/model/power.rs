@@ -13,6 +13,20 @@ pub struct PowerDomainSpec {
     pub usable_watts: Watts,
     /// Loss between here and the parents, in percent: a watt drawn here is `1 + loss/100` watts there.
     pub loss_percent: u32,
+    /// Whether it is being taken away: what it carries stays charged to it and to its parents, and nothing new comes.
+    pub is_terminating: bool,
+}
+
+/// Why a domain that exists carries nothing new.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PowerClosure {
+    /// It feeds itself, by way of this parent.
+    Cycle {
+        /// The parent by which it reaches itself; its own name where it names itself.
+        parent: String,
+    },
+    /// It is being taken away.
+    Terminating,
 }
 
 /// What a budget limits.

@@ -160,6 +160,7 @@ fn power_strategy() -> impl Strategy<Value = PowerSpec> {
                         parents: parents[at].iter().map(|p| (*p).to_owned()).collect(),
                         usable_watts: Watts(watts * scale),
                         loss_percent,
+                        is_terminating: false,
                     })
                     .collect(),
                 budgets: limits

@@ -6,6 +6,7 @@ mod fix;
 mod quota;
 mod reason;
 mod refusal;
+mod watts;
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! Names, numbers and sentences of the engine's reasons.
 
-use ampacity_placement::{DevicePart, Reason, Refusal, Watts};
+use ampacity_placement::{DevicePart, Reason, Refusal};
 
+use super::watts::{closed, watts_clause, watts_facts};
 use super::{Fact, Facts, duration};
 use crate::state::PartFields;
 
@@ -79,6 +80,10 @@ names! {
         PowerDomainExceeded,
         /// Nodes hang on a power domain that does not exist.
         UnknownPowerDomain,
+        /// Nodes hang on power domains that feed each other in a circle.
+        PowerDomainCycle,
+        /// Nodes hang on a power domain that is being deleted.
+        PowerDomainTerminating,
         /// A power budget has too little headroom.
         PowerBudgetExceeded,
         /// The run would cost too much.
@@ -148,29 +153,6 @@ fn fit(fitting: u64, needed: u64) -> String {
         plural(needed, "replica", "replicas"),
         if fitting == 1 { "fits" } else { "fit" }
     )
-}
-
-/// What a limit on watts has left is never told as less than nothing: how far it is exceeded is a fact of its own.
-fn watts_facts(limit: (&'static str, &str), needed: Watts, headroom: Watts) -> Facts {
-    let mut facts = vec![
-        (limit.0, Fact::text(limit.1)),
-        ("neededWatts", Fact::Watts(needed)),
-        ("headroomWatts", Fact::Watts(headroom.max(Watts::ZERO))),
-    ];
-    if headroom < Watts::ZERO {
-        facts.push(("exceededByWatts", Fact::Watts(-headroom)));
-    }
-    facts
-}
-
-fn watts_clause(limit: &str, needed: Watts, headroom: Watts) -> String {
-    if headroom < Watts::ZERO {
-        let over = -headroom;
-        return format!(
-            "{limit} has nothing left: {over} more are reserved or promised than it allows; {needed} needed"
-        );
-    }
-    format!("{limit} has {headroom} left, {needed} needed")
 }
 
 /// `whole`, `1g.10gb`, `250m`.
@@ -456,6 +438,21 @@ pub fn reason_text(reason: &Reason) -> ReasonText {
                 "nodes hang on power domain {domain}, which does not exist, so nobody knows what it can carry; {needed_watts} needed"
             ),
         ),
+        Reason::PowerDomainClosed {
+            domain,
+            why,
+            needed_watts,
+        } => {
+            let (name, text) = closed(domain, why);
+            (
+                name,
+                vec![
+                    ("domain", Fact::text(domain)),
+                    ("neededWatts", Fact::Watts(*needed_watts)),
+                ],
+                text,
+            )
+        }
         Reason::PowerBudgetExceeded {
             budget,
             needed_watts,

@@ -235,13 +235,14 @@ fn lacking(reason: &Reason) -> Option<(PowerLimit, i64)> {
 
 fn raise((limit, by): (PowerLimit, i64)) -> Fix {
     match limit {
-        PowerLimit::Domain(domain) => Fix::RaisePowerDomain {
-            domain,
-            by_watts: Watts(by),
-        },
         PowerLimit::Missing(domain) => Fix::CreatePowerDomain {
             domain,
             usable_watts: Watts(by),
+        },
+        // No limit is too low there: `lacking` names none.
+        PowerLimit::Closed(domain, _) | PowerLimit::Domain(domain) => Fix::RaisePowerDomain {
+            domain,
+            by_watts: Watts(by),
         },
         PowerLimit::Budget(budget) => Fix::RaisePowerBudget {
             budget,

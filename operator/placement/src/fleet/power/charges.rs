@@ -174,6 +174,7 @@ impl PowerLedger {
                     domain.usable += by;
                 }
             }
+            PowerLimit::Closed(..) => {}
             PowerLimit::Budget(name) => {
                 let budgets = self
                     .domains

@@ -1,6 +1,6 @@
 //! The limits on watts, and what breaking one looks like.
 
-use crate::model::Watts;
+use crate::model::{PowerClosure, Watts};
 
 /// What stands in the way of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub(crate) enum PowerLimit {
     Domain(String),
     /// A domain of this name does not exist.
     Missing(String),
+    /// The domain carries nothing new.
+    Closed(String, PowerClosure),
     /// A budget.
     Budget(String),
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::limits::PowerLimit;
 use crate::arena::{Arena, FeedIndex};
-use crate::model::{BudgetScope, PowerIssue, PowerSpec};
+use crate::model::{BudgetScope, PowerClosure, PowerIssue, PowerSpec};
 
 /// Parts of a watt in which loads are counted.
 pub(super) const NANO: i128 = 1_000_000_000;
@@ -20,6 +20,8 @@ pub(super) struct Domain {
     pub(super) usable: i64,
     /// Whether there is no such domain though nodes or other domains are said to hang on it: it carries nothing, since nobody knows how much it could.
     pub(super) is_missing: bool,
+    /// Why it carries nothing new, if it does not; what is charged to it stays charged, to its parents too.
+    pub(super) closed: Option<PowerClosure>,
     pub(super) budgets: Vec<(String, i64)>,
     pub(super) load_nano: i128,
 }
@@ -27,6 +29,10 @@ pub(super) struct Domain {
 impl Domain {
     /// The tightest limit here: its name and nano-watts left.
     pub(super) fn tightest(&self) -> (PowerLimit, i128) {
+        if let Some(why) = &self.closed {
+            let limit = PowerLimit::Closed(self.name.clone(), why.clone());
+            return (limit, self.headroom_nano());
+        }
         let mut limit = if self.is_missing {
             PowerLimit::Missing(self.name.clone())
         } else {
@@ -43,10 +49,14 @@ impl Domain {
     }
 
     pub(super) fn headroom_nano(&self) -> i128 {
+        let usable = match self.closed {
+            Some(_) => self.usable.min(0),
+            None => self.usable,
+        };
         let watts = self
             .budgets
             .iter()
-            .fold(self.usable, |least, (_, limit)| least.min(*limit));
+            .fold(usable, |least, (_, limit)| least.min(*limit));
         i128::from(watts) * NANO - self.load_nano
     }
 }
@@ -107,6 +117,9 @@ impl PowerLedger {
                 place.usable = place
                     .usable
                     .min(domain.usable_watts.0.clamp(-MOST_WATTS, MOST_WATTS));
+                if domain.is_terminating {
+                    place.closed = Some(PowerClosure::Terminating);
+                }
             }
             if let Some((_, loss)) = self.parents.get_mut(at) {
                 *loss = (*loss).max(domain.loss_percent);
@@ -183,8 +196,9 @@ impl PowerLedger {
                 domain: name(at),
                 parent: name(parent),
             });
+            let parent = name(parent);
             if let Some(domain) = self.domains.get_mut(at) {
-                domain.usable = domain.usable.min(0);
+                domain.closed = Some(PowerClosure::Cycle { parent });
             }
         }
         issues

@@ -1,4 +1,4 @@
-use ampacity_placement::Level;
+use ampacity_placement::{Level, PowerClosure, Watts};
 
 use super::*;
 
@@ -134,5 +134,42 @@ fn the_book_explains_every_reason() {
             explained,
             "docs/src/troubleshooting.md says nothing of {word}"
         );
+    }
+}
+
+#[test]
+fn a_closed_domain_is_told_with_what_closes_it() {
+    let told = |why: PowerClosure| {
+        let reason = Reason::PowerDomainClosed {
+            domain: "row".into(),
+            why,
+            needed_watts: Watts(10),
+        };
+        let text = reason_text(&reason);
+        (text.name, text.clause)
+    };
+    let parent = |name: &str| PowerClosure::Cycle {
+        parent: name.to_owned(),
+    };
+    for (why, name, words) in [
+        (
+            parent("hall"),
+            ReasonName::PowerDomainCycle,
+            "by way of its parent hall",
+        ),
+        (
+            parent("row"),
+            ReasonName::PowerDomainCycle,
+            "names itself in spec.parents",
+        ),
+        (
+            PowerClosure::Terminating,
+            ReasonName::PowerDomainTerminating,
+            "is being deleted and carries nothing new; put its nodes under another one",
+        ),
+    ] {
+        let (told_name, clause) = told(why);
+        assert_eq!(told_name, name);
+        assert!(clause.contains(words), "{clause}");
     }
 }
