@@ -59,8 +59,11 @@ impl HeldOnNode {
         self.memory_bytes = self.memory_bytes.saturating_add(pod.memory_bytes);
         let is_counted = pod.beyond.as_ref().is_some_and(|beyond| beyond.is_counted);
         self.pods = self.pods.saturating_add(u64::from(!is_counted));
+        // CPU and memory of a sidecar that the cluster adds are nothing to be told.
+        let is_told = !is_counted || !pod.extended.is_empty();
+        let beyond = pod.beyond.as_ref().filter(|_| is_told);
         self.beyond
-            .extend(pod.beyond.as_ref().map(|beyond| beyond.placement.clone()));
+            .extend(beyond.map(|beyond| beyond.placement.clone()));
         for (resource, units) in &pod.extended {
             for sums in [&mut self.extended, &mut self.unclaimed] {
                 let sum = sums.entry(resource.clone()).or_default();

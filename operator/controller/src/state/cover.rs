@@ -57,37 +57,77 @@ impl Cover {
         self.uid.is_empty() || self.uid == uid
     }
 
-    /// Pods that the placement has reserved room for on a node.
-    pub fn replicas_on(&self, node: &str) -> usize {
-        let replicas = self.replicas.get(node).copied().unwrap_or(0);
-        usize::try_from(replicas).unwrap_or(usize::MAX)
+    /// What the placement has reserved on a node, for its pods there to share.
+    pub fn on(&self, node: &str) -> Reserved {
+        let replicas = u64::from(self.replicas.get(node).copied().unwrap_or(0));
+        let extended = self.extended.iter();
+        Reserved {
+            pods: replicas,
+            cpu_milli: self.cpu_milli.saturating_mul(replicas),
+            memory_bytes: self.memory_bytes.saturating_mul(replicas),
+            extended: extended
+                .map(|(name, amount)| (name.clone(), amount.saturating_mul(replicas)))
+                .collect(),
+        }
     }
 
     /// Devices that a claim of one of its pods may hold.
     pub fn devices(&self) -> usize {
         usize::try_from(self.devices).unwrap_or(usize::MAX)
     }
+}
 
-    /// What a pod that has its place in the reservation holds beyond it, if anything.
-    pub fn excess(&self, usage: &PodUsage, placement: &str) -> Option<PodUsage> {
-        let reserved = |resource: &String| self.extended.get(resource).copied().unwrap_or(0);
-        let extended = usage.extended.iter().filter_map(|(resource, amount)| {
-            let more = amount.saturating_sub(reserved(resource));
-            (more > 0).then(|| (resource.clone(), more))
-        });
-        let excess = PodUsage {
-            node: usage.node.clone(),
-            cpu_milli: usage.cpu_milli.saturating_sub(self.cpu_milli),
-            memory_bytes: usage.memory_bytes.saturating_sub(self.memory_bytes),
-            extended: extended.collect(),
+/// What is left of a placement's reservation on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reserved {
+    pods: u64,
+    cpu_milli: u64,
+    memory_bytes: u64,
+    extended: BTreeMap<String, u64>,
+}
+
+impl Reserved {
+    /// Takes what a pod holds out of what is left, and returns what goes beyond it, if anything. Claims of a pod that is one too many
+    /// go beyond it whole.
+    pub fn take(&mut self, usage: &PodUsage, placement: &str) -> Option<PodUsage> {
+        let beyond = |left: &mut u64, wanted: u64| {
+            let taken = wanted.min(*left);
+            *left -= taken;
+            wanted - taken
+        };
+        let is_counted = beyond(&mut self.pods, 1) == 0;
+        let cpu_milli = beyond(&mut self.cpu_milli, usage.cpu_milli);
+        let memory_bytes = beyond(&mut self.memory_bytes, usage.memory_bytes);
+        let mut extended = BTreeMap::new();
+        for (resource, amount) in &usage.extended {
+            let more = match self.extended.get_mut(resource) {
+                Some(left) => beyond(left, *amount),
+                None => *amount,
+            };
+            if more > 0 {
+                extended.insert(resource.clone(), more);
+            }
+        }
+        if is_counted && cpu_milli == 0 && memory_bytes == 0 && extended.is_empty() {
+            return None;
+        }
+        let rest = if is_counted {
+            PodUsage {
+                node: usage.node.clone(),
+                ..PodUsage::default()
+            }
+        } else {
+            usage.clone()
+        };
+        Some(PodUsage {
+            cpu_milli,
+            memory_bytes,
+            extended,
             beyond: Some(Beyond {
                 placement: placement.to_owned(),
-                is_counted: true,
+                is_counted,
             }),
-            ..PodUsage::default()
-        };
-        let is_more =
-            excess.cpu_milli > 0 || excess.memory_bytes > 0 || !excess.extended.is_empty();
-        is_more.then_some(excess)
+            ..rest
+        })
     }
 }

@@ -15,7 +15,7 @@ use super::cover::Cover;
 use super::key::ObjectKey;
 use super::our_pod::OurPod;
 use super::slim::{SlimPod, SlimResourceClaim};
-use super::usage::{Beyond, PodUsage, pod_usage};
+use super::usage::{PodUsage, pod_usage};
 
 /// What a change of pods touched.
 #[derive(Debug, Default)]
@@ -314,28 +314,18 @@ impl PodIndex {
         }
     }
 
-    /// Gives the pods of a placement on a node their places in its reservation, and counts what has none as anybody's.
+    /// Has the pods of a placement on a node share what it has reserved there, and counts what goes beyond as anybody's.
     fn settle(&mut self, placement: &ObjectKey, node: &str, touched: &mut Touched) {
         let names = self.placed.get(&(placement.clone(), node.to_owned()));
         let Some(cover) = self.live.get(placement) else {
             return;
         };
-        let places = cover.replicas_on(node);
+        let mut left = cover.on(node);
         let mut counted = Vec::new();
-        for (place, name) in names.into_iter().flatten().enumerate() {
+        for name in names.into_iter().flatten() {
             let key = ObjectKey::new(&placement.namespace, name);
             let usage = self.claims.get(&key).and_then(|claim| claim.usage.as_ref());
-            let beyond = match usage {
-                Some(usage) if place < places => cover.excess(usage, &placement.to_string()),
-                Some(usage) => Some(PodUsage {
-                    beyond: Some(Beyond {
-                        placement: placement.to_string(),
-                        is_counted: false,
-                    }),
-                    ..usage.clone()
-                }),
-                None => None,
-            };
+            let beyond = usage.and_then(|usage| left.take(usage, &placement.to_string()));
             counted.push((key, beyond));
         }
         for (key, beyond) in counted {
@@ -523,6 +513,11 @@ mod tests {
                 vec![("a", 4, 3000, true)],
             ),
             ("smaller", vec![("p", "a", 4, "0")], vec![("a", 0, 0, true)]),
+            (
+                "two in the place of one",
+                vec![("p", "a", 4, "0"), ("q", "a", 6, "0")],
+                vec![("a", 0, 0, true), ("a", 2, 0, false)],
+            ),
             (
                 "copied beside it",
                 vec![("p", "a", 8, "0"), ("q", "a", 2, "1")],
