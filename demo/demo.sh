@@ -184,10 +184,25 @@ reachable() {
   [[ $(hub get membercluster "$1" -o jsonpath='{.status.conditions[?(@.type=="Reachable")].status}') == True ]]
 }
 
+# Whether all clusters of an earlier run are there and answer.
+clusters_run() {
+  local cluster
+  for cluster in "${clusters[@]}"; do
+    alive "$state/$cluster.pid" && kubectl_in "$cluster" get --raw /readyz >/dev/null 2>&1 || return 1
+  done
+}
+
 up() {
   build
-  if alive "$state/operator.pid" && hub get --raw /readyz >/dev/null 2>&1; then
-    say 'The demo is running already'
+  if clusters_run; then
+    if alive "$state/operator.pid"; then
+      say 'The demo is running already'
+      return
+    fi
+    # Jobs and their history stay as they are: an operator takes up where an earlier one was.
+    say "The demo's operator has ended; its log is $state/operator.log.ended"
+    mv -f "$state/operator.log" "$state/operator.log.ended" 2>/dev/null || true
+    start_operator
     return
   fi
   down # whatever an earlier run left

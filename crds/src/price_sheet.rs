@@ -59,6 +59,7 @@ pub struct PriceSheetSpec {
     #[schemars(length(min = 1, max = 256))]
     pub source: String,
     /// When the prices come into force, RFC 3339; a later one replaces an earlier one. Required.
+    #[x_kube(validation = ("self < timestamp('9999-01-01T00:00:00Z')", "must be before the year 9999"))]
     pub effective_from: Time,
     /// Prices of nodes, by instance type; at most 8192 rows. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -103,6 +103,7 @@ pub struct TrainingJobSpec {
     /// When the job must be done, RFC 3339. A job that cannot be done by then is not placed, and one that still runs then fails.
     /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self < timestamp('9999-01-01T00:00:00Z')", "must be before the year 9999"))]
     pub deadline: Option<Time>,
     /// What the job may cost; a placement that would cost more is not made. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]

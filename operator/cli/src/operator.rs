@@ -1,5 +1,6 @@
 //! `ampacity operator`: runs the controller against a hub.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -172,6 +173,7 @@ fn start_log(args: &OperatorArgs) -> anyhow::Result<()> {
         .with_context(|| format!("--log {:?} is no log filter; use info or debug", args.log))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.init(),

@@ -37,7 +37,7 @@ pub(crate) struct Jobs {
     pub(crate) names: BTreeMap<String, JobName>,
     /// Jobs that cannot be planned, with what is wrong and where they stand.
     pub(crate) invalid: Vec<(JobName, JobIssue, Origin)>,
-    /// Jobs that are passed over, in words.
+    /// Jobs that are passed over, and what of others is taken otherwise than it may be meant, in words.
     pub(crate) notes: Vec<String>,
 }
 
@@ -52,7 +52,13 @@ impl Jobs {
                 Some(why) => jobs
                     .notes
                     .push(format!("{} {}: {why}", key.kind, key.object)),
-                None => wait.push(key.clone()),
+                None => {
+                    let remark = given.object.job().remark();
+                    jobs.notes.extend(
+                        remark.map(|remark| format!("{} {}: {remark}", key.kind, key.object)),
+                    );
+                    wait.push(key.clone());
+                }
             }
         }
         for (key, spec) in engine_jobs(&scene.state, wait, now) {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ampacity_api::{Placement, labels};
+use ampacity_api::{Alternative, Placement, labels};
 use ampacity_catalog::{MigProfile, is_accelerator_resource};
 use k8s_openapi::api::core::v1::{
-    Container, PodResourceClaim, PodSpec, ResourceClaim, ResourceRequirements,
+    Container, PodResourceClaim, PodSpec, PodTemplateSpec, ResourceClaim, ResourceRequirements,
 };
 use k8s_openapi::api::resource::v1::{
     CELDeviceSelector, DeviceClaim, DeviceRequest, DeviceSelector, ExactDeviceRequest,
@@ -19,16 +19,18 @@ use super::DispatchError;
 
 /// Name of the pod's claim and of the request in it.
 const CLAIM: &str = "ampacity-devices";
+/// Most requests of a template that are told one by one.
+const MAX_TOLD: usize = 5;
 
-/// A request for accelerators that the template made itself and that the placement's takes the place of.
+/// A request for accelerators that the template makes itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RemovedRequest {
-    /// Container that made it; `pod` for the resources of the whole pod.
-    pub container: String,
-    /// Resource that was asked for.
-    pub resource: String,
+struct TemplateRequest {
+    /// Who makes it: `container main`, or `the pod` for the resources of the whole pod.
+    by: String,
+    /// Resource that is asked for.
+    resource: String,
     /// How much.
-    pub quantity: String,
+    quantity: String,
 }
 
 /// How the devices of one replica are asked for.
@@ -106,42 +108,10 @@ impl<'a> DeviceRequestKind<'a> {
     }
 
     /// Puts the request for `count` devices on the first container and takes every other request for accelerators out of the pod.
-    /// Returns what was taken out.
-    pub fn put_into(
-        &self,
-        pod: &mut PodSpec,
-        count: i32,
-        claim_template: &str,
-    ) -> Vec<RemovedRequest> {
-        let mut removed = Vec::new();
-        if let Some(resources) = &mut pod.resources {
-            strip(resources, "pod", &mut removed);
-        }
-        for container in pod
-            .containers
-            .iter_mut()
-            .chain(pod.init_containers.iter_mut().flatten())
-        {
-            let name = container.name.clone();
-            if let Some(resources) = &mut container.resources {
-                strip(resources, &name, &mut removed);
-            }
-        }
-        removed.sort();
-        removed.dedup();
+    pub fn put_into(&self, pod: &mut PodSpec, count: i32, claim_template: &str) {
+        take_requests(pod);
         if let Some(first) = pod.containers.first_mut() {
-            let wanted = Quantity(count.to_string());
-            if let Self::Extended(resource) = self {
-                // What the template asked for in the same place in the same amount was not changed.
-                removed.retain(|r| {
-                    (
-                        r.container.as_str(),
-                        r.resource.as_str(),
-                        r.quantity.as_str(),
-                    ) != (first.name.as_str(), *resource, wanted.0.as_str())
-                });
-            }
-            self.ask(first, wanted);
+            self.ask(first, Quantity(count.to_string()));
         }
         if matches!(self, Self::Class(..)) {
             let claims = pod.resource_claims.get_or_insert_default();
@@ -152,7 +122,6 @@ impl<'a> DeviceRequestKind<'a> {
                 ..PodResourceClaim::default()
             });
         }
-        removed
     }
 
     fn ask(&self, container: &mut Container, count: Quantity) {
@@ -187,14 +156,71 @@ fn of_profile(profile: &MigProfile) -> DeviceSelector {
     }
 }
 
-fn strip(resources: &mut ResourceRequirements, container: &str, removed: &mut Vec<RemovedRequest>) {
+/// What a job's template asks for of accelerators itself and will not get, since its alternatives say which devices and how many; in
+/// words, `None` where there is nothing of the kind. A template that says the same as every alternative is not told of.
+pub fn replaced_requests(
+    template: &PodTemplateSpec,
+    alternatives: &[Alternative],
+) -> Option<String> {
+    let mut pod = template.spec.clone()?;
+    let first = pod.containers.first().map(|first| of_container(first));
+    let is_said_anyway = |request: &TemplateRequest| {
+        Some(&request.by) == first.as_ref()
+            && alternatives.iter().all(|alternative| {
+                alternative.devices_per_replica.to_string() == request.quantity
+                    && alternative.mig_profile.is_none()
+                    && alternative.millidevices.is_none()
+            })
+    };
+    let mut requests = take_requests(&mut pod);
+    requests.retain(|request| !is_said_anyway(request));
+    let texts: Vec<String> = requests
+        .iter()
+        .take(MAX_TOLD)
+        .map(|r| format!("{}: {} of {}", r.resource, r.quantity, r.by))
+        .collect();
+    let more = match requests.len().checked_sub(MAX_TOLD) {
+        Some(more) if more > 0 => format!(" and {more} more"),
+        _ => String::new(),
+    };
+    (!texts.is_empty()).then(|| {
+        format!(
+            "spec.template asks for accelerators itself ({}{more}), which is left out: devicesPerReplica of the chosen alternative is what each replica gets, in its first container; take it out of the template, or correct the alternatives",
+            texts.join(", ")
+        )
+    })
+}
+
+fn of_container(container: &Container) -> String {
+    format!("container {}", container.name)
+}
+
+/// Takes every request for accelerators out of a pod.
+fn take_requests(pod: &mut PodSpec) -> Vec<TemplateRequest> {
+    let mut taken = Vec::new();
+    if let Some(resources) = &mut pod.resources {
+        strip(resources, "the pod", &mut taken);
+    }
+    let containers = pod.containers.iter_mut();
+    for container in containers.chain(pod.init_containers.iter_mut().flatten()) {
+        let by = of_container(container);
+        if let Some(resources) = &mut container.resources {
+            strip(resources, &by, &mut taken);
+        }
+    }
+    taken.sort();
+    taken.dedup();
+    taken
+}
+
+fn strip(resources: &mut ResourceRequirements, by: &str, taken: &mut Vec<TemplateRequest>) {
     for amounts in [&mut resources.requests, &mut resources.limits] {
         let Some(map) = amounts else { continue };
         map.retain(|resource, quantity| {
             let stays = !is_accelerator_resource(resource);
             if !stays {
-                removed.push(RemovedRequest {
-                    container: container.to_owned(),
+                taken.push(TemplateRequest {
+                    by: by.to_owned(),
                     resource: resource.clone(),
                     quantity: quantity.0.clone(),
                 });
@@ -276,10 +302,9 @@ mod tests {
             }],
             ..PodSpec::default()
         };
-        let removed = DeviceRequestKind::Extended("nvidia.com/gpu").put_into(&mut pod, 1, "t");
         let mut kept = names.clone();
-        for removed in &removed {
-            kept.remove(&removed.resource);
+        for taken in take_requests(&mut pod) {
+            kept.remove(&taken.resource);
         }
         assert_eq!(
             kept,
@@ -291,6 +316,54 @@ mod tests {
                 !kept.contains_key(name),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_template_asks_for_beside_its_alternatives_is_told() {
+        let alternatives =
+            |yaml: &str| -> Vec<Alternative> { serde_saphyr::from_str(yaml).unwrap() };
+        let template = |containers: &str| -> PodTemplateSpec {
+            serde_saphyr::from_str(&format!("{{spec: {{containers: [{containers}]}}}}")).unwrap()
+        };
+        let eight = "[{name: a, acceleratorType: t, devicesPerReplica: 8}]";
+        let both = "[{name: a, acceleratorType: t, devicesPerReplica: 8}, {name: b, acceleratorType: u, devicesPerReplica: 4}]";
+        let part = "[{name: a, acceleratorType: t, devicesPerReplica: 8, millidevices: 500}]";
+        let main = "{name: main, resources: {limits: {nvidia.com/gpu: 8, cpu: 1}}}";
+        for (what, containers, alternatives_are, told) in [
+            ("nothing", "{name: main}", eight, None),
+            ("the same", main, eight, None),
+            (
+                "the same as one of two",
+                main,
+                both,
+                Some("(nvidia.com/gpu: 8 of container main)"),
+            ),
+            (
+                "as many parts",
+                main,
+                part,
+                Some("(nvidia.com/gpu: 8 of container main)"),
+            ),
+            (
+                "another number",
+                "{name: main, resources: {requests: {nvidia.com/gpu: 4}}}",
+                eight,
+                Some("(nvidia.com/gpu: 4 of container main)"),
+            ),
+            (
+                "in another container",
+                "{name: main}, {name: log, resources: {limits: {amd.com/gpu: 8}}}",
+                eight,
+                Some("(amd.com/gpu: 8 of container log)"),
+            ),
+        ] {
+            let text = replaced_requests(&template(containers), &alternatives(alternatives_are));
+            match (told, &text) {
+                (None, None) => {}
+                (Some(words), Some(text)) => assert!(text.contains(words), "{what}: {text}"),
+                _ => panic!("{what}: {text:?}"),
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use devices::{DeviceRequestKind, RemovedRequest};
+pub use devices::{DeviceRequestKind, replaced_requests};
 pub use error::DispatchError;
 pub use fence::{Times, active_deadline, renew_fence};
 pub use identity::Identity;

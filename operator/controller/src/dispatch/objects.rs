@@ -3,8 +3,6 @@
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 
-use super::RemovedRequest;
-
 /// The objects of a placement whose workload is a `W`. The claim template and the Service are made before the workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects<W> {
@@ -16,6 +14,4 @@ pub struct Objects<W> {
     pub workload: W,
     /// Whether the pods carry [`SCHEDULING_GATE`](ampacity_api::labels::SCHEDULING_GATE) and wait to be pinned.
     pub gated: bool,
-    /// Requests of the template that the placement's request took the place of.
-    pub removed_requests: Vec<RemovedRequest>,
 }

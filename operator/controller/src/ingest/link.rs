@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ampacity_api::{JobKind, labels};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::credentials::{CredentialsError, member_config};
+use super::refusal::{Refusal, explain, supported, unreachable};
 use super::watch::watch;
 use crate::runtime::Clients;
 use crate::state::{
@@ -29,9 +30,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Failed probes in a row until the member counts as unreachable.
 const PROBES_UNTIL_UNREACHABLE: u32 = 2;
-/// Oldest version of a member: since this one scheduling gates are stable
-/// (kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness).
-const OLDEST_SUPPORTED: (u32, u32) = (1, 30);
+/// Pause between looks at the Secret of a member that cannot be reached.
+const SECRET_READ_EVERY: Duration = Duration::from_secs(5);
 /// Longest pause between attempts to connect.
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(15);
 
@@ -135,16 +135,12 @@ struct Connection {
     secret_version: String,
 }
 
-struct Refusal {
-    cause: Cause,
-    message: String,
-}
-
 impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> Runner<T, W> {
     async fn run(mut self) {
         let mut pause = Duration::from_millis(500);
         let mut said = String::new();
         loop {
+            let tried = self.secret_version().await;
             match self.connect().await {
                 Ok(connection) => {
                     pause = Duration::from_millis(500);
@@ -176,11 +172,44 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
                             return;
                         }
                     }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+                    if self.rest(pause, &tried).await {
+                        pause = Duration::from_millis(500);
+                    } else {
+                        pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+                    }
                 }
             }
         }
+    }
+
+    /// Waits before another try, or until there is another reason for one (`true`): credentials that are new may be right.
+    async fn rest(&self, pause: Duration, tried: &Option<String>) -> bool {
+        let end = Instant::now() + pause;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left.min(SECRET_READ_EVERY)) => {}
+                () = self.renew.notified() => return true,
+            }
+            if self.secret_version().await != *tried {
+                return true;
+            }
+        }
+    }
+
+    /// The version of the Secret with the credentials; `None` where there is none, or it cannot be read.
+    async fn secret_version(&self) -> Option<String> {
+        let LinkSource::Secret {
+            namespace, name, ..
+        } = &self.source
+        else {
+            return None;
+        };
+        let secret = self.read_secret(namespace, name).await.ok()?;
+        secret.resource_version()
     }
 
     async fn send(&self, event: LinkEvent) -> bool {
@@ -460,77 +489,6 @@ impl<T: Send + 'static, W: Fn(LinkEvent) -> T + Clone + Send + Sync + 'static> R
             Err(refusal) => {
                 matches!(refusal.cause, Cause::SecretMissing | Cause::SecretForbidden)
             }
-        }
-    }
-}
-
-/// Whether a member of this version can run what is placed there. Some distributions write a minor version as `30+`.
-fn supported(major: &str, minor: &str) -> Result<(), String> {
-    let number = |text: &str| -> Option<u32> {
-        text.trim_end_matches(|c: char| !c.is_ascii_digit())
-            .parse()
-            .ok()
-    };
-    match (number(major), number(minor)) {
-        (Some(major), Some(minor)) if (major, minor) < OLDEST_SUPPORTED => Err(format!(
-            "the member runs Kubernetes {major}.{minor}, and at least {}.{} is needed: gangs are held together by scheduling gates; upgrade the member",
-            OLDEST_SUPPORTED.0, OLDEST_SUPPORTED.1
-        )),
-        // What does not tell its version is given a try.
-        _ => Ok(()),
-    }
-}
-
-fn unreachable(server: &str, problem: &str) -> Refusal {
-    Refusal {
-        cause: Cause::NoAnswer,
-        message: format!(
-            "cannot reach the API server {server}: {problem}; check that it runs, that its address is right and that the hub's network reaches it"
-        ),
-    }
-}
-
-fn explain(server: &str, error: &kube::Error) -> Refusal {
-    match error {
-        kube::Error::Api(status) if status.code == 401 => Refusal {
-            cause: Cause::Unauthorized,
-            message: "the member does not accept the credentials; renew the token or certificate in the Secret".to_owned(),
-        },
-        kube::Error::Api(status) if status.code == 403 => Refusal {
-            cause: Cause::Forbidden,
-            message: format!("the member denies access ({}); install the member role of the chart", status.message),
-        },
-        other => {
-            let mut text = other.to_string();
-            let mut source = std::error::Error::source(other);
-            while let Some(cause) = source {
-                text = cause.to_string();
-                source = cause.source();
-            }
-            unreachable(server, &text)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_member_must_know_scheduling_gates() {
-        for (major, minor, is_supported) in [
-            ("1", "30", true),
-            ("1", "37+", true),
-            ("2", "0", true),
-            ("1", "29", false),
-            ("1", "29+", false),
-            ("", "", true),
-        ] {
-            assert_eq!(
-                supported(major, minor).is_ok(),
-                is_supported,
-                "{major}.{minor}"
-            );
         }
     }
 }

@@ -8,6 +8,7 @@ mod hub;
 mod link;
 mod links;
 mod member;
+mod refusal;
 mod same_cluster;
 mod watch;
 

@@ -22,7 +22,7 @@ use self::objects::inference_objects;
 use self::spec::{inference_spec, placed_replicas};
 use self::status::{InferenceFacts, inference_status, resize};
 use super::{Assessment, Facts, Kind};
-use crate::dispatch::{DispatchError, Objects, Target};
+use crate::dispatch::{DispatchError, Objects, Target, replaced_requests};
 use crate::observe::{News, PlacementView};
 use crate::plan::fields::{charge, priority};
 use crate::runtime::Happening;
@@ -53,6 +53,10 @@ impl Job for InferenceJob {
     fn not_planned(&self, _placements: &[&Placement]) -> Option<String> {
         let suspended = self.spec.suspend;
         suspended.then(|| "is suspended and not planned".to_owned())
+    }
+
+    fn remark(&self) -> Option<String> {
+        replaced_requests(&self.spec.template, &self.spec.alternatives)
     }
 
     fn engine_job(

@@ -32,7 +32,7 @@ use self::spec::training_spec;
 use self::status::next_training_status;
 use self::work::expected_end;
 use super::{Assessment, Facts, Kind};
-use crate::dispatch::{DispatchError, Objects, Target};
+use crate::dispatch::{DispatchError, Objects, Target, replaced_requests};
 use crate::observe::{News, PlacementView};
 use crate::plan::fields::{charge, priority};
 use crate::runtime::Happening;
@@ -90,6 +90,10 @@ impl Job for TrainingJob {
                 place.cluster, place.name
             )
         })
+    }
+
+    fn remark(&self) -> Option<String> {
+        replaced_requests(&self.spec.template, &self.spec.alternatives)
     }
 
     fn engine_job(

@@ -151,6 +151,13 @@ impl StartFacts<'_> {
         let (mut late_unbound, mut late_bound) = (0_i32, 0_i32);
         for (name, pod) in pods {
             let (Some(wait), Some(since)) = (&pod.waits, pod.waits_since) else {
+                if trouble.is_none() && pod.has_ceased() {
+                    let said = format!(
+                        "pod {name} was ready and is not any more in cluster {}; its readiness probe fails, or its node is not heard of",
+                        self.cluster()
+                    );
+                    trouble = Some((LEAST, said));
+                }
                 continue;
             };
             let lasted = self.passed(since);
@@ -198,7 +205,7 @@ impl StartFacts<'_> {
             // One that served and then keeps ending does so by itself; another place would not help it.
             PodWait::Failing(_) if pod.was_ready => return false,
             PodWait::Failing(_) => self.deadline(),
-            PodWait::Gated | PodWait::Creating => {
+            PodWait::Gated(_) | PodWait::Creating => {
                 self.deadline().saturating_mul(DEADLINES_CREATING)
             }
         };
@@ -215,6 +222,12 @@ impl StartFacts<'_> {
                 "no scheduler of cluster {} has looked at pod {name} for {lasted} s; is the schedulerName of its template served there?",
                 self.cluster()
             )),
+            PodWait::Gated(gates) if !gates.is_empty() && lasted >= UNSEEN_SECONDS => {
+                Some(format!(
+                    "pod {name} waits in cluster {} for others to lift their scheduling gates: {gates}",
+                    self.cluster()
+                ))
+            }
             _ => None,
         }
     }
@@ -241,7 +254,7 @@ impl StartFacts<'_> {
             PodWait::Failing(words) => {
                 format!("pod {pod}{more} cannot start in cluster {cluster}: {words}")
             }
-            PodWait::Gated => format!(
+            PodWait::Gated(_) => format!(
                 "a scheduling gate is still on pod {pod}{more} in cluster {cluster}; `kubectl -n {namespace} get pod {pod} -o yaml` there shows whose"
             ),
             PodWait::Creating => format!(
@@ -254,9 +267,12 @@ impl StartFacts<'_> {
 fn reason_of(wait: &PodWait) -> ConditionReason {
     match wait {
         PodWait::Unseen | PodWait::Unschedulable(_) => ConditionReason::Unschedulable,
-        PodWait::Failing(_) | PodWait::Gated | PodWait::Creating => ConditionReason::StartFailed,
+        PodWait::Failing(_) | PodWait::Gated(_) | PodWait::Creating => ConditionReason::StartFailed,
     }
 }
+
+/// The rank of what is told only where nothing else is.
+const LEAST: u8 = u8::MAX;
 
 /// The most decisive first.
 fn rank_of(wait: &PodWait) -> u8 {
@@ -265,7 +281,7 @@ fn rank_of(wait: &PodWait) -> u8 {
         PodWait::Unschedulable(_) => 1,
         PodWait::Unseen => 2,
         PodWait::Creating => 3,
-        PodWait::Gated => 4,
+        PodWait::Gated(_) => 4,
     }
 }
 

@@ -31,6 +31,9 @@ pub trait Job: fmt::Debug + Send + Sync {
     /// Why it wants no place beside what `placements` hold, in words; `None` where it wants one.
     fn not_planned(&self, placements: &[&Placement]) -> Option<String>;
 
+    /// What of its spec is taken otherwise than it may be meant, in words.
+    fn remark(&self) -> Option<String>;
+
     /// The engine's job for what has no place yet, beside what `placements` hold.
     ///
     /// # Errors

@@ -59,6 +59,11 @@ impl OurPod {
         self.node.is_some() && !self.failed && !self.terminating
     }
 
+    /// Whether it has been ready, runs on, and is not ready now.
+    pub fn has_ceased(&self) -> bool {
+        self.was_ready && !self.ready && self.is_bound() && !self.succeeded
+    }
+
     /// Whether it still holds its devices.
     pub fn holds_devices(&self) -> bool {
         !self.succeeded && !self.failed

@@ -1,5 +1,7 @@
 //! What keeps a pod from running, in the words of its member.
 
+use ampacity_api::labels;
+
 use super::slim::{SlimContainerStatus, SlimPod};
 use super::text::shorten;
 
@@ -25,8 +27,8 @@ const OUT_OF: &str = "OutOf";
 /// What keeps a pod from running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodWait {
-    /// A scheduling gate is on it.
-    Gated,
+    /// Scheduling gates are on it; the names of those that are not ours.
+    Gated(String),
     /// No scheduler has looked at it.
     Unseen,
     /// The scheduler finds no node for it; its words.
@@ -47,8 +49,11 @@ impl PodWait {
             return None;
         }
         if pod.spec.node_name.as_deref().is_none_or(str::is_empty) {
-            if !pod.spec.scheduling_gates.is_empty() {
-                return Some(Self::Gated);
+            let gates = &pod.spec.scheduling_gates;
+            if !gates.is_empty() {
+                let names = gates.iter().map(|gate| gate.name.as_str());
+                let foreign: Vec<&str> = names.filter(|n| *n != labels::SCHEDULING_GATE).collect();
+                return Some(Self::Gated(shorten(&foreign.join(", "), MOST_CHARACTERS)));
             }
             let scheduled = status.conditions.iter().find(|c| c.type_ == "PodScheduled");
             return Some(match scheduled {
@@ -137,9 +142,14 @@ mod tests {
                 Some(PodWait::Unseen),
             ),
             (
-                json!({"schedulingGates": [{"name": "ampacity.dev/gang"}]}),
+                json!({"schedulingGates": [{"name": labels::SCHEDULING_GATE}]}),
                 json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}),
-                Some(PodWait::Gated),
+                Some(PodWait::Gated(String::new())),
+            ),
+            (
+                json!({"schedulingGates": [{"name": labels::SCHEDULING_GATE}, {"name": "example.com/quota"}, {"name": "x"}]}),
+                json!({"phase": "Pending"}),
+                Some(PodWait::Gated("example.com/quota, x".to_owned())),
             ),
             (
                 json!({}),

@@ -25,7 +25,7 @@ spec:
 apiVersion: ampacity.dev/v1alpha1
 kind: PowerDomain
 metadata: {name: hall}
-spec: {ratedWatts: 10000000, continuousPercent: 80, members: [{cluster: hub}]}
+spec: {ratedWatts: 100000000, continuousPercent: 80, members: [{cluster: hub}]}
 ---
 apiVersion: ampacity.dev/v1alpha1
 kind: MemberCluster

@@ -40,7 +40,7 @@ pub fn inference_objects(
     let name = inference_name(&identity.placement);
 
     let mut pod = pod::patched(&job.spec.template, alternative)?;
-    let removed_requests = devices.put_into(&mut pod, spec.devices_per_replica, &name);
+    devices.put_into(&mut pod, spec.devices_per_replica, &name);
     pod::tolerate(&mut pod, &target.tolerated_taint_keys);
     if let Some(first) = pod.containers.first_mut() {
         pod::provide_env(first, identity_env(placement));
@@ -85,7 +85,6 @@ pub fn inference_objects(
             status: None,
         },
         gated: false,
-        removed_requests,
     })
 }
 

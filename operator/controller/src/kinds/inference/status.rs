@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::observe::{
     ACCRUE_EVERY_SECONDS, MemberView, Meter, PlacementView, accrue, reason_column,
 };
-use crate::state::{ClockSteps, ObjectKey};
+use crate::state::{ClockSteps, Job as _, ObjectKey};
 
 /// One placement of an inference job with what its member shows.
 pub type ReplicaView<'a> = PlacementView<'a>;
@@ -234,7 +234,7 @@ fn conditions(
             ConditionType::Valid,
             true.into(),
             ConditionReason::Accepted,
-            "",
+            &job.remark().unwrap_or_default(),
         ),
     }
     let refused = facts.placements.iter().find_map(|v| v.known.refused);

@@ -47,7 +47,7 @@ pub fn training_objects(
     let is_gang = spec.replicas > 1;
 
     let mut pod = pod::patched(&job.spec.template, alternative)?;
-    let removed_requests = devices.put_into(&mut pod, spec.devices_per_replica, &name);
+    devices.put_into(&mut pod, spec.devices_per_replica, &name);
     pod::tolerate(&mut pod, &target.tolerated_taint_keys);
     let rendezvous = Rendezvous {
         placement,
@@ -108,7 +108,6 @@ pub fn training_objects(
             status: None,
         },
         gated,
-        removed_requests,
     })
 }
 

@@ -15,7 +15,7 @@ use super::work::{remaining_seconds, work_seconds};
 use crate::observe::{
     ACCRUE_EVERY_SECONDS, MemberView, Outcome, PlacementView, outcome, reason_column,
 };
-use crate::state::device_name;
+use crate::state::{Job as _, device_name};
 
 /// Attempts in a row that came to nothing, of which the last could not be started, after which a job has failed.
 const MOST_FAILED_STARTS: i32 = 10;
@@ -59,7 +59,15 @@ impl Machine<'_> {
         match &self.facts.issue {
             Some((reason, message)) => self.set(ConditionType::Valid, false, *reason, message),
             None if self.last_word_stands() => {}
-            None => self.set(ConditionType::Valid, true, ConditionReason::Accepted, ""),
+            None => {
+                let remark = self.job.remark().unwrap_or_default();
+                self.set(
+                    ConditionType::Valid,
+                    true,
+                    ConditionReason::Accepted,
+                    &remark,
+                );
+            }
         }
         match &self.facts.placement {
             Some(view) if view.placement.spec.attempt > self.status.ended_attempts => {

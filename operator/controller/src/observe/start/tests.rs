@@ -99,8 +99,15 @@ fn each_thing_that_keeps_a_pod_has_its_deadline_and_its_words() {
             "the containers of pod p in cluster oslo are not made; `kubectl -n research describe pod p` there says why",
         ),
         (
-            waiting(PodWait::Gated, None),
+            waiting(PodWait::Gated(String::new()), None),
             None,
+            1800,
+            R::StartFailed,
+            "a scheduling gate is still on pod p in cluster oslo; `kubectl -n research get pod p -o yaml` there shows whose",
+        ),
+        (
+            waiting(PodWait::Gated("example.com/quota".to_owned()), None),
+            Some(5),
             1800,
             R::StartFailed,
             "a scheduling gate is still on pod p in cluster oslo; `kubectl -n research get pod p -o yaml` there shows whose",
@@ -125,6 +132,26 @@ fn each_thing_that_keeps_a_pod_has_its_deadline_and_its_words() {
             is_watched: true,
         };
         assert_eq!(scene.judge(late_from).late, Some(late), "{what}");
+    }
+}
+
+#[test]
+fn a_replica_that_is_not_ready_any_more_is_told_of() {
+    let pod = |ready: bool, was_ready: bool| OurPod {
+        waits: None,
+        waits_since: None,
+        ready,
+        was_ready,
+        ..waiting(PodWait::Creating, Some("n"))
+    };
+    for (ready, was_ready, is_told) in [
+        (true, true, false),
+        (false, false, false),
+        (false, true, true),
+    ] {
+        let start = Scene::new(1).with("p", pod(ready, was_ready)).judge(100);
+        assert_eq!(start.trouble.is_some(), is_told, "{ready} {was_ready}");
+        assert_eq!(start.late, None);
     }
 }
 

@@ -198,29 +198,6 @@ alternatives: [{name: a, acceleratorType: amd-mi300x, devicesPerReplica: 8, imag
     );
     let objects = build(&job, &placement, &target("amd", &placement));
     insta::assert_yaml_snapshot!(pod(&objects).containers);
-    let removed: Vec<_> = objects
-        .removed_requests
-        .iter()
-        .map(|r| format!("{} {}={}", r.container, r.resource, r.quantity))
-        .collect();
-    assert_eq!(
-        removed,
-        [
-            "fetch nvidia.com/gpu=1",
-            "sidecar amd.com/gpu=1",
-            "train nvidia.com/gpu=4"
-        ]
-    );
-}
-
-#[test]
-fn a_request_that_is_repeated_in_the_template_is_not_reported() {
-    let placement = PlacementOf::training(&[("n1", 1)]).build();
-    let job = training(&format!(
-        "{ONE_ALTERNATIVE}template: {{spec: {{containers: [{{name: main, resources: {{limits: {{nvidia.com/gpu: 8}}}}}}]}}}}"
-    ));
-    let objects = build(&job, &placement, &target("nvidia", &placement));
-    assert_eq!(objects.removed_requests, []);
 }
 
 #[test]
