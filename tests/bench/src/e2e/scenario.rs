@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ampacity_api::{TrainingJob, TrainingJobState};
 use ampacity_controlplane::{
-    ControlPlane, RequestCounts, RequestKind, SimulatedNode, create_nodes, wait_until,
+    Component, ControlPlane, RequestCounts, RequestKind, SimulatedNode, create_nodes, wait_until,
 };
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
@@ -186,7 +186,14 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// Runs it on a fresh control plane.
     pub(crate) async fn run(self) -> anyhow::Result<Figures> {
-        let plane = ControlPlane::builder("bench").start().await?;
+        let plane = ControlPlane::builder("bench")
+            // Heartbeats of all nodes come from one process here, late while it plays thousands of pods: no node is lost for that.
+            .argument(
+                Component::ControllerManager,
+                "--node-monitor-grace-period=30m",
+            )
+            .start()
+            .await?;
         let client = plane.client()?;
         let nodes = (0..self.nodes).map(|i| {
             SimulatedNode::new(format!("node-{i:04}"))
