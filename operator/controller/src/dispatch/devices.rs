@@ -163,7 +163,7 @@ pub fn replaced_requests(
     alternatives: &[Alternative],
 ) -> Option<String> {
     let mut pod = template.spec.clone()?;
-    let first = pod.containers.first().map(|first| of_container(first));
+    let first = pod.containers.first().map(of_container);
     let is_said_anyway = |request: &TemplateRequest| {
         Some(&request.by) == first.as_ref()
             && alternatives.iter().all(|alternative| {

@@ -2,7 +2,8 @@
 
 use ampacity_placement::{DevicePart, Fix};
 
-use super::reason::{mark, names, plural};
+use super::reason::{mark, plural};
+use super::reason_name::names;
 use super::{Fact, Facts, duration};
 
 names! {

@@ -5,6 +5,7 @@ mod fact;
 mod fix;
 mod quota;
 mod reason;
+mod reason_name;
 mod refusal;
 mod watts;
 
@@ -20,7 +21,8 @@ pub use self::fact::{Fact, Facts, usd_number};
 pub use self::fix::{FixAction, FixText, fix_text};
 use self::fix::{try_again_text, wait_text};
 pub use self::quota::quota_verdict;
-pub use self::reason::{ReasonName, ReasonText, reason_text};
+pub use self::reason::{ReasonText, reason_text};
+pub use self::reason_name::ReasonName;
 pub use self::refusal::with_refusals;
 
 /// Longest value of a `details` map, in characters (the schema's bound).

@@ -2,7 +2,7 @@
 
 use ampacity_placement::{PowerClosure, Watts};
 
-use super::reason::ReasonName;
+use super::reason_name::ReasonName;
 use super::{Fact, Facts};
 
 /// Why a domain carries nothing new, and what to do about it.
