@@ -205,6 +205,9 @@ up() {
     start_operator
     return
   fi
+  if alive "$state/hub.pid"; then
+    note 'not all clusters of the demo that runs answer: it is started anew, without its jobs'
+  fi
   down # whatever an earlier run left
   mkdir -p "$state"
   started_here=1

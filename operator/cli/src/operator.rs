@@ -170,7 +170,7 @@ pub(crate) fn run(args: &OperatorArgs) -> anyhow::Result<()> {
 
 fn start_log(args: &OperatorArgs) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log)
-        .with_context(|| format!("--log {:?} is no log filter; use info or debug", args.log))?;
+        .with_context(|| format!("--log \"{}\" is no log filter; use info or debug", args.log))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

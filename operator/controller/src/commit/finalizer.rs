@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use ampacity_api::{MemberCluster, PowerDomain};
 use k8s_openapi::ClusterResourceScope;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
@@ -14,31 +15,29 @@ use crate::runtime::{HUB_STATUS, Operator, RETRY_SECONDS, Then};
 /// Pause between two writes of one object's finalizers.
 const PAUSE: Duration = Duration::from_secs(RETRY_SECONDS.unsigned_abs());
 
-/// Puts a finalizer on an object, so that it cannot go unnoticed.
-pub(super) fn hold<K>(operator: &mut Operator, object: &K, finalizer: &str)
-where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
+/// A kind of cluster-wide objects that finalizers of ours are on.
+pub(super) trait ClusterWide:
+    Resource<DynamicType = (), Scope = ClusterResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + 'static
 {
+}
+
+impl ClusterWide for MemberCluster {}
+impl ClusterWide for PowerDomain {}
+
+/// Puts a finalizer on an object, so that it cannot go unnoticed.
+pub(super) fn hold<K: ClusterWide>(operator: &mut Operator, object: &K, finalizer: &str) {
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(finalizer.to_owned());
     set(operator, object, finalizers);
 }
 
 /// Takes a finalizer off an object: as far as we are concerned it may go.
-pub(super) fn let_go<K>(operator: &mut Operator, object: &K, finalizer: &str)
-where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
-{
+pub(super) fn let_go<K: ClusterWide>(operator: &mut Operator, object: &K, finalizer: &str) {
     let others = object.finalizers().iter().filter(|f| *f != finalizer);
     let others = others.cloned().collect();
     set(operator, object, others);
@@ -49,15 +48,7 @@ pub(super) fn is_held(object: &impl ResourceExt, finalizer: &str) -> bool {
     object.finalizers().iter().any(|f| f == finalizer)
 }
 
-fn set<K>(operator: &mut Operator, object: &K, finalizers: Vec<String>)
-where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
-{
+fn set<K: ClusterWide>(operator: &mut Operator, object: &K, finalizers: Vec<String>) {
     let (hub, kind, name) = (operator.hub.clone(), K::kind(&()), object.name_any());
     let patch = json!({"metadata": {
         "finalizers": finalizers,

@@ -99,7 +99,7 @@ fn assess<K: Kind>(
 ) -> Assessment<K::Status> {
     for placement in live {
         // The job's status says when it should be done.
-        operator.state.record(placement);
+        operator.state.hold(placement);
     }
     for placement in live {
         ask_for_missing_pods(operator, placement, now);

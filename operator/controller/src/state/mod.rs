@@ -208,8 +208,8 @@ impl State {
         self.dirty.nodes.extend(named);
     }
 
-    /// Records what a placement holds, and what its pods may therefore hold; whether that is new.
-    fn hold(&mut self, key: &ObjectKey) -> bool {
+    /// Records what a placement holds and until when, and what its pods may therefore hold; whether that is new.
+    pub fn hold(&mut self, key: &ObjectKey) -> bool {
         let Some(placement) = self.hub.placements.get(key) else {
             return false;
         };
@@ -260,11 +260,6 @@ impl State {
                 self.capacity_version += 1;
             }
         }
-    }
-
-    /// Records what a placement holds, and until when, where that is not what the ledger says.
-    pub fn record(&mut self, key: &ObjectKey) {
-        self.hold(key);
     }
 
     /// A placement is new, changed or gone: what it holds and its job follow. `job_before`: whose it was before the change.

@@ -44,7 +44,7 @@ impl Fleet {
             return None;
         }
         let watts = raised.iter().map(|(_, by)| i128::from(*by)).sum();
-        let mut fixes: Vec<Fix> = raised.into_iter().map(raise).collect();
+        let mut fixes: Vec<Fix> = raised.into_iter().filter_map(raise).collect();
         let fix = match fixes.len() {
             1 => fixes.pop()?,
             _ => Fix::RaisePowerLimits { limits: fixes },
@@ -233,20 +233,21 @@ fn lacking(reason: &Reason) -> Option<(PowerLimit, i64)> {
     Some((limit, (*needed - *headroom).0))
 }
 
-fn raise((limit, by): (PowerLimit, i64)) -> Fix {
+/// The fix that raises a limit; `None` where none is too low, since the domain carries nothing new whatever it is.
+fn raise((limit, by): (PowerLimit, i64)) -> Option<Fix> {
     match limit {
-        PowerLimit::Missing(domain) => Fix::CreatePowerDomain {
+        PowerLimit::Closed(..) => None,
+        PowerLimit::Domain(domain) => Some(Fix::RaisePowerDomain {
+            domain,
+            by_watts: Watts(by),
+        }),
+        PowerLimit::Missing(domain) => Some(Fix::CreatePowerDomain {
             domain,
             usable_watts: Watts(by),
-        },
-        // No limit is too low there: `lacking` names none.
-        PowerLimit::Closed(domain, _) | PowerLimit::Domain(domain) => Fix::RaisePowerDomain {
-            domain,
-            by_watts: Watts(by),
-        },
-        PowerLimit::Budget(budget) => Fix::RaisePowerBudget {
+        }),
+        PowerLimit::Budget(budget) => Some(Fix::RaisePowerBudget {
             budget,
             by_watts: Watts(by),
-        },
+        }),
     }
 }
